@@ -1,0 +1,197 @@
+"""Linear layers that carry a LoRA update, several of them sharing one input as one matrix product.
+
+    y = x Wᵀ + bias + scale · (x Aᵀ) Bᵀ          (Hu et al. 2021, arXiv 2106.09685; scale = alpha / rank)
+
+`q_proj`, `k_proj`, `v_proj` read the same x, and so do `gate_proj` and `up_proj`: their frozen weights are
+stacked into one W, their A into one A, and their B stand on the diagonal of one B:
+
+    W (O, I)  =  | W_q |      A (n·r, I) = | A_q |      B (O, n·r) = | B_q  0   0  |
+                 | W_k |                   | A_k |                   |  0  B_k  0  |
+                 | W_v |                   | A_v |                   |  0   0  B_v |
+
+The trained masters are fp32 and live, all of the model's, in one flat buffer (`Adapter`), so that clipping
+and the optimizer are each one call. The layers compute with copies in the model's own type, which
+`Adapter.refresh` renews after every change of the masters.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Member(NamedTuple):
+    """One linear of a group: its name in the checkpoint and the rows of W that are its own."""
+
+    name: str
+    rows: slice
+
+
+class LoRALinear(nn.Module):
+    """One or more frozen linears with a common input, each with or without a LoRA update.
+
+    `weight` (O, I) and `bias` (O,) or None are buffers without gradient. Members come out side by side: (T, O).
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    A: Tensor
+    B: Tensor
+    lora_A: nn.ParameterList
+    lora_B: nn.ParameterList
+
+    def __init__(self, in_features: int, outputs: dict[str, int], bias: bool, dtype: torch.dtype, device: torch.device):
+        super().__init__()
+        total = sum(outputs.values())
+        self.register_buffer("weight", torch.empty(total, in_features, dtype=dtype, device=device))
+        self.register_buffer("bias", torch.empty(total, dtype=dtype, device=device) if bias else None)
+        starts = [0, *torch.tensor(list(outputs.values())).cumsum(0).tolist()]
+        self.members = [Member(name, slice(a, b)) for name, a, b in zip(outputs, starts[:-1], starts[1:], strict=True)]
+        self.rank, self.scale, self.dropout = 0, 0.0, 0.0
+        self.adapted: list[Member] = []
+        self.enabled = True
+
+    def add_lora(self, targets: Sequence[str], rank: int, scale: float, dropout: float) -> list[tuple[str, int, int]]:
+        """Give the members named in `targets` an update of zero; returns (name, inputs, outputs) of each.
+
+        The masters are put in by `Adapter`, which owns the memory of all of them.
+        """
+        self.rank, self.scale, self.dropout = rank, scale, dropout
+        self.adapted = [m for m in self.members if m.name in targets]
+        width = rank * len(self.adapted)
+        outputs, inputs = self.weight.shape
+        self.lora_A, self.lora_B = nn.ParameterList(), nn.ParameterList()
+        self.register_buffer("A", self.weight.new_zeros(width, inputs), persistent=False)
+        self.register_buffer("B", self.weight.new_zeros(outputs, width), persistent=False)
+        return [(m.name, inputs, m.rows.stop - m.rows.start) for m in self.adapted]
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each adapted member the parts of A (r, I) and B (o, r) that are copies of its masters."""
+        for i, member in enumerate(self.adapted):
+            columns = slice(i * self.rank, (i + 1) * self.rank)
+            yield self.A[columns], self.B[member.rows, columns]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, I) -> (T, O)."""
+        if not (self.adapted and self.enabled):
+            return F.linear(x, self.weight, self.bias)
+        if self.dropout and self.training:
+            return lora_linear_plain(x, self)
+        return lora_linear_fused(x, self)
+
+
+def lora_linear_plain(x: Tensor, layer: LoRALinear) -> Tensor:
+    """The formula as it is written, differentiated by autograd; the only path with dropout.
+
+    Each member drops its own inputs, as PEFT does (one mask for q, another for k, ...).
+    """
+    p = layer.dropout if layer.training else 0.0
+    y = F.linear(x, layer.weight, layer.bias)
+    updates = []
+    for member, master_a, master_b in zip(layer.adapted, layer.lora_A, layer.lora_B, strict=True):
+        low = F.linear(F.dropout(x, p), master_a.to(x.dtype))
+        updates.append((member.rows, F.linear(low * layer.scale, master_b.to(x.dtype))))
+    y = y.clone()
+    for rows, update in updates:
+        y[:, rows] += update
+    return y
+
+
+def lora_linear_fused(x: Tensor, layer: LoRALinear) -> Tensor:
+    """Equal to `lora_linear_plain` without dropout: two small products for the whole group, backward by hand."""
+    return _FusedLoRALinear.apply(x, layer, *layer.lora_A, *layer.lora_B)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _FusedLoRALinear(torch.autograd.Function):
+    """The masters are arguments only so that autograd brings them their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: LoRALinear, *masters: Tensor) -> Tensor:
+        y = F.linear(x, layer.weight, layer.bias)
+        low = F.linear(x, layer.A).mul_(layer.scale)
+        y.addmm_(low, layer.B.t())
+        ctx.save_for_backward(x, low)
+        ctx.layer = layer
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,) = grads
+        x, low = ctx.saved_tensors
+        layer: LoRALinear = ctx.layer
+        d_low = (dy @ layer.B).mul_(layer.scale)
+        d_a = d_low.t() @ x
+        d_b = low.t() @ dy
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = dy @ layer.weight
+            dx.addmm_(d_low, layer.A)
+        r = layer.rank
+        per_a = [d_a[i * r : (i + 1) * r].float() for i in range(len(layer.adapted))]
+        per_b = [d_b[i * r : (i + 1) * r, m.rows].t().float() for i, m in enumerate(layer.adapted)]
+        return (dx, None, *per_a, *per_b)
+
+
+class Adapter:
+    """All LoRA masters of a model, as views into one flat fp32 buffer, with their gradients in another.
+
+        flat       | A of layer 0 q_proj | B of layer 0 q_proj | A of layer 0 k_proj | ...
+        flat.grad  |        the same places                                          | ...
+
+    A starts uniform as `kaiming_uniform_(a=√5)`, B at zero (PEFT's own start), so that a new adapter changes nothing.
+    """
+
+    def __init__(
+        self,
+        linears: Iterable[tuple[str, LoRALinear]],
+        targets: Sequence[str],
+        rank: int,
+        scale: float,
+        dropout: float,
+        generator: torch.Generator | None = None,
+    ):
+        self.rank, self.scale, self.dropout, self.targets = rank, scale, dropout, tuple(targets)
+        wanted = [(path, layer) for path, layer in linears if any(m.name in targets for m in layer.members)]
+        if not wanted:
+            raise ValueError(f"no layer of this model is named in {list(targets)}")
+        self.layers = [layer for _, layer in wanted]
+        plan = [(path, layer, layer.add_lora(targets, rank, scale, dropout)) for path, layer in wanted]
+        size = sum(rank * (inputs + outputs) for _, _, members in plan for _, inputs, outputs in members)
+        device = self.layers[0].weight.device
+        self.flat = nn.Parameter(torch.zeros(size, dtype=torch.float32, device=device))
+        self.flat.grad = torch.zeros_like(self.flat)
+        self.masters: dict[str, nn.Parameter] = {}
+        offset = 0
+        for path, layer, members in plan:
+            for name, inputs, outputs in members:
+                for kind, shape in (("lora_A", (rank, inputs)), ("lora_B", (outputs, rank))):
+                    master = self._view(offset, shape)
+                    getattr(layer, kind).append(master)
+                    self.masters[f"{path}.{name}.{kind}.weight"] = master
+                    offset += master.numel()
+                bound = 1 / math.sqrt(inputs)
+                start = torch.rand((rank, inputs), generator=generator) * (2 * bound) - bound
+                with torch.no_grad():
+                    layer.lora_A[-1].copy_(start)
+        self.refresh()
+
+    def _view(self, offset: int, shape: tuple[int, int]) -> nn.Parameter:
+        part = slice(offset, offset + shape[0] * shape[1])
+        master = nn.Parameter(self.flat.data[part].view(shape))
+        assert self.flat.grad is not None
+        master.grad = self.flat.grad[part].view(shape)
+        return master
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Renew the layers' computing copies; to be called after every change of the masters."""
+        copies = [part for layer in self.layers for block in layer.blocks() for part in block]
+        torch._foreach_copy_(copies, list(self.masters.values()))
+
+    def enable(self, on: bool) -> None:
+        """With `on` false the model is the base model."""
+        for layer in self.layers:
+            layer.enabled = on

@@ -1,0 +1,108 @@
+"""Where to compute and in which type: what this machine does fast, unless the user says otherwise."""
+
+import ctypes
+import platform
+import statistics
+import threading
+import time
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from .errors import UsageError
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+class Place(NamedTuple):
+    """A device and the type of the frozen base on it; the trained LoRA masters are fp32 everywhere."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        return f"{self.device.type} {str(self.dtype).removeprefix('torch.')}"
+
+
+def choose(device: str = "auto", dtype: str = "auto") -> Place:
+    """The place for these settings. Raises UsageError where the machine lacks what was asked for."""
+    found = _device(device)
+    if dtype == "auto":
+        return Place(found, _fast_dtype(found))
+    if dtype == "float16" and found.type == "cpu":
+        raise UsageError(
+            "CPU 上不支持 dtype=float16；请用 auto、bfloat16 或 float32",
+            "dtype=float16 is not for a CPU; use auto, bfloat16 or float32",
+        )
+    return Place(found, DTYPES[dtype])
+
+
+def _device(wanted: str) -> torch.device:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(n for n in available if available[n]) if wanted == "auto" else wanted
+    if not available[name]:
+        raise UsageError(
+            f"这台机器上的 PyTorch 用不了 {name}；请用 device=auto 或 device=cpu",
+            f"PyTorch cannot use {name} on this machine; use device=auto or device=cpu",
+        )
+    return torch.device(name)
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    return torch.bfloat16 if _seconds(device, torch.bfloat16) < _seconds(device, torch.float32) else torch.float32
+
+
+def _seconds(device: torch.device, dtype: torch.dtype) -> float:
+    """Median time of a matrix product of the size that training does; endless where the type does not work."""
+    try:
+        x, w = (torch.ones(n, 1024, dtype=dtype, device=device) for n in (256, 2048))
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            float((x @ w.t())[0, 0])
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[1:])
+    except (RuntimeError, TypeError):
+        return float("inf")
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
+
+    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step goes to page faults.
+    Where the C library is another one, nothing happens.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 2**25)  # the most that glibc allows
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+class PeakMemory:
+    """The most memory held since `start`: what the allocator gave out on a GPU, the process's resident set on a CPU."""
+
+    def __init__(self, device: torch.device):
+        self._device, self._peak, self._stop = device, 0, threading.Event()
+
+    def start(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._stop.wait(0.02):
+            self._peak = max(self._peak, process.memory_info().rss)
+
+    def peak_bytes(self) -> int:
+        """Ends the watching."""
+        self._stop.set()
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device))
+        return self._peak or int(psutil.Process().memory_info().rss)

@@ -1,0 +1,77 @@
+"""From a run folder to something that answers, after checking that it and its base belong together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import device as devices
+from .checkpoint import load_adapter, load_base
+from .config import Sampling
+from .core.lora import Adapter
+from .errors import DataError
+from .generate import Answer, Engine
+from .hub import find, fingerprint
+from .prompt import Contract, Message, Renderer
+from .runs import Run, open_run
+from .scan import ModelFiles, scan_adapter, scan_model
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """A run, ready to talk: `tell("写一个关于月亮的故事")`, or `stream` for the words as they come."""
+
+    run: Run
+    base: ModelFiles
+    engine: Engine
+    adapter: Adapter
+
+    def tell(self, text: str, sampling: Sampling | None = None) -> str:
+        """The answer to one message."""
+        *_, answer = self.stream([Message("user", text)], sampling)
+        assert isinstance(answer, Answer)
+        return answer.text
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling | None = None) -> Iterator[str | Answer]:
+        """Pieces of text as they come, then the `Answer`."""
+        return self.engine.stream(messages, sampling or self.run.config.sampling)
+
+
+def open_teller(
+    path: Path | None, output_dir: Path, model: str | None = None, device: str = "auto", dtype: str = "auto"
+) -> Teller:
+    """The run in `path` (None: the newest) on its base, or on `model` if the base has moved.
+
+    Raises DataError where base, tokenizer or template are not the ones it was trained on, naming what differs.
+    """
+    run = open_run(path, output_dir)
+    adapter = scan_adapter(run.folder)
+    base = scan_model(find(model or run.config.model))
+    renderer = Renderer(run.folder)
+    check_contract(run.contract, base, renderer)
+    decoder = load_base(base, devices.choose(device, dtype))
+    return Teller(run, base, Engine(decoder, renderer, run.contract), load_adapter(adapter, decoder))
+
+
+def check_contract(contract: Contract, base: ModelFiles, renderer: Renderer) -> None:
+    """Raises DataError naming everything in which base and run folder differ from the contract."""
+    found = {
+        "config.json": fingerprint(base)["config_sha256"],
+        "model.safetensors": fingerprint(base)["weights_sha256"],
+        "tokenizer.json": renderer.tokenizer_sha256,
+        "chat_template": renderer.template_sha256,
+    }
+    promised = {
+        "config.json": contract.base["config_sha256"],
+        "model.safetensors": contract.base["weights_sha256"],
+        "tokenizer.json": contract.tokenizer_sha256,
+        "chat_template": contract.template_sha256,
+    }
+    differing = [name for name in found if found[name] != promised[name]]
+    if differing:
+        names = "、".join(differing)
+        raise DataError(
+            f"基座 {base.folder.name} 与训练时的 {contract.base['name']} 不是同一个（不同的有：{names}）；"
+            "请用 model=原来的模型文件夹",
+            f"base {base.folder.name} is not the {contract.base['name']} that this run was trained on"
+            f" (different: {', '.join(differing)}); write model=FOLDER of that one",
+        )

@@ -1,0 +1,164 @@
+"""Is it better? Base against tuned, on rows that neither has learned.
+
+    loss        -log p of the human answers, token by token, the same prompt for both; the difference with a
+                paired bootstrap interval over questions
+    generated   answers of both to the same prompts: do they stop, end, repeat themselves?
+
+The loss alone misleads: a tuned model can write like the book and loop like a broken record.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from .config import Sampling
+from .core import attention
+from .core.lora import Adapter
+from .core.loss import token_nll
+from .core.model import Decoder
+from .core.packing import Batch, pack
+from .errors import DataError
+from .example import Example
+from .generate import Engine
+from .measures import (
+    bits_per_character,
+    clause_length,
+    dialogue_share,
+    ends_complete,
+    paired_bootstrap,
+    rep_n,
+    without_space,
+)
+from .prompt import Conversation
+
+TOKENS_PER_BATCH = 1024
+ANSWERS_AT_A_TIME = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Of each example: summed -log p of its targets in nats, and how many targets."""
+
+    nll: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def per_token(self) -> float:
+        return float(self.nll.sum() / self.targets.sum())
+
+
+def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
+    """Hidden states (M, hidden) at the sources of a batch that is on the decoder's device."""
+    s = decoder.shape
+    layout = attention.lay_out(batch.prefix, batch.lengths, s.heads // s.kv_heads, decoder.device, decoder.dtype)
+    attend = attention.choose(decoder.device)
+    return decoder(  # type: ignore[no-any-return]
+        batch.ids, batch.positions, lambda layer, q, k, v: attend(q, k, v, layout), batch.source
+    )
+
+
+@torch.no_grad()
+def losses(decoder: Decoder, examples: Sequence[Example], advance: Callable[[int], None] = lambda done: None) -> Losses:
+    """The loss of every example; `advance` is told how many more are done."""
+    was_training = decoder.training
+    decoder.eval()
+    nll = np.zeros(len(examples))
+    for packed in pack(examples, TOKENS_PER_BATCH):
+        batch = packed.to(decoder.device)
+        each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
+        for index, part in zip(batch.order, each.split(batch.targets), strict=True):
+            nll[index] = float(part.sum())
+        advance(len(batch.order))
+    decoder.train(was_training)
+    return Losses(nll, np.array([e.targets for e in examples], dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Health of generated answers (`measures` says what each can and cannot see)."""
+
+    stop_rate: float  # share that the model ended by itself
+    ends_complete: float  # share that stopped and whose last sentence is whole
+    rep4: float  # mean share of repeated 4-character sequences
+    chars: float  # mean length without white space
+    clause_length: float  # mean characters between commas and stops
+    dialogue_share: float  # mean share of characters inside quotation marks
+
+
+def health(answers: Sequence[tuple[str, str]]) -> Generated:
+    """Of (text, stop) pairs."""
+    count = len(answers)
+    return Generated(
+        sum(stop == "stop" for _, stop in answers) / count,
+        sum(stop == "stop" and ends_complete(text) for text, stop in answers) / count,
+        sum(rep_n(text) for text, _ in answers) / count,
+        sum(len(without_space(text)) for text, _ in answers) / count,
+        sum(clause_length(text) for text, _ in answers) / count,
+        sum(dialogue_share(text) for text, _ in answers) / count,
+    )
+
+
+def compare_losses(
+    decoder: Decoder,
+    adapter: Adapter,
+    examples: Sequence[Example],
+    conversations: Sequence[Conversation],
+    advance: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Base against tuned on the answers of these conversations. Raises DataError for fewer than two questions."""
+    questions = [c.messages[-2].content for c in conversations]
+    if len(set(questions)) < 2:
+        raise DataError(
+            "比较需要至少两个不同的问题；请给更多的数据",
+            "a comparison needs two different questions; give more rows",
+        )
+    adapter.enable(False)
+    base = losses(decoder, examples, advance)
+    adapter.enable(True)
+    tuned = losses(decoder, examples, advance)
+    characters = sum(len(without_space(m.content)) for c in conversations for m in c.messages if m.role == "assistant")
+    interval = paired_bootstrap(base.nll, tuned.nll, base.targets, questions)
+    return {
+        "rows": len(examples),
+        "targets": int(base.targets.sum()),
+        "base": _summary(base, characters),
+        "tuned": _summary(tuned, characters),
+        "delta": tuned.per_token - base.per_token,
+        "interval": [interval.low, interval.high],
+    }
+
+
+def _summary(found: Losses, characters: int) -> dict[str, float]:
+    return {
+        "nll_per_token": found.per_token,
+        "bits_per_char": bits_per_character(float(found.nll.sum()), characters),
+    }
+
+
+def compare_answers(
+    engine: Engine,
+    adapter: Adapter,
+    conversations: Sequence[Conversation],
+    sampling: Sampling,
+    advance: Callable[[int], None] = lambda done: None,
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Answers of base and tuned to the last question of each conversation: their health, and the texts."""
+    prompts = [c.messages[:-1] for c in conversations]
+    sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
+    written: dict[str, list[tuple[str, str]]] = {}
+    for name in ("base", "tuned"):
+        adapter.enable(name == "tuned")
+        answers = [("", "length")] * len(prompts)
+        for start in range(0, len(prompts), ANSWERS_AT_A_TIME):
+            for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling):
+                answers[start + row] = (text, stop)
+                advance(1)
+        written[name] = answers
+    texts = [
+        {"prompt": p[-1].content, "base": b[0], "tuned": t[0]}
+        for p, b, t in zip(prompts, written["base"], written["tuned"], strict=True)
+    ]
+    return {name: asdict(health(answers)) for name, answers in written.items()}, texts

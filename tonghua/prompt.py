@@ -1,0 +1,360 @@
+"""The prompt contract: the one way from a conversation to token ids, for training, chat, evaluation and serving.
+
+    Conversation --the model's own chat template--> pieces --the model's own tokenizer--> Example (ids, is_target)
+
+The template sees place holders instead of what people wrote. So it is known which characters of the result
+are the template's (there `<|im_start|>` is a control token) and which are somebody's text (there it is text):
+
+    <|im_start|> user\n  ⟨what the user wrote⟩  <|im_end|> \n <|im_start|> assistant\n | ⟨answer⟩ <|im_end|> \n
+    `--------------------------- never a target ------------------------------------´ `---- target ----´
+
+An answer is tokenized by itself, as at inference the prompt before it has been; everything else is tokenized
+between control tokens, as the tokenizer would the whole text. Each answer's targets end with the template's
+own end of turn.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from .errors import DataError, RefusedError
+from .example import Example
+
+Role = Literal["system", "user", "assistant"]
+
+JOIN = "\n"
+"""What stands between `instruction` and `input` of a row, in training and ever after."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+"""What a run folder needs of its base to be prompted, as far as the base has it."""
+
+_HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One row: [system] user assistant (user assistant)*. `line` is where the row starts in its file."""
+
+    messages: tuple[Message, ...]
+    line: int = 0
+
+
+def with_system(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """The conversation under this system prompt, unless it opens with one of its own."""
+    if system is None or messages[0].role == "system":
+        return tuple(messages)
+    return (Message("system", system), *messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How an adapter must be prompted, and on which base; stored with it as `contract.json`.
+
+    `base` holds name, config_sha256 and weights_sha256.
+    """
+
+    system: str | None
+    join: str
+    stop_ids: tuple[int, ...]
+    template_sha256: str
+    tokenizer_sha256: str
+    base: Mapping[str, str]
+    persona: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Contract":
+        """Raises DataError where the text is no contract."""
+        try:
+            values = json.loads(text)
+            return Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"contract.json 已损坏（{error}）；请重新训练，或从备份恢复这个文件",
+                f"contract.json is damaged ({error}); train again or restore the file from a backup",
+            ) from error
+
+
+class _Piece(NamedTuple):
+    """Some text of a rendered conversation; `message` is whose content it is, -1 = the template's."""
+
+    text: str
+    message: int
+
+
+class _Chunk(NamedTuple):
+    """What is tokenized at once: a control token by its id, or text."""
+
+    text: str
+    control: int | None
+    is_target: bool
+    message: int
+
+
+class Renderer:
+    """A model's own chat template and tokenizer, read from its folder.
+
+    Raises RefusedError where there is no template, or it or the tokenizer cannot keep the contract.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.tokenizer.encode_special_tokens = True
+        added = self.tokenizer.get_added_tokens_decoder()
+        self._controls = {token.content: id for id, token in added.items() if token.special}
+        self._control = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))) or "(?!)")
+        settings = _json(folder / "tokenizer_config.json")
+        self._named = {
+            k: v for k in ("bos_token", "eos_token", "unk_token", "pad_token") if (v := _token(settings.get(k)))
+        }
+        self._template = _template(folder, settings)
+        self._compiled = _environment().from_string(self._template)
+        self._skeletons: dict[tuple[Any, ...], tuple[_Piece, ...]] = {}
+        self._check()
+
+    @cached_property
+    def template_sha256(self) -> str:
+        return hashlib.sha256(self._template.encode()).hexdigest()
+
+    @cached_property
+    def tokenizer_sha256(self) -> str:
+        return hashlib.sha256((self.folder / "tokenizer.json").read_bytes()).hexdigest()
+
+    @cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The end of turn first, then whatever else the model's files name as an end."""
+        ids = [self._end_of_turn]
+        ids += [self._controls[self._named["eos_token"]]] if self._named.get("eos_token") in self._controls else []
+        others = _json(self.folder / "generation_config.json").get("eos_token_id", [])
+        ids += others if isinstance(others, list) else [others]
+        return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
+
+    def examples(self, conversations: Sequence[Conversation], system: str | None) -> list[Example]:
+        """Ids and targets of each conversation, every answer of it to be learned with its end of turn.
+
+        `system` is put in front of those without a system message of their own.
+
+        Raises DataError, naming the line, where the template changes what somebody wrote.
+        """
+        talks = [with_system(c.messages, system) for c in conversations]
+        chunked = [self._chunks(t, False, c.line) for t, c in zip(talks, conversations, strict=True)]
+        texts = [chunk.text for chunks in chunked for chunk in chunks if chunk.control is None]
+        encoded = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
+        first_user = (next(i for i, m in enumerate(t) if m.role == "user") for t in talks)
+        return [_assemble(chunks, encoded, user) for chunks, user in zip(chunked, first_user, strict=True)]
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Ids up to where the answer begins."""
+        chunks = self._chunks(messages, generate=True, line=0)
+        return [id for c in chunks for id in ([c.control] if c.control is not None else self._encode(c.text))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def show(self, id: int) -> str:
+        """One token as people may read it; a part of a character is shown as �."""
+        return str(self.tokenizer.decode([id], skip_special_tokens=False))
+
+    def text_stream(self) -> "TextStream":
+        return TextStream(self.tokenizer)
+
+    def breaker_ids(self) -> frozenset[int]:
+        """Tokens that hold a line break: no repeated phrase is counted across them."""
+        newline = self.tokenizer.encode("\n", add_special_tokens=False).ids
+        double = self.tokenizer.encode("\n\n", add_special_tokens=False).ids
+        return frozenset([*newline, *double])
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _render(self, messages: Sequence[Mapping[str, str]], generate: bool, line: int) -> str:
+        try:
+            return self._compiled.render(
+                messages=messages, add_generation_prompt=generate, enable_thinking=False, **self._named
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            where = f"第 {line} 行：" if line else ""
+            raise DataError(
+                f"{where}模型的对话模板不接受这段对话：{error}",
+                f"{f'line {line}: ' if line else ''}the model's chat template does not take this conversation: {error}",
+            ) from error
+
+    def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_Piece, ...]:
+        """The template's text around the place of each message; the same for all conversations of these roles."""
+        if (roles, generate) not in self._skeletons:
+            holders = [{"role": r, "content": f"\U000f0000{i}\U000f0001"} for i, r in enumerate(roles)]
+            parts = _HOLDER.split(self._render(holders, generate, line))
+            pieces = [_Piece(t, int(parts[i]) if i % 2 else -1) for i, t in enumerate(parts)]
+            self._skeletons[roles, generate] = tuple(p for p in pieces if p.text)
+        return self._skeletons[roles, generate]
+
+    def _pieces(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Piece]:
+        skeleton = self._skeleton(tuple(m.role for m in messages), generate, line)
+        filled = [_Piece(messages[p.message].content, p.message) if p.message >= 0 else p for p in skeleton]
+        whole = self._render([{"role": m.role, "content": m.content} for m in messages], generate, line)
+        if "".join(p.text for p in filled) == whole:
+            return filled
+        trimmed = [_Piece(p.text.strip(), p.message) if p.message >= 0 else p for p in filled]
+        if "".join(p.text for p in trimmed) == whole:
+            return trimmed
+        raise DataError(
+            f"第 {line} 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记），请从数据中去掉这类标记",
+            f"line {line}: the model's chat template would rewrite this text (its <think> marks, for instance);"
+            " take such marks out of the data",
+        )
+
+    def _chunks(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Chunk]:
+        chunks: list[_Chunk] = []
+        learned = False
+        for piece in self._pieces(messages, generate, line):
+            if piece.message >= 0 and messages[piece.message].role == "assistant":
+                learned = "".join(c.text for c in chunks).endswith(self._before_answer)
+                chunks.append(_Chunk(piece.text, None, learned, piece.message))
+            elif piece.message >= 0:
+                _append_text(chunks, piece)
+            else:
+                for part in self._split(piece.text):
+                    control = self._controls.get(part)
+                    if control is None:
+                        _append_text(chunks, _Piece(part, -1))
+                    else:
+                        chunks.append(_Chunk(part, control, learned, -1))
+                    learned = False
+        return chunks
+
+    def _split(self, text: str) -> Iterator[str]:
+        """Control tokens and what stands between them, in order."""
+        end = 0
+        for match in self._control.finditer(text):
+            if match.start() > end:
+                yield text[end : match.start()]
+            yield match.group()
+            end = match.end()
+        if end < len(text):
+            yield text[end:]
+
+    @cached_property
+    def _before_answer(self) -> str:
+        """What the template puts before an answer that is to come."""
+        ask: tuple[Role, ...] = ("system", "user")
+        asked = "".join(p.text for p in self._skeleton(ask, False, 0))
+        return "".join(p.text for p in self._skeleton(ask, True, 0)).removeprefix(asked)
+
+    @cached_property
+    def _end_of_turn(self) -> int:
+        pieces = self._skeleton(("system", "user", "assistant"), False, 0)
+        after = [p.text for i, p in enumerate(pieces) if i and pieces[i - 1].message == 2]
+        first = next(self._split(after[0]), "") if after else ""
+        if first not in self._controls:
+            raise _unfit(self.folder, "回答后面没有结束标记", "it puts no end-of-turn token after an answer")
+        return self._controls[first]
+
+    def _check(self) -> None:
+        """The contract on a sample conversation, before anything relies on it."""
+        probe = Conversation((Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。")))
+        (example,) = self.examples([probe], None)
+        whole = "".join(p.text for p in self._pieces(probe.messages, False, 0))
+        if self.tokenizer.decode(list(example.ids), skip_special_tokens=False) != whole:
+            raise _unfit(self.folder, "分词再还原得不到原文", "its tokenizer does not give the text back")
+        learned = [id for id, wanted in zip(example.ids, example.is_target, strict=True) if wanted]
+        if learned[-1] != self._end_of_turn or self.decode(learned) != "丙 c。":
+            raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands")
+        if list(example.ids[: example.first_source + 1]) != self.prompt(probe.messages[:2]):
+            raise _unfit(self.folder, "训练与对话的提示词不一致", "its prompts differ between training and chat")
+
+
+class TextStream:
+    """Text from token ids one at a time; a character split over tokens comes when it is whole."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer, self._stream = tokenizer, DecodeStream(skip_special_tokens=True)
+
+    def push(self, id: int) -> str:
+        return self._stream.step(self._tokenizer, id) or ""
+
+
+def _assemble(chunks: Sequence[_Chunk], encoded: Iterator[Any], first_user: int) -> Example:
+    ids: list[int] = []
+    is_target: list[bool] = []
+    shared = 0
+    for chunk in chunks:
+        own = [chunk.control] if chunk.control is not None else next(encoded).ids
+        if chunk.message == first_user:
+            shared = len(ids)
+        ids += own
+        is_target += [chunk.is_target] * len(own)
+    return Example(tuple(ids), tuple(is_target), shared)
+
+
+def _append_text(chunks: list[_Chunk], piece: _Piece) -> None:
+    """Text that is not an answer joins the text before it, so that both are tokenized as one."""
+    if chunks and chunks[-1].control is None and not chunks[-1].is_target:
+        last = chunks.pop()
+        chunks.append(last._replace(text=last.text + piece.text, message=max(last.message, piece.message)))
+    else:
+        chunks.append(_Chunk(piece.text, None, False, piece.message))
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    """As transformers sets it up; templates of models are made for that."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals["raise_exception"] = _raise
+    return environment
+
+
+def _raise(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _template(folder: Path, settings: Mapping[str, Any]) -> str:
+    beside = folder / "chat_template.jinja"
+    if beside.is_file():
+        return beside.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        template = next((t["template"] for t in template if t.get("name") == "default"), None)
+    if not isinstance(template, str):
+        raise _unfit(
+            folder,
+            "没有对话模板，可能是未经指令微调的底模，请用 Instruct 版",
+            "it has no chat template; it may be a base model, take the Instruct edition",
+        )
+    return template
+
+
+def _json(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return values if isinstance(values, dict) else {}
+
+
+def _token(value: Any) -> str | None:
+    return value.get("content") if isinstance(value, dict) else value
+
+
+def _unfit(folder: Path, zh: str, en: str) -> RefusedError:
+    return RefusedError(f"模型 {folder.name} 不能用于对话：{zh}", f"model {folder.name} cannot be used for chat: {en}")

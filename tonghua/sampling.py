@@ -1,0 +1,195 @@
+"""How the next token of one answer is chosen from its logits.
+
+    logits (V,) --penalize--> logits (V,) --candidates--> ids (n,), probabilities (n,) --pick--> one id
+                    ^                                     likeliest first, sum 1
+                    answer so far
+
+Choosing is done on the CPU in float64 with a CPU generator, so that a seed gives the same draw from
+the same logits on every device. `candidates_plain` says what is meant with one full sort of the
+vocabulary; `candidates` gives the same from the likeliest `HEAD` tokens.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from .config import Sampling
+from .errors import DivergedError
+
+HEAD = 1024
+"""How many of the likeliest tokens are looked at before the whole vocabulary is sorted."""
+
+LONGEST_EXCESS = 50
+"""A match counts for at most this many tokens beyond `dry_allowed_length`."""
+
+LARGEST_PENALTY = 1e30
+"""The DRY penalty stops growing here: as good as a ban, yet even the lowest float32 less this is finite."""
+
+Candidates = tuple[Tensor, Tensor]
+
+
+def penalize(logits: Tensor, answer: Sequence[int], sampling: Sampling, dry_breakers: frozenset[int]) -> Tensor:
+    """The logits (V,) after both penalties for the tokens in `answer`, the answer so far without its prompt.
+
+    Repetition penalty: Keskar et al. 2019 (CTRL), section 4.1, for negative logits as in transformers
+    (multiplied, not divided), once for each distinct token. DRY: see `dry_penalties`. The logits passed in
+    stay as they are, and finite logits stay finite.
+    """
+    penalized = logits.clone()
+    if sampling.repetition_penalty != 1 and answer:
+        ids = torch.tensor(sorted(set(answer)), device=logits.device)
+        old = logits[ids]
+        factor = sampling.repetition_penalty
+        penalized[ids] = _bounded(torch.where(old < 0, old * factor, old / factor), old)
+    penalties = dry_penalties(answer, sampling, dry_breakers)
+    if penalties:
+        ids = torch.tensor(list(penalties), device=logits.device)
+        amounts = torch.tensor(list(penalties.values()), device=logits.device, dtype=logits.dtype)
+        penalized[ids] -= amounts
+    return penalized
+
+
+def _bounded(new: Tensor, old: Tensor) -> Tensor:
+    """`new` within the finite numbers wherever `old` was; a token that was ruled out (-inf) stays so."""
+    limits = torch.finfo(new.dtype)
+    return torch.where(old.isfinite(), new.clamp(limits.min, limits.max), old)
+
+
+def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset[int]) -> dict[int, float]:
+    """What the DRY penalty ("don't repeat yourself") takes off the logits: {token: amount}.
+
+    Where the last n tokens of the answer stood earlier in it, the token that followed them there would
+    prolong the repetition. It costs dry_multiplier * dry_base ** (n - dry_allowed_length) for the longest
+    such n, if n >= dry_allowed_length. A breaker is never part of a match and never penalized. Definition
+    and names: text-generation-webui pull request 5677, and llama.cpp.
+    """
+    if sampling.dry_multiplier == 0 or not answer or answer[-1] in breakers:
+        return {}
+    last = answer[-1]
+    longest = sampling.dry_allowed_length + LONGEST_EXCESS
+    matches: dict[int, int] = {}
+    for end in range(len(answer) - 2, -1, -1):
+        if answer[end] != last:
+            continue
+        follower = answer[end + 1]
+        # In a loop nearly every occurrence is a full match: once is enough, else 2,000 tokens are slow.
+        if follower in breakers or matches.get(follower, 0) >= longest:
+            continue
+        matches[follower] = max(matches.get(follower, 0), _match_length(answer, end, longest, breakers))
+    return {
+        token: _dry_penalty(sampling, length - sampling.dry_allowed_length)
+        for token, length in matches.items()
+        if length >= sampling.dry_allowed_length
+    }
+
+
+def _match_length(answer: Sequence[int], end: int, longest: int, breakers: frozenset[int]) -> int:
+    """How many tokens up to and including `end`, at most `longest`, equal those at the answer's end."""
+    length = 1
+    while length < longest and length <= end:
+        token = answer[-1 - length]
+        if token in breakers or answer[end - length] != token:
+            break
+        length += 1
+    return length
+
+
+def _dry_penalty(sampling: Sampling, excess: int) -> float:
+    try:
+        power = sampling.dry_base**excess
+    except OverflowError:
+        return LARGEST_PENALTY
+    return min(sampling.dry_multiplier * power, LARGEST_PENALTY)
+
+
+def candidates_plain(logits: Tensor, sampling: Sampling) -> Candidates:
+    """What can be drawn: the token ids (n,), likeliest first (equal ones by id), and their float64
+    probabilities (n,), which sum to 1; n >= 1. `sampling.temperature` must be above 0.
+
+    In this order: temperature; top-k (Fan et al. 2018; tokens as likely as the k-th stay too, as in
+    transformers); nucleus (Holtzman et al. 2020: the fewest tokens whose probabilities reach top_p);
+    min-p (Nguyen et al. 2024: at least min_p times the top probability).
+    """
+    values, ids = torch.sort(logits.double(), descending=True, stable=True)
+    scaled = (values - values[0]) / sampling.temperature
+    if sampling.top_k:
+        scaled = scaled[values >= values[min(sampling.top_k, len(values)) - 1]]
+    probabilities = torch.softmax(scaled, 0)
+    kept = probabilities > 0
+    if sampling.top_p < 1:
+        mass = torch.cumsum(probabilities, 0)
+        kept[1:] &= mass[:-1] < sampling.top_p
+    kept &= probabilities >= sampling.min_p * probabilities[0]
+    probabilities = probabilities[kept]
+    return ids[: len(scaled)][kept], probabilities / probabilities.sum()
+
+
+def candidates(logits: Tensor, sampling: Sampling) -> Candidates:
+    """The same as `candidates_plain`, without sorting the whole vocabulary unless it must.
+
+    Every filter keeps the likeliest tokens down to some place. If that place lies within the first `HEAD`
+    tokens, the rest matters only through its mass, which a sum gives.
+    """
+    head = _likeliest(logits, sampling.top_k or HEAD)
+    mass = _mass(logits[head] if sampling.top_k else logits, sampling.temperature)
+    # Relative to the top token's; min_p is relative to it as well.
+    weights = _weights(logits[head], sampling.temperature)
+    kept = int(((weights >= sampling.min_p) & (weights > 0)).sum())
+    if sampling.top_p < 1:
+        short_of_nucleus = int((torch.cumsum(weights, 0) < sampling.top_p * mass).sum())
+        kept = min(kept, short_of_nucleus + 1)
+    if kept == len(head) < len(logits) and not sampling.top_k:
+        return candidates_plain(logits, sampling)
+    return head[:kept], weights[:kept] / weights[:kept].sum()
+
+
+def _likeliest(logits: Tensor, count: int) -> Tensor:
+    """Ids of the `count` largest logits and of all that equal the last of them; largest first, then by id."""
+    smallest = torch.topk(logits, min(count, len(logits)), sorted=False).values.min()
+    # topk leaves open which of several equal tokens it gives; a stable sort of rising ids does not.
+    ids = torch.nonzero(logits >= smallest).squeeze(1)
+    return ids[torch.sort(logits[ids], descending=True, stable=True).indices]
+
+
+def _weights(logits: Tensor, temperature: float) -> Tensor:
+    return torch.exp((logits.double() - logits.max()) / temperature)
+
+
+def _mass(logits: Tensor, temperature: float) -> Tensor:
+    return _weights(logits, temperature).sum()
+
+
+def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The id of the next token, drawn with a CPU `generator` from `logits` (V,); temperature 0 is the argmax.
+
+    Raises DivergedError where no largest finite logit exists: NaN or infinity came out of the model.
+    """
+    return _pick(logits, sampling, generator, candidates)
+
+
+def pick_plain(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """The slow twin of `pick`: the same token for the same generator state, by a full sort."""
+    return _pick(logits, sampling, generator, candidates_plain)
+
+
+def _pick(
+    logits: Tensor,
+    sampling: Sampling,
+    generator: torch.Generator,
+    choose_from: Callable[[Tensor, Sampling], Candidates],
+) -> int:
+    logits = logits.detach().to("cpu", torch.float32)
+    # NaN passes through max, so this one number tells about all of them.
+    if not logits.max().isfinite():
+        raise DivergedError(
+            "模型算出了 NaN 或无穷大，选不出下一个字：请改用 float32 精度，或降低学习率重新训练",
+            "the model computed NaN or infinity, so no next token can be chosen: "
+            "use float32 precision, or train again with a lower learning rate",
+        )
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    ids, probabilities = choose_from(logits, sampling)
+    cumulative = torch.cumsum(probabilities, 0)
+    point = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
+    return int(ids[torch.searchsorted(cumulative, point)])

@@ -1,0 +1,205 @@
+"""What people see in a terminal: tables, rendered rows with their targets in colour, progress.
+
+Everything goes to stderr; where that is no terminal, progress is a quiet line now and then, without colours.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text as Line
+
+from .errors import Language, Text
+
+if TYPE_CHECKING:
+    from .data import Problem
+    from .example import Example
+    from .prepare import Table as Rows
+    from .prompt import Renderer
+    from .train import Event, HeldOut, Started, Stepped
+
+QUIET_EVERY_S = 10.0
+"""Without a terminal, one line of progress in so many seconds."""
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, 4:05, 0:07."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def rendered(example: "Example", renderer: "Renderer", console_colours: bool) -> Line:
+    """One sample as the model sees it; what it learns is green, or in ⟦ ⟧ where there are no colours."""
+    line = Line()
+    start = 0
+    for end in range(1, len(example.ids) + 1):
+        if end < len(example.ids) and example.is_target[end] == example.is_target[start]:
+            continue
+        text = renderer.tokenizer.decode(list(example.ids[start:end]), skip_special_tokens=False)
+        learned = example.is_target[start]
+        if learned and not console_colours:
+            text = f"⟦{text}⟧"
+        line.append(text, style="bold green" if learned else "dim")
+        start = end
+    return line
+
+
+class Screen:
+    """Writes for people, in one language."""
+
+    def __init__(self, language: Language, console: Console | None = None):
+        self.language = language
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._task: Any = None
+        self._last = 0.0
+
+    def say(self, zh: str, en: str) -> None:
+        self.console.print(Text(zh, en).to(self.language), markup=False)
+
+    def rows(self, table: "Rows", heldout: int | None = None) -> None:
+        """Read, kept, dropped and why."""
+        names = [("读到", "read"), ("可用", "kept"), ("有问题", "bad"), ("过长", "too long")]
+        values = [table.read, table.kept, table.bad, table.too_long]
+        if heldout is not None:
+            names += [("用于训练", "to train on"), ("留作验证", "held out")]
+            values += [table.kept - heldout, heldout]
+        grid = Table(show_edge=False)
+        for zh, en in names:
+            grid.add_column(Text(zh, en).to(self.language), justify="right")
+        grid.add_row(*map(str, values))
+        self.console.print(grid)
+
+    def problems(self, problems: Sequence["Problem"], most: int) -> None:
+        for problem in problems[:most]:
+            self.say(
+                f"第 {problem.line} 行：{problem.what.zh}；{problem.mend.zh}",
+                f"line {problem.line}: {problem.what.en}; {problem.mend.en}",
+            )
+        if len(problems) > most:
+            self.say(f"…… 还有 {len(problems) - most} 处", f"... and {len(problems) - most} more")
+
+    def example(self, example: "Example", renderer: "Renderer") -> None:
+        colours = self.console.color_system is not None
+        mark = Text("绿色", "green") if colours else Text("⟦ ⟧ 里", "inside ⟦ ⟧")
+        self.say(
+            f"模型看到的一行（{mark.zh}是要学的，{example.targets}/{len(example.ids)} 个 token）：",
+            f"one row as the model sees it ({mark.en}: to be learned, {example.targets} of {len(example.ids)} tokens):",
+        )
+        self.console.print(rendered(example, renderer, colours))
+
+    def event(self, event: "Event") -> None:
+        """Follow a training run."""
+        from .train import Started, Stepped
+
+        if isinstance(event, Started):
+            self._started(event)
+        elif isinstance(event, Stepped):
+            self._stepped(event)
+        else:
+            self._held_out(event)
+
+    def _started(self, event: "Started") -> None:
+        share = 100 * event.trainable / event.parameters
+        recompute = Text("，重算激活", ", recomputing activations") if event.plan.recompute else Text("", "")
+        self.say(
+            f"基座 {event.ready.model.folder.name}：{event.parameters / 1e6:.0f} M 参数，训练其中新增的"
+            f" {event.trainable / 1e6:.2f} M（{share:.2f}%）；{event.place}{recompute.zh}",
+            f"base {event.ready.model.folder.name}: {event.parameters / 1e6:.0f} M parameters; training"
+            f" {event.trainable / 1e6:.2f} M more ({share:.2f} %); {event.place}{recompute.en}",
+        )
+        self.rows(event.ready.table, len(event.heldout) if event.config.eval_dataset is None else None)
+        self.example(event.train.examples[0], event.ready.renderer)
+        self.say(
+            f"共 {event.steps} 步，每步 {event.config.samples_per_step} 个样本；结果写进 {event.run}",
+            f"{event.steps} steps of {event.config.samples_per_step} samples; results go to {event.run}",
+        )
+
+    def _stepped(self, event: "Stepped") -> None:
+        text = Text(
+            f"损失 {event.loss:.3f}  {event.samples_per_s:.2f} 样本/秒  还要 {duration(event.remaining_s)}",
+            f"loss {event.loss:.3f}  {event.samples_per_s:.2f} samples/s  {duration(event.remaining_s)} left",
+        ).to(self.language)
+        self._advance(event.step, event.steps, text)
+
+    def _advance(self, done: int, total: int, text: str) -> None:
+        if not self.console.is_terminal:
+            now = time.monotonic()
+            if now - self._last >= QUIET_EVERY_S or done in (1, total):
+                self._last = now
+                self.console.print(f"{done}/{total}  {text}", markup=False)
+            return
+        if self._progress is None:
+            columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[text]}"))
+            self._progress = Progress(*columns, console=self.console)
+            self._task = self._progress.add_task("", total=total, text="")
+            self._progress.start()
+        self._progress.update(self._task, completed=done, text=text)
+        if done >= total:
+            self.stop()
+
+    def _held_out(self, event: "HeldOut") -> None:
+        best = Text("，目前最好", ", best so far") if event.best else Text("", "")
+        self.say(
+            f"第 {event.step} 步：验证损失 {event.loss:.3f}{best.zh}",
+            f"step {event.step}: held-out loss {event.loss:.3f}{best.en}",
+        )
+
+    def comparison(self, found: dict[str, Any]) -> None:
+        """Base against tuned: what `eval` found."""
+        grid = Table(show_edge=False)
+        for zh, en in (("", ""), ("基座", "base"), ("训练后", "tuned")):
+            grid.add_column(Text(zh, en).to(self.language), justify="right")
+        lines = [
+            ("每 token 损失", "loss per token", found["base"]["nll_per_token"], found["tuned"]["nll_per_token"]),
+            ("每字比特", "bits per character", found["base"]["bits_per_char"], found["tuned"]["bits_per_char"]),
+        ]
+        if found["generated"]:
+            base, tuned = found["generated"]["base"], found["generated"]["tuned"]
+            names = {
+                "stop_rate": ("自己停下", "stops by itself"),
+                "ends_complete": ("结尾完整", "complete ending"),
+                "rep4": ("重复（rep-4）", "repetition (rep-4)"),
+                "chars": ("平均字数", "characters"),
+                "clause_length": ("小句字数", "characters per clause"),
+                "dialogue_share": ("对话占比", "dialogue share"),
+            }
+            lines += [(zh, en, base[key], tuned[key]) for key, (zh, en) in names.items()]
+        for zh, en, before, after in lines:
+            grid.add_row(Text(zh, en).to(self.language), f"{before:.3f}", f"{after:.3f}")
+        self.console.print(grid)
+        low, high = found["interval"]
+        better = Text("训练后更好", "tuned is better") if high < 0 else Text("训练后更差", "tuned is worse")
+        verdict = better if low > 0 or high < 0 else Text("分不出高下", "no clear difference")
+        self.say(
+            f"{found['rows']} 行，{found['targets']} 个 token；损失之差 {found['delta']:+.3f}"
+            f"（95% 区间 {low:+.3f} 到 {high:+.3f}）：{verdict.zh}",
+            f"{found['rows']} rows, {found['targets']} tokens; difference of the loss {found['delta']:+.3f}"
+            f" (95 % interval {low:+.3f} to {high:+.3f}): {verdict.en}",
+        )
+
+    def stop(self) -> None:
+        """Take down the bar, if there is one."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    @contextmanager
+    def counting(self, total: int, zh: str, en: str) -> Iterator[Any]:
+        """`advance(n)` inside shows how much of `total` is done."""
+        done, text = 0, Text(zh, en).to(self.language)
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            self._advance(done, total, text)
+
+        try:
+            yield advance
+        finally:
+            self.stop()
