@@ -13,7 +13,7 @@ from .generate import Answer, Engine
 from .hub import find, fingerprint
 from .prompt import Contract, Message, Renderer
 from .runs import Run, open_run
-from .scan import ModelFiles, scan_adapter, scan_model
+from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ def open_teller(
     run = open_run(path, output_dir)
     adapter = scan_adapter(run.folder)
     base = scan_model(find(model or run.config.model))
+    scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)
     check_contract(run.contract, base, renderer)
     decoder = load_base(base, devices.choose(device, dtype))

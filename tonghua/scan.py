@@ -140,13 +140,18 @@ def scan_model(folder: Path) -> ModelFiles:
     _refuse_code(config, "config.json")
     _check_model_type(config)
     _check_sizes(config)
+    scan_tokenizer(folder)
+    weight_files, tensors = _model_tensors(folder)
+    return ModelFiles(folder=folder, config=config, tensors=tensors, weight_files=weight_files)
+
+
+def scan_tokenizer(folder: Path) -> None:
+    """Whether the files by which a model is prompted are safe to open; raises as `scan_model` does."""
     if _holds(folder, "generation_config.json"):
         generation = _read_object(folder / "generation_config.json", SIDE_FILE_LIMIT_BYTES)
         _refuse_code(generation, "generation_config.json")
     _check_tokenizer(folder)
     _check_templates(folder)
-    weight_files, tensors = _model_tensors(folder)
-    return ModelFiles(folder=folder, config=config, tensors=tensors, weight_files=weight_files)
 
 
 def scan_adapter(folder: Path) -> AdapterFiles:
