@@ -74,12 +74,13 @@ def keep_freed_memory() -> None:
     """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
 
     Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step goes to page faults.
+    Large blocks still come from the system and go back to it: kept too, they fragment to half a gigabyte more.
     Where the C library is another one, nothing happens.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 2**25)  # the most that glibc allows
+        libc.mallopt(mmap_threshold, 2**22)
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from .config import Sampling
 from .core import attention
@@ -20,6 +21,7 @@ from .core.lora import Adapter
 from .core.loss import token_nll
 from .core.model import Decoder
 from .core.packing import Batch, pack
+from .core.rounding import rounded
 from .errors import DataError
 from .example import Example
 from .generate import Engine
@@ -55,9 +57,10 @@ def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
     s = decoder.shape
     layout = attention.lay_out(batch.prefix, batch.lengths, s.heads // s.kv_heads, decoder.device, decoder.dtype)
     attend = attention.choose(decoder.device)
-    return decoder(  # type: ignore[no-any-return]
-        batch.ids, batch.positions, lambda layer, q, k, v: attend(q, k, v, layout), batch.source
-    )
+    count = len(batch.source)
+    rows = F.pad(batch.source, (0, rounded(count) - count))
+    hidden = decoder(batch.ids, batch.positions, lambda layer, q, k, v: attend(q, k, v, layout), rows)
+    return hidden[:count]  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

@@ -28,8 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .rounding import rounded
+
 BLOCK_TOKENS = 128
 """Queries that `attend_blocks` takes at a time: keys behind the block are never multiplied."""
+
+LENGTH_STEP = 8
+"""Padded lengths are multiples of this, for the reason in `rounding`."""
 
 BUCKET_WASTE = 1.25
 """Samples are padded together while the longest is at most this many times the shortest, and 8 tokens more."""
@@ -37,7 +42,7 @@ BUCKET_WASTE = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """n neighbouring samples of similar length, padded to L tokens, or the prefix itself (n = 1).
+    """n neighbouring samples of similar length, padded to a rounded L, or the prefix itself (n = 1).
 
     Pads repeat some row of the bucket; nobody looks ahead, so no real token sees one.
     """
@@ -88,7 +93,7 @@ def _alike(lengths: Sequence[int]) -> bool:
 def _bucket(
     prefix: int, lengths: Sequence[int], start: int, sharing: int, device: torch.device, dtype: torch.dtype
 ) -> Bucket:
-    own, length = torch.tensor(lengths), max(lengths)
+    own, length = torch.tensor(lengths), rounded(max(lengths), LENGTH_STEP)
     real = (torch.arange(length) < own[:, None]).flatten().nonzero()[:, 0]
     rows = slice(start, start + int(own.sum()))
     index = torch.full((len(lengths) * length,), start)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .rounding import rounded
+
 ROWS_AT_A_TIME = 512
 """Rows of logits in one matrix product: the head (272 MB at 0.5B) is read once for so many; 156 MB of bf16 logits."""
 
@@ -39,9 +41,11 @@ def token_nll(hidden: Tensor, weight: Tensor, target: Tensor) -> Tensor:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor) -> Tensor:
+        count = hidden.shape[0]
+        filling = rounded(count) - count
+        hidden, target = F.pad(hidden, (0, 0, 0, filling)), F.pad(target, (0, filling))
         nll = hidden.new_empty(hidden.shape[0], dtype=torch.float32)
-        wanted = ctx.needs_input_grad[0]
-        d_hidden = torch.empty_like(hidden) if wanted else None
+        d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for start in range(0, hidden.shape[0], ROWS_AT_A_TIME):
             rows = slice(start, start + ROWS_AT_A_TIME)
             logits = F.linear(hidden[rows], weight)
@@ -49,8 +53,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if d_hidden is not None:
                 torch.mm(logits, weight, out=d_hidden[rows])
         if d_hidden is not None:
-            ctx.save_for_backward(d_hidden)
-        return nll
+            ctx.save_for_backward(d_hidden[:count])
+        return nll[:count]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

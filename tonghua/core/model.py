@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .lora import LoRALinear
-from .pointwise import rms_norm, rotate, swiglu
+from .pointwise import rms_norm, rotate
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q (T, H, D), k (T, K, D), v (T, K, D)) -> (T, H·D)."""
@@ -122,7 +122,7 @@ class MLP(nn.Module):
         self.down = LoRALinear(wide, {"down_proj": shape.hidden_size}, shape.mlp_bias, dtype, device)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(swiglu(self.gate_up(x)))  # type: ignore[no-any-return]
+        return self.down(self.gate_up(x), gated=True)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):

@@ -10,6 +10,7 @@ What is learned is a list of pairs: at token `source` the model shall predict `t
 stands for shifting, padding, ignored labels and prompt masking; logits exist only where there is a pair.
 P ends before the first source of every sample, so each pair belongs to one sample alone.
 The token after the last source is only predicted, never read, and so it is left out of `ids`.
+A row is filled up to a rounded length with a last sample that predicts nothing and that nobody sees.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..example import Example
+from .rounding import rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Batch:
     ids: Tensor  # (T,) int64
     positions: Tensor  # (T,) int64
     prefix: int  # length of P
-    lengths: tuple[int, ...]  # of each sample's own part; T = prefix + sum(lengths)
+    lengths: tuple[int, ...]  # of each sample's own part, then of the filling; T = prefix + sum(lengths)
     source: Tensor  # (M,) int64, places in ids
     target: Tensor  # (M,) int64, token ids
     targets: tuple[int, ...]  # how many pairs each sample has; M = sum(targets)
@@ -92,6 +94,11 @@ def _lay_out(examples: Sequence[Example], order: Sequence[int], share_prefix: bo
         for at, token in _pairs(example):
             source.append(at - prefix + start)
             target.append(token)
+    filling = rounded(len(ids)) - len(ids)
+    if filling:
+        ids += [0] * filling
+        positions += range(filling)
+        lengths.append(filling)
     return Batch(
         torch.tensor(ids),
         torch.tensor(positions),

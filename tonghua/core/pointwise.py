@@ -101,21 +101,30 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:
         ctx.save_for_backward(gate_up)
-        gate, up = gate_up.chunk(2, dim=-1)
-        out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
-        for rows in _row_blocks(gate):
-            torch.ops.aten.silu.out(gate[rows], out=out[rows])
-            out[rows].mul_(up[rows])
-        return out
+        return swiglu_value(gate_up)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (gate_up,) = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        back = torch.empty_like(gate_up)
-        d_gate, d_up = back.chunk(2, dim=-1)
-        for rows in _row_blocks(gate):
-            dy = grads[0][rows]
-            torch.mul(dy, F.silu(gate[rows]), out=d_up[rows])
-            torch.ops.aten.silu_backward.grad_input(dy * up[rows], gate[rows], grad_input=d_gate[rows])
-        return (back,)
+        return swiglu_gradient(gate_up, grads[0])
+
+
+def swiglu_value(gate_up: Tensor) -> Tensor:
+    """`swiglu` without autograd."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
+    for rows in _row_blocks(gate):
+        torch.ops.aten.silu.out(gate[rows], out=out[rows])
+        out[rows].mul_(up[rows])
+    return out
+
+
+def swiglu_gradient(gate_up: Tensor, dy: Tensor) -> Tensor:
+    """Gradient for gate_up (T, 2F) from that for the result (T, F)."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    back = torch.empty_like(gate_up)
+    d_gate, d_up = back.chunk(2, dim=-1)
+    for rows in _row_blocks(gate):
+        torch.mul(dy[rows], F.silu(gate[rows]), out=d_up[rows])
+        torch.ops.aten.silu_backward.grad_input(dy[rows] * up[rows], gate[rows], grad_input=d_gate[rows])
+    return back

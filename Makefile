@@ -1,0 +1,28 @@
+# Everything a bare machine with python3, pip and make needs: `make test` sets up .venv and checks the project.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: test lint types unit clean
+
+test: lint types unit
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+# Two processes of one thread each: the tests are many and small.
+unit: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q -c constraints.txt -e . --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

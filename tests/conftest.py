@@ -1,0 +1,85 @@
+"""What every test stands on: a home of its own, no network, a fixed seed, and models small enough to be fast."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Read by huggingface_hub while it is imported: no test may wait for a network that it must not use.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty home folder with a Chinese name and a space."""
+    return tmp_path_factory.mktemp("家 home")
+
+
+@pytest.fixture(autouse=True)
+def alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's home, language and terminal play no part, nothing leaves the machine, and chance is fixed."""
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(home))
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE", "COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("TONGHUA_") and name != "TONGHUA_TEST_MODEL"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TONGHUA_LANG", "en")
+    monkeypatch.setenv("NO_COLOR", "1")
+    _cut_off(monkeypatch)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are made to this machine alone."""
+
+    def guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+        def connect_here(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+                raise OSError(f"a test must not connect to {address[0]}")
+            return connect(self, address)
+
+        return connect_here
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A model folder of each kind in `reference.KINDS`, made when it is first asked for."""
+    import reference
+
+    root = tmp_path_factory.mktemp("小 模型")
+    made: dict[str, Path] = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            reference.make_model(kind, root / kind)
+            reference.make_tokenizer(root / kind)
+            made[kind] = root / kind
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(zoo: Callable[[str], Path]) -> Path:
+    """A whole Hugging Face folder of a random Qwen2 with 3 layers, in fp32. Nobody may write into it."""
+    return zoo("qwen2")
+
+
+@pytest.fixture(scope="session")
+def real_folder() -> Path:
+    """The folder of a real Qwen2.5, where the environment names one."""
+    named = os.environ.get("TONGHUA_TEST_MODEL")
+    if not named:
+        pytest.skip("TONGHUA_TEST_MODEL does not name the folder of a real model")
+    return Path(named)

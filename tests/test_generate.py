@@ -1,0 +1,288 @@
+"""Answers: the same tokens with a cache, without one, and by transformers; alone and side by side."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from reference import STOP, add_adapter, our_model, reference_model
+
+from tonghua.config import Sampling
+from tonghua.core import attention
+from tonghua.core.lora import Adapter
+from tonghua.core.model import Decoder
+from tonghua.errors import DataError
+from tonghua.generate import Answer, Engine, tokens
+from tonghua.prompt import JOIN, Contract, Message, Renderer
+
+GREEDY = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=14)
+DRAWN = Sampling(temperature=1.3, top_p=1, seed=5, max_new_tokens=14)
+PROMPTS = ((5, 9, 14, 200, 77, 31, 8), (1, 40, 41), tuple(range(60, 95)), (300,))
+NEVER: tuple[int, ...] = ()
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_folder: Path) -> Decoder:
+    return our_model(tiny_folder).eval()
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_folder: Path) -> tuple[Decoder, Adapter]:
+    decoder = our_model(tiny_folder).eval()
+    return decoder, add_adapter(decoder)
+
+
+@pytest.fixture
+def engine(tiny_folder: Path, tuned: tuple[Decoder, Adapter]) -> Iterator[Engine]:
+    decoder, adapter = tuned
+    yield Engine(decoder, Renderer(tiny_folder), contract(stop_ids=(STOP, 0)))
+    adapter.enable(True)
+
+
+def contract(stop_ids: tuple[int, ...]) -> Contract:
+    return Contract("你是一个讲故事的人。", JOIN, stop_ids, "", "", {})
+
+
+def generated(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int] = NEVER
+) -> list[list[int]]:
+    answers: list[list[int]] = [[] for _ in prompts]
+    for row, token in tokens(decoder, prompts, sampling, stop_ids, frozenset()):
+        answers[row].append(token)
+    return answers
+
+
+def latest(answer: Sequence[int]) -> int:
+    """The token that comes up for the first time as late as possible: a stop that lets an answer begin."""
+    token = max(answer, key=answer.index)
+    assert answer.index(token) > 0
+    return token
+
+
+@torch.no_grad()
+def without_cache(decoder: Decoder, prompt: Sequence[int], count: int) -> list[int]:
+    """Greedy tokens, everything read anew for each of them."""
+    ids = list(prompt)
+    s = decoder.shape
+    for _ in range(count):
+        layout = attention.lay_out(0, [len(ids)], s.heads // s.kv_heads, decoder.device, decoder.dtype)
+        attend = attention.choose(decoder.device)
+        hidden = decoder(torch.tensor(ids), torch.arange(len(ids)), lambda i, q, k, v: attend(q, k, v, layout))  # noqa: B023
+        ids.append(int(F.linear(hidden[-1], decoder.head).argmax()))
+    return ids[len(prompt) :]
+
+
+# The same tokens by every way
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=len)
+def test_the_cache_changes_nothing(decoder: Decoder, prompt: tuple[int, ...]) -> None:
+    assert generated(decoder, [prompt], GREEDY) == [without_cache(decoder, prompt, 14)]
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama"])
+def test_greedy_tokens_are_those_of_transformers(zoo: object, kind: str) -> None:
+    assert callable(zoo)
+    decoder, model = our_model(zoo(kind)), reference_model(zoo(kind))
+    for prompt in PROMPTS:
+        ids = torch.tensor([prompt])
+        settings = {"max_new_tokens": 14, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+        whole = model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+        assert generated(decoder, [prompt], GREEDY) == [whole[0, len(prompt) :].tolist()]
+
+
+def test_the_answers_differ_by_prompt(decoder: Decoder) -> None:
+    """Negative control: equal tokens above are no accident of a model that always says the same."""
+    assert len({tuple(answer) for answer in generated(decoder, PROMPTS, GREEDY)}) == len(PROMPTS)
+
+
+# Side by side
+
+
+def test_greedy_answers_side_by_side_are_those_alone(decoder: Decoder) -> None:
+    assert generated(decoder, PROMPTS, GREEDY) == [generated(decoder, [prompt], GREEDY)[0] for prompt in PROMPTS]
+
+
+def test_drawn_answers_side_by_side_are_those_alone(decoder: Decoder) -> None:
+    """Row r draws with the seed plus r."""
+    alone = [
+        generated(decoder, [prompt], DRAWN.model_copy(update={"seed": 5 + row}))[0] for row, prompt in enumerate(PROMPTS)
+    ]
+    assert generated(decoder, PROMPTS, DRAWN) == alone
+    wrong = [generated(decoder, [prompt], DRAWN)[0] for prompt in PROMPTS]
+    assert generated(decoder, PROMPTS, DRAWN) != wrong
+
+
+@pytest.fixture
+def filled_with_nan() -> Iterator[None]:
+    """Memory that nobody has written holds NaN instead of whatever was there."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(2).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("filled_with_nan")
+def test_unwritten_places_of_the_cache_are_never_seen(decoder: Decoder) -> None:
+    assert generated(decoder, PROMPTS, GREEDY) == [without_cache(decoder, prompt, 14) for prompt in PROMPTS]
+
+
+def test_an_answer_that_ends_leaves_the_others_alone(decoder: Decoder) -> None:
+    full = generated(decoder, PROMPTS, GREEDY)
+    stop = latest(full[1])
+    expected = [answer[: answer.index(stop) + 1] if stop in answer else answer for answer in full]
+    assert len({len(answer) for answer in expected}) > 1
+    assert generated(decoder, PROMPTS, GREEDY, (stop,)) == expected
+
+
+def test_answers_of_different_room_end_by_themselves(decoder: Decoder) -> None:
+    """A prompt near the end of the context gets fewer tokens, its neighbour all."""
+    long = [(i * 7) % 400 for i in range(decoder.shape.max_positions - 3)]
+    short, cut = generated(decoder, [PROMPTS[0], long], GREEDY)
+    assert (len(short), len(cut)) == (14, 3)
+    assert short == without_cache(decoder, PROMPTS[0], 14)
+    assert cut == without_cache(decoder, long, 3)
+
+
+# Where an answer ends
+
+
+def test_each_stop_token_ends_an_answer(decoder: Decoder) -> None:
+    (full,) = generated(decoder, [PROMPTS[0]], GREEDY)
+    late = latest(full)
+    for stop_ids in ((late,), (late, 447), (447, late)):
+        assert generated(decoder, [PROMPTS[0]], GREEDY, stop_ids) == [full[: full.index(late) + 1]]
+    assert generated(decoder, [PROMPTS[0]], GREEDY, (late, full[0])) == [full[:1]]
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+def test_no_answer_is_longer_than_asked_for(decoder: Decoder, most: int) -> None:
+    sampling = GREEDY.model_copy(update={"max_new_tokens": most})
+    assert [len(answer) for answer in generated(decoder, PROMPTS, sampling)] == [most] * len(PROMPTS)
+
+
+def test_a_prompt_that_fills_the_context_is_refused(decoder: Decoder) -> None:
+    prompt = [7] * decoder.shape.max_positions
+    with pytest.raises(DataError) as caught:
+        generated(decoder, [prompt], GREEDY)
+    assert caught.value.text.zh == "对话有 1024 个 token，超过模型的上限 1024；请开始新的对话"
+    assert caught.value.text.en == "the conversation has 1024 tokens and the model takes 1024; start a new one"
+    assert len(generated(decoder, [prompt[1:]], GREEDY)[0]) == 1
+
+
+# Chance
+
+
+def test_a_seed_gives_the_same_answer_again(decoder: Decoder) -> None:
+    first, again = (generated(decoder, PROMPTS, DRAWN) for _ in range(2))
+    other = generated(decoder, PROMPTS, DRAWN.model_copy(update={"seed": 6}))
+    assert first == again
+    assert first != other
+
+
+def test_without_a_seed_answers_vary(decoder: Decoder) -> None:
+    free = DRAWN.model_copy(update={"seed": None})
+    torch.manual_seed(0)
+    first = generated(decoder, PROMPTS, free)
+    torch.manual_seed(0)
+    assert generated(decoder, PROMPTS, free) != first
+
+
+def test_generating_leaves_the_global_generator_alone(decoder: Decoder) -> None:
+    before = torch.random.get_rng_state()
+    generated(decoder, PROMPTS, DRAWN)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+# The engine: messages in, text out
+
+ASKED = [Message("user", "请讲一个关于月亮的故事。")]
+
+
+def answered(engine: Engine, messages: Sequence[Message], sampling: Sampling) -> tuple[list[str], Answer]:
+    *pieces, answer = engine.stream(messages, sampling)
+    assert isinstance(answer, Answer)
+    assert all(isinstance(piece, str) and piece for piece in pieces)
+    return [str(piece) for piece in pieces], answer
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_pieces_are_the_answer(engine: Engine, seed: int) -> None:
+    engine.contract = contract(stop_ids=NEVER)
+    pieces, answer = answered(engine, ASKED, DRAWN.model_copy(update={"seed": seed, "max_new_tokens": 60}))
+    assert "".join(pieces) == answer.text
+    assert len(pieces) > 1
+    assert answer.first_token_s > 0
+    assert answer.tokens_per_s > 0
+
+
+def test_the_contract_puts_its_system_prompt_in_front(engine: Engine) -> None:
+    given = [Message("system", engine.contract.system or ""), *ASKED]
+    assert answered(engine, ASKED, GREEDY)[1].text == answered(engine, given, GREEDY)[1].text
+    other = [Message("system", "Once upon a time"), *ASKED]
+    assert answered(engine, other, GREEDY)[1].text != answered(engine, ASKED, GREEDY)[1].text
+
+
+def test_an_answer_says_how_it_ended(engine: Engine) -> None:
+    prompt = engine.renderer.prompt([Message("system", engine.contract.system or ""), *ASKED])
+    (full,) = generated(engine.decoder, [prompt], DRAWN)
+    stop = latest(full)
+    place = full.index(stop)
+    engine.contract = contract(stop_ids=(447, stop))
+    _, stopped = answered(engine, ASKED, DRAWN)
+    assert (stopped.stop, stopped.tokens, stopped.text) == ("stop", place + 1, engine.renderer.decode(full[:place]))
+    engine.contract = contract(stop_ids=(447,))
+    _, cut = answered(engine, ASKED, DRAWN)
+    assert (cut.stop, cut.tokens) == ("length", 14)
+    assert engine.renderer.decode(full).startswith(cut.text)
+
+
+def test_an_answer_of_nothing_but_its_end(engine: Engine) -> None:
+    prompt = engine.renderer.prompt([Message("system", engine.contract.system or ""), *ASKED])
+    first = generated(engine.decoder, [prompt], GREEDY)[0][0]
+    engine.contract = contract(stop_ids=(first,))
+    pieces, answer = answered(engine, ASKED, GREEDY)
+    assert (pieces, answer.text, answer.stop, answer.tokens, answer.tokens_per_s) == ([], "", "stop", 1, 0.0)
+    assert list(engine.answers([ASKED], GREEDY)) == [(0, "", "stop")]
+
+
+def test_answers_together_are_those_of_the_stream(engine: Engine) -> None:
+    asked = [ASKED, [Message("user", "你好")], [*ASKED, Message("assistant", "好。"), Message("user", "moon?")]]
+    prompts = [engine.renderer.prompt([Message("system", engine.contract.system or ""), *one]) for one in asked]
+    full = generated(engine.decoder, prompts, DRAWN)
+    engine.contract = contract(stop_ids=(latest(full[1]),))
+    together = sorted(engine.answers(asked, DRAWN))
+    assert [row for row, _, _ in together] == [0, 1, 2]
+    assert together[1][2] == "stop"
+    for row, text, stop in together:
+        _, alone = answered(engine, asked[row], DRAWN.model_copy(update={"seed": 5 + row}))
+        assert stop == alone.stop
+        # A character that was cut in two is told as � by the one and left out by the other.
+        assert text.rstrip("\ufffd").startswith(alone.text.rstrip("\ufffd"))
+
+
+def test_the_adapter_can_be_turned_off(engine: Engine, tuned: tuple[Decoder, Adapter], decoder: Decoder) -> None:
+    adapter = tuned[1]
+    on = generated(engine.decoder, PROMPTS, GREEDY)
+    adapter.enable(False)
+    off = generated(engine.decoder, PROMPTS, GREEDY)
+    adapter.enable(True)
+    assert off == generated(decoder, PROMPTS, GREEDY)
+    assert on != off
+    assert generated(engine.decoder, PROMPTS, GREEDY) == on
+
+
+def test_control_tokens_never_reach_the_reader(engine: Engine) -> None:
+    """<|im_start|> in the middle of an answer, which is no stop token, is not shown."""
+    start = 1
+    text = engine.renderer.text_stream()
+    ids = engine.renderer.tokenizer.encode("你好", add_special_tokens=False).ids
+    assert "".join(text.push(id) for id in [*ids, start, *ids]) == "你好你好"
+
+
+def test_an_answer_can_be_compared(engine: Engine) -> None:
+    """Times aside, two answers of one seed are equal."""
+    one, two = (answered(engine, ASKED, DRAWN)[1] for _ in range(2))
+    assert replace(one, first_token_s=0, tokens_per_s=0) == replace(two, first_token_s=0, tokens_per_s=0)
