@@ -23,7 +23,7 @@ from tonghua.core.loss import ROWS_AT_A_TIME
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.prepare import open_model, prepare
-from tonghua.train import Trainer
+from tonghua.training import Trainer
 
 
 def floor_s(decoder: Decoder, batches: list[Batch], repeats: int = 3) -> float:

@@ -1,6 +1,7 @@
 """What packing, the adapter, the optimizer and the loop promise, each with a fault that the check must see."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
@@ -26,10 +27,10 @@ from reference import (
     our_model,
     reference_model,
     relative_error,
+    worst,
 )
 from torch import Tensor
 
-from tonghua import train as room
 from tonghua.checkpoint import ALL_TARGETS
 from tonghua.config import Config, load
 from tonghua.core.attention import attend_blocks, attend_causal, attend_plain, lay_out
@@ -44,7 +45,7 @@ from tonghua.evaluate import hidden_states
 from tonghua.example import Example
 from tonghua.optimizer import Optimizer, learning_rate
 from tonghua.prompt import Renderer
-from tonghua.train import Trainer, count_steps
+from tonghua.training import Trainer, count_steps
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_a_sample_with_another_system_prompt_falls_out_of_the_group(renderer: Re
     assert len({e.ids[: e.shared] for e in together}) == 1
     assert common_prefix(together) >= together[0].shared > opening
     tokens = sum(len(e.inputs) for e in (mixed[0], mixed[2])) - together[0].shared
-    assert [b.order for b in pack(mixed, tokens)] == [(0, 2), (1,)] or [(1,), (0, 2)]
+    assert sorted(b.order for b in pack(mixed, tokens)) == [(0, 2), (1,)]
 
 
 # ---- the adapter -------------------------------------------------------------------------------------------
@@ -239,8 +240,8 @@ def test_a_seed_gives_the_same_start_again(tiny_folder: Path) -> None:
     for name, master in first.masters.items():
         if "lora_A" in name:
             bound = master.shape[1] ** -0.5
-            assert 0.98 * bound < float(master.abs().max()) <= bound
-            assert float(master.var()) == pytest.approx(bound**2 / 3, rel=0.2)
+            assert 0.98 * bound < float(master.detach().abs().max()) <= bound
+            assert float(master.detach().var()) == pytest.approx(bound**2 / 3, rel=0.2)
 
 
 def test_masters_and_gradients_are_views_of_one_flat_buffer(decoder: Decoder, examples: list[Example]) -> None:
@@ -288,9 +289,8 @@ def test_lora_on_the_vocabulary_is_refused_by_the_config(module: str) -> None:
     """Tied to each other, they would be trained and then lost in the export."""
     with pytest.raises(UsageError) as caught:
         settings_of(lora_target=["q_proj", module])
-    assert f"lora_target={['q_proj', module]}" in caught.value.text.en or module in caught.value.text.en
-    assert "cannot carry LoRA" in caught.value.text.en
-    assert "不能加 LoRA" in caught.value.text.zh
+    assert f"{module} cannot carry LoRA" in caught.value.text.en
+    assert f"{module} 不能加 LoRA" in caught.value.text.zh
 
 
 @pytest.mark.parametrize("key", ["use_dora", "use_rslora", "modules_to_save", "lora_bias"])
@@ -339,38 +339,41 @@ def test_refresh_brings_masters_to_the_copies_that_compute(tiny_folder: Path) ->
         assert torch.equal(layer.B, wanted.bfloat16())
 
 
-def group() -> LoRALinear:
+def qk_layer() -> LoRALinear:
+    """A group of two linears whose weights, biases and adapters are random."""
+    generator = torch.Generator().manual_seed(0)
     layer = LoRALinear(6, {"q_proj": 4, "k_proj": 3}, True, torch.float32, CPU)
-    layer.weight.normal_()
-    layer.bias.normal_()
     adapter = Adapter([("m", layer)], ["q_proj", "k_proj"], 2, 1.0, 0.0)
-    adapter.flat.data.normal_()
+    assert layer.bias is not None
+    for values in (layer.weight, layer.bias, adapter.flat.data):
+        values.normal_(generator=generator)
     adapter.refresh()
     return layer
 
 
-def attention_layout(attend: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
-    """Queries, keys and values cut from one tensor (6, 6, 4), as from the product that gives them."""
+def of_one_tensor(attend: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+    """Attention whose q, k and v are cut from one tensor (6, 4 + 2 + 2, 4), as they come from one product."""
     layout = lay_out(2, (1, 3), 2, CPU, torch.float32)
-    return lambda x: attend(*x.split([4, 1, 1], dim=1)[:1], *x.split([4, 2], dim=1)[1:] * 2, layout)
+    return lambda x: attend(*x.split([4, 2, 2], dim=1), layout)
 
 
+LAYER = qk_layer()
 ANGLE = torch.linspace(0, 3, 14).view(7, 1, 2)
 OPERATIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "rms_norm": (lambda x: rms_norm(x, torch.linspace(0.5, 2, 6), 1e-6), (7, 6)),
     "rotate": (lambda x: rotate(x, ANGLE.cos(), ANGLE.sin()), (7, 3, 4)),
     "swiglu": (swiglu, (7, 10)),
     "lora_linear_fused": (lambda x: lora_linear_fused(x, LAYER), (7, 6)),
+    "lora_linear_fused, gated": (lambda x: lora_linear_fused(x, LAYER, gated=True), (7, 12)),
     "lora_linear_plain": (lambda x: lora_linear_plain(x, LAYER), (7, 6)),
-    "attend_plain": (attention_layout(attend_plain), (6, 6, 4)),
-    "attend_blocks": (attention_layout(attend_blocks), (6, 6, 4)),
-    "attend_causal": (attention_layout(attend_causal), (6, 6, 4)),
+    "attend_plain": (of_one_tensor(attend_plain), (6, 8, 4)),
+    "attend_blocks": (of_one_tensor(attend_blocks), (6, 8, 4)),
+    "attend_causal": (of_one_tensor(attend_causal), (6, 8, 4)),
     "linear_cross_entropy": (
         lambda x: linear_cross_entropy(x, torch.linspace(-1, 1, 30).view(5, 6), torch.arange(7) % 5),
         (7, 6),
     ),
 }
-LAYER = group()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -481,21 +484,12 @@ def test_steps_equal_adamw_over_separate_parameters(decoder: Decoder, kind: str,
         adam_epsilon=1e-4,
     )
     adapter = add_adapter(decoder)
-    start = adapter.flat.detach().clone()
+    start = {name: m.detach().clone() for name, m in adapter.masters.items()}
     wanted, norms = by_torch(config, adapter.masters)
     assert by_us(config, adapter, lambda step: learning_rate(config, step, STEPS)) == pytest.approx(norms, rel=1e-5)
     assert norms == pytest.approx([3.0, 0.3] * 3, rel=1e-5)
-    updates = (
-        {
-            name: m - w
-            for (name, m), w in zip(wanted.items(), start.split([m.numel() for m in wanted.values()]), strict=True)
-        }
-        if False
-        else {}
-    )
-    assert not updates
     for name, master in adapter.masters.items():
-        assert distance(master, wanted[name]) < 1e-6, name
+        assert distance(master - start[name], wanted[name] - start[name]) < 1e-4, name
     for path, layer in decoder.linears():
         for (a, b), member in zip(layer.blocks(), layer.adapted, strict=True):
             assert torch.equal(a, adapter.masters[f"{path}.{member.name}.lora_A.weight"].detach())
@@ -517,9 +511,11 @@ def test_another_setting_of_the_optimizer_is_seen(decoder: Decoder, wrong: dict[
     values = {"learning_rate": 0.01, "weight_decay": 0.1, "adam_beta2": 0.95, "adam_epsilon": 1e-4}
     right, other = settings_of(**values), settings_of(**{**values, **wrong})
     adapter = add_adapter(decoder)
+    start = {name: m.detach().clone() for name, m in adapter.masters.items()}
     wanted, _ = by_torch(right, adapter.masters)
     by_us(other, adapter, lambda step: learning_rate(other, step, STEPS))
-    assert max(distance(m, wanted[name]) for name, m in adapter.masters.items()) > 1e-5
+    errors = [distance(m - start[name], wanted[name] - start[name]) for name, m in adapter.masters.items()]
+    assert worst(errors) > 1e-3
 
 
 def step_with(optimizer: Optimizer, adapter: Adapter, gradient: Tensor) -> float:
@@ -587,7 +583,7 @@ class Recorded(Optimizer):
 def gradients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
     """Of the steps that any trainer makes from here on."""
     monkeypatch.setattr(Recorded, "gradients", [], raising=False)
-    monkeypatch.setattr(room, "Optimizer", Recorded)
+    monkeypatch.setattr(sys.modules[Trainer.__module__], "Optimizer", Recorded)
     return Recorded.gradients
 
 
@@ -625,7 +621,7 @@ def test_a_step_divides_by_all_targets_of_its_own_samples(
     batch: int,
     accumulation: int,
 ) -> None:
-    """1 x 7 = 7 x 1 = packed = one at a time by PEFT, also in the shorter step that ends an epoch."""
+    """1 x 7 = 7 x 1 = packed = one at a time by PEFT."""
     decoder = our_model(tiny_folder)
     made = trainer(
         decoder,
@@ -644,6 +640,19 @@ def test_a_step_divides_by_all_targets_of_its_own_samples(
     assert step.grad_norm == pytest.approx(
         float(torch.cat([g.flatten() for g in gradients[0].values()]).norm()), rel=1e-5
     )
+
+
+def test_the_shorter_step_that_ends_an_epoch_divides_by_its_own_targets(
+    tiny_folder: Path, examples: list[Example], gradients: list[dict[str, Tensor]]
+) -> None:
+    made = trainer(our_model(tiny_folder), examples, 60, 2, learning_rate=1e-12)
+    steps = list(made.run())
+    assert [s.samples for s in steps] == [4, 3]
+    wrapped = as_peft(reference_model(tiny_folder, torch.float64), made.adapter)
+    wanted = [one_by_one(wrapped, made.adapter, made.samples_of(step)) for step in range(2)]
+    found = [Learned(s.loss, g) for s, g in zip(steps, gradients, strict=True)]
+    assert [relative_error(f, w) < 1e-5 for f, w in zip(found, wanted, strict=True)] == [True, True]
+    assert relative_error(found[1], wanted[0]) > 1e-3
 
 
 def test_each_epoch_reads_every_row_once_in_an_order_of_its_own(decoder: Decoder, examples: list[Example]) -> None:
@@ -671,7 +680,7 @@ def test_steps_of_a_run_count_samples() -> None:
     assert count(17, num_train_epochs=3, max_steps=4) == 4
 
 
-def test_training_lowers_the_loss_and_leaves_the_best_copies(decoder: Decoder, examples: list[Example]) -> None:
+def test_training_lowers_the_loss(decoder: Decoder, examples: list[Example]) -> None:
     made = trainer(decoder, examples, 150, 30, learning_rate=0.02, per_device_train_batch_size=7)
     losses = [s.loss for s in made.run()]
     assert losses[-1] < 0.5 * losses[0]
@@ -693,12 +702,12 @@ def test_a_step_that_is_not_finite_ends_the_run_by_its_number(
     assert made.done == 1
 
 
-def test_the_head_is_summed_in_fp32(tiny_folder: Path) -> None:
-    """Added up in bf16, many equal losses would stop growing."""
+def test_the_loss_is_summed_in_fp32() -> None:
+    """A bf16 sum of many losses would be rounded to three digits."""
     hidden = torch.zeros(5000, 8, dtype=torch.bfloat16)
     weight = torch.zeros(7, 8, dtype=torch.bfloat16)
     total = linear_cross_entropy(hidden, weight, torch.zeros(5000, dtype=torch.long))
     assert total.dtype == torch.float32
     assert float(total) == pytest.approx(5000 * math.log(7), rel=1e-6)
-    in_bf16 = F.cross_entropy(hidden @ weight.T, torch.zeros(5000, dtype=torch.long), reduction="none").cumsum(0)
-    assert abs(float(in_bf16[-1]) / (5000 * math.log(7)) - 1) > 1e-3
+    in_bf16 = F.cross_entropy(hidden @ weight.T, torch.zeros(5000, dtype=torch.long), reduction="sum")
+    assert abs(float(in_bf16) / (5000 * math.log(7)) - 1) > 1e-4

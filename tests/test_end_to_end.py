@@ -173,7 +173,8 @@ def test_train_prints_one_object(work: Work) -> None:
     assert work.called.out.count("\n") == 1
     found = work.called.json
     assert set(found) == {
-        "run", "steps", "samples", "train_loss", "heldout_loss", "samples_per_s", "peak_memory_gb", "trainable_parameters"
+        "run", "steps", "samples", "train_loss", "heldout_loss", "samples_per_s", "peak_memory_gb",
+        "trainable_parameters",
     }  # fmt: skip
     assert (found["steps"], found["samples"]) == (6, 18)
     assert found["train_loss"] > 0
@@ -388,10 +389,8 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize("recipe", ["daiyu", "fairytale", "qa", "zhenhuan"])
 def test_each_recipe_trains_with_the_values_of_the_tutorials(work: Work, tmp_path: Path, recipe: str) -> None:
-    called = call(
-        "train", recipe, f"dataset={work.rows}", f"model={work.model}", f"output_dir={tmp_path}", *settings(**DOCUMENTED),
-        "--json",
-    )  # fmt: skip
+    given = settings(dataset=work.rows, model=work.model, output_dir=tmp_path, **DOCUMENTED)
+    called = call("train", recipe, *given, "--json")
     assert called.code == 0, called.err
     kept = load(Path(called.json["run"]) / "config.yaml").config
     assert (kept.lora_dropout, kept.gradient_checkpointing, kept.lr_scheduler_type) == (0.1, True, "linear")
@@ -458,7 +457,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[list[Message],
     yield seen
 
 
-@pytest.mark.parametrize("end", ["exit\n", "quit\n", "EXIT\n", "退出\n", ""], ids=["exit", "quit", "EXIT", "退出", "EOF"])
+@pytest.mark.parametrize(
+    "end", ["exit\n", "quit\n", "EXIT\n", "退出\n", ""], ids=["exit", "quit", "EXIT", "退出", "EOF"]
+)
 def test_a_chat_goes_on_until_its_end(work: Work, asked: list[Any], end: str) -> None:
     after = "不该问到\n" if end else ""
     called = call("chat", work.run, stdin=f"你好\n\n   \n讲故事\nclear\n月亮\n{end}{after}")
@@ -608,7 +609,15 @@ def test_the_language_follows_the_variable(work: Work, tmp_path: Path, language:
     assert called.out == ""
 
 
-@pytest.mark.parametrize(("variables", "words"), [({"TONGHUA_LANG": "zh"}, "看一看数据"), ({"TONGHUA_LANG": "", "LC_ALL": "zh_TW.UTF-8"}, "看一看数据"), ({"TONGHUA_LANG": "en", "LANG": "zh_CN.UTF-8"}, "Look at rows")], ids=["ours", "the shell's", "ours first"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TONGHUA_LANG": "zh"}, "看一看数据"),
+        ({"TONGHUA_LANG": "", "LC_ALL": "zh_TW.UTF-8"}, "看一看数据"),
+        ({"TONGHUA_LANG": "en", "LANG": "zh_CN.UTF-8"}, "Look at rows"),
+    ],
+    ids=["ours", "the shell's", "ours first"],
+)
 def test_help_is_in_the_language_too(tmp_path: Path, variables: dict[str, str], words: str) -> None:
     called = spawn("--help", folder=tmp_path, **variables)
     assert called.code == 0

@@ -108,7 +108,8 @@ def test_greedy_answers_side_by_side_are_those_alone(decoder: Decoder) -> None:
 def test_drawn_answers_side_by_side_are_those_alone(decoder: Decoder) -> None:
     """Row r draws with the seed plus r."""
     alone = [
-        generated(decoder, [prompt], DRAWN.model_copy(update={"seed": 5 + row}))[0] for row, prompt in enumerate(PROMPTS)
+        generated(decoder, [prompt], DRAWN.model_copy(update={"seed": 5 + row}))[0]
+        for row, prompt in enumerate(PROMPTS)
     ]
     assert generated(decoder, PROMPTS, DRAWN) == alone
     wrong = [generated(decoder, [prompt], DRAWN)[0] for prompt in PROMPTS]

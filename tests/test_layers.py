@@ -1,6 +1,7 @@
 """The rooms of the house stand in a line, and each uses only those to its left."""
 
 import ast
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ ORDER = (
     *("errors", "example", "config", "scan", "hub", "prompt", "data", "prepare", "device"),
     *("core.rounding", "core.pointwise", "core.attention", "core.lora", "core.loss", "core.packing", "core.model"),
     *("checkpoint", "runs", "sampling", "generate", "engines", "measures", "plan", "optimizer", "book"),
-    *("evaluate", "train", "show", "cli"),
+    *("evaluate", "training", "show", "cli"),
 )
 DOORS = ("__init__", "__main__", "core.__init__")
 WITHOUT_TORCH = ("cli", "errors", "example", "config", "scan", "hub", "prompt", "data", "prepare")
@@ -75,9 +76,9 @@ def test_modules_import_only_what_is_to_their_left() -> None:
 @pytest.mark.parametrize(
     ("module", "text", "fault"),
     [
-        ("data", "from .train import train", "data imports train"),
-        ("data", "def f():\n    from . import train", "data imports train"),
-        ("data", "if TYPE_CHECKING:\n    from tonghua.train import Trainer", "data imports train"),
+        ("data", "from .training import train", "data imports training"),
+        ("data", "def f():\n    from . import training", "data imports training"),
+        ("data", "if TYPE_CHECKING:\n    from tonghua.training import Trainer", "data imports training"),
         ("data", "import tonghua.show", "data imports show"),
         ("data", "from . import data", "data imports data"),
         ("data", "from .elsewhere import f", "data imports elsewhere"),
@@ -97,8 +98,8 @@ def test_an_import_to_the_right_is_seen(module: str, text: str, fault: str) -> N
         ("core.packing", "from ..example import Example"),
         ("core.model", "from .lora import LoRALinear"),
         ("evaluate", "from .core import attention"),
-        ("train", "from . import device as devices, plan"),
-        ("cli", "from . import __version__\nfrom .train import train"),
+        ("training", "from . import device as devices, plan"),
+        ("cli", "from . import __version__\nfrom .training import train"),
         ("data", "import torch\nfrom tonghua.errors import Text"),
     ],
 )
@@ -106,11 +107,29 @@ def test_an_import_to_the_left_is_no_fault(module: str, text: str) -> None:
     assert faults({module: text}) == []
 
 
+def run(code: str) -> str:
+    """What the code prints in a fresh interpreter."""
+    command = [sys.executable, "-X", "utf8", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("before", [(), ORDER], ids=["nothing", "everything"])
+def test_the_front_door_stays_a_function_whatever_was_imported_before(before: tuple[str, ...]) -> None:
+    """A module and a function of one name would push each other out of the package."""
+    code = (
+        "".join(f"import tonghua.{module}\n" for module in before) + "import tonghua, tonghua.errors\n"
+        "try:\n    tonghua.train(None, learning_rat=1)\n"
+        "except tonghua.errors.UsageError as error:\n    print(error.text.en)"
+    )
+    assert "learning_rat" in run(code)
+
+
 def loaded_by(module: str) -> set[str]:
     """Which packages are in memory after this import alone, in a fresh interpreter."""
     code = f"import sys, tonghua.{module}; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
-    return set(done.stdout.split())
+    return set(run(code).split())
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
@@ -146,3 +165,8 @@ def test_the_environment_is_read_at_the_doors_alone() -> None:
     assert reads_environment("from os import getenv as g\ng('HOME')")
     assert not reads_environment("import os\nos.fsync(1)")
     assert {name for name, text in sources().items() if reads_environment(text)} <= set(READ_THE_ENVIRONMENT)
+
+
+def test_no_test_reaches_the_network() -> None:
+    with socket.socket() as line, pytest.raises(OSError, match=r"a test must not connect to 192\.0\.2\.1"):
+        line.connect(("192.0.2.1", 80))

@@ -435,6 +435,32 @@ def test_the_fused_layer_equals_the_formula(targets: tuple[str, ...], rows: int)
     assert distance(plain.gradients["out"], y) < 1e-6
 
 
+def test_the_fused_layer_with_a_gate_equals_the_formula_after_the_gate() -> None:
+    layer, adapter = group({"down_proj": 5}, 12, targets=["down_proj"])
+    gate_up = torch.randn(7, 24)
+    plain = by_layer(lambda x, layer: lora_linear_plain(swiglu_plain(x), layer), gate_up, layer, adapter)
+    fused = by_layer(partial(lora_linear_fused, gated=True), gate_up, layer, adapter)
+    assert relative_error(fused, plain) < 1e-6
+    swapped = by_layer(partial(lora_linear_fused, gated=True), gate_up.roll(12, dims=1), layer, adapter)
+    assert relative_error(swapped, plain) > SEEN
+    for called in (layer(gate_up, gated=True), layer.eval()(gate_up, gated=True)):
+        assert torch.equal(called, fused.gradients["out"])
+    adapter.enable(False)
+    base = F.linear(swiglu_plain(gate_up), layer.weight, layer.bias)
+    assert distance(layer(gate_up, gated=True), base) < 1e-6
+
+
+def test_with_dropout_the_gate_comes_first() -> None:
+    """What is dropped are the inputs of the product, after the gate."""
+    layer, _ = group({"down_proj": 5}, 12, targets=["down_proj"], dropout=0.3)
+    gate_up = torch.randn(7, 24)
+    outs = []
+    for make in (lambda: layer(gate_up, gated=True), lambda: lora_linear_plain(swiglu(gate_up), layer)):
+        torch.manual_seed(3)
+        outs.append(make())
+    assert torch.equal(*outs)
+
+
 def test_a_stale_copy_of_the_masters_is_seen() -> None:
     layer, adapter = group()
     adapter.masters["m.k_proj.lora_B.weight"].data.mul_(1.01)

@@ -302,15 +302,17 @@ def test_a_llama_template_with_bos_and_headers(tiny_folder: Path, tmp_path: Path
     assert list(made.ids) == transformers_ids(folder, messages)
     assert controls(renderer, made.ids) == ["<|begin_of_text|>", *specials[1:] * 7]
     runs = learned(made.ids, made.is_target)
-    assert [text_of(renderer, run) for run in runs] == ["你也好。<|eot_id|>", "It rains, 有雨。<|eot_id|>", "不客气～<|eot_id|>"]
+    assert [text_of(renderer, run) for run in runs] == [
+        "你也好。<|eot_id|>",
+        "It rains, 有雨。<|eot_id|>",
+        "不客气～<|eot_id|>",
+    ]
     assert renderer.prompt(messages[:2]) == transformers_ids(folder, messages[:2], add_generation_prompt=True)
     assert renderer.stop_ids[0] == renderer.tokenizer.token_to_id("<|eot_id|>")
 
 
-NO_END = CHATML.replace("<|im_end|>\\n' }}\n{%- endfor", "\\n' }}\n{%- endfor")
-NO_ANSWER = CHATML.replace("{{- '<|im_start|>' + message.role", "{%- if message.role != 'assistant' %}{{- '<|im_start|>' + message.role", 1).replace(
-    "\n{%- endfor", "{%- endif %}\n{%- endfor", 1
-)
+NO_END = CHATML.replace("message.content + '<|im_end|>\\n'", "message.content + '\\n'")
+NO_ANSWER = CHATML.replace("in messages %}", "in messages if message.role != 'assistant' %}")
 NO_PROMPT = CHATML.replace("{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}", "")
 OTHER_PROMPT = CHATML.replace("{{- '<|im_start|>assistant\\n' }}", "{{- '<|im_start|>narrator\\n' }}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engines import Teller
-    from .train import Result
+    from .training import Result
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]
@@ -22,9 +22,9 @@ def train(recipe: str | Path | None = None, **settings: Any) -> "Result":
 
     Raises `tonghua.errors.UserError` for anything that the caller can mend.
     """
-    from . import config, train
+    from . import config, training
 
-    return train.train(config.load(recipe, settings))
+    return training.train(config.load(recipe, settings))
 
 
 def load(run: str | Path | None = None, *, output_dir: str | Path = "runs", model: str | None = None) -> "Teller":

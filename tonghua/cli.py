@@ -165,7 +165,7 @@ def check(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
 
 
 def train(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
-    from .train import train as run_training
+    from .training import train as run_training
 
     recipe, overrides = _split(context.args)
     screen = _screen()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .example import Example
     from .prepare import Table as Rows
     from .prompt import Renderer
-    from .train import Event, HeldOut, Started, Stepped
+    from .training import Event, HeldOut, Started, Stepped
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
@@ -95,7 +95,7 @@ class Screen:
 
     def event(self, event: "Event") -> None:
         """Follow a training run."""
-        from .train import Started, Stepped
+        from .training import Started, Stepped
 
         if isinstance(event, Started):
             self._started(event)

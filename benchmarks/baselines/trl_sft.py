@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -23,7 +24,7 @@ packing, steps = sys.argv[1] == "pack", int(sys.argv[2])
 length = int(sys.argv[3]) if len(sys.argv) > 3 else 1024
 system, cuda = os.environ.get("SYSTEM", "现在你要扮演皇帝身边的女人--甄嬛"), torch.cuda.is_available()
 tok = AutoTokenizer.from_pretrained(os.environ["MODEL"])
-rows = json.load(open(os.environ["DATA"], encoding="utf-8"))[: 16 * steps * (8 if packing else 1)]
+rows = json.loads(Path(os.environ["DATA"]).read_text(encoding="utf-8"))[: 16 * steps * (8 if packing else 1)]
 rows = Dataset.from_list(
     [
         dict(

@@ -44,14 +44,15 @@ BUCKET_WASTE = 1.25
 class Bucket:
     """n neighbouring samples of similar length, padded to a rounded L, or the prefix itself (n = 1).
 
-    Pads repeat some row of the bucket; nobody looks ahead, so no real token sees one.
+    Nobody looks ahead, so no real token sees a pad; but pads look back, so their gradient must be zero.
     """
 
     prefix: int  # tokens of P that its samples see: P, and 0 for the prefix itself
     count: int  # n
     length: int  # L
     rows: slice  # where in the packed row its tokens are
-    index: Tensor  # (n·L,) the row of each padded place
+    index: Tensor  # (n·L,) the row of each padded place; some row for a pad
+    pads: Tensor  # (pads,) the padded places that are pads
     real: Tensor  # (tokens,) the padded places that hold a token of their own
     mask: Tensor  # (L·H/K, prefix + L) 0 where seen, -inf where not; each line repeated for the heads of a key head
 
@@ -94,14 +95,16 @@ def _bucket(
     prefix: int, lengths: Sequence[int], start: int, sharing: int, device: torch.device, dtype: torch.dtype
 ) -> Bucket:
     own, length = torch.tensor(lengths), rounded(max(lengths), LENGTH_STEP)
-    real = (torch.arange(length) < own[:, None]).flatten().nonzero()[:, 0]
+    filled = (torch.arange(length) < own[:, None]).flatten()
+    real, pads = filled.nonzero()[:, 0], (~filled).nonzero()[:, 0]
     rows = slice(start, start + int(own.sum()))
     index = torch.full((len(lengths) * length,), start)
     index[real] = torch.arange(rows.start, rows.stop)
     seen = torch.ones(length, prefix + length, dtype=torch.bool).tril(prefix)
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, float("-inf"))
     mask = mask.repeat_interleave(sharing, dim=0)
-    return Bucket(prefix, len(lengths), length, rows, index.to(device), real.to(device), mask.to(device))
+    moved = (tensor.to(device) for tensor in (index, pads, real, mask))
+    return Bucket(prefix, len(lengths), length, rows, *moved)
 
 
 def visible(layout: Layout, device: torch.device) -> Tensor:
@@ -213,9 +216,12 @@ def _blocks(bucket: Bucket, sharing: int) -> list[tuple[slice, int]]:
 
 
 def _by_key_head(x: Tensor, bucket: Bucket, kv_heads: int) -> Tensor:
-    """(T, H, D) -> (n·K, L·H/K, D): one matrix per sample and key head, its lines ordered by token, then head."""
+    """(T, H, D) -> (n·K, L·H/K, D): one matrix per sample and key head, its lines ordered by token, then head.
+
+    Pads are zero.
+    """
     n, length = bucket.count, bucket.length
-    padded = x.index_select(0, bucket.index).view(n, length, kv_heads, -1, x.shape[2])
+    padded = x.index_select(0, bucket.index).index_fill_(0, bucket.pads, 0).view(n, length, kv_heads, -1, x.shape[2])
     return padded.transpose(1, 2).reshape(n * kv_heads, -1, x.shape[2])
 
 

@@ -47,7 +47,7 @@ class _RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
         unit = x * inverse
-        dy = grads[0].float().mul_(weight)
+        dy = grads[0].float() * weight
         along = torch.linalg.vecdot(dy, unit)[..., None].div_(-x.shape[-1])
         return dy.addcmul_(unit, along).mul_(inverse).to(x.dtype), None, None
 

@@ -1,0 +1,721 @@
+"""What goes wrong for a user, and what is said: exit code, the exact line in both languages, nothing left behind."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
+
+from tonghua.errors import Text
+
+ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
+TINY_RUN: dict[str, Any] = {
+    "val_size": 2,
+    "num_train_epochs": 2,
+    "per_device_train_batch_size": 4,
+    "dtype": "float32",
+    "device": "cpu",
+}
+
+
+class Desk:
+    """A user's folder: good rows, a model that may be spoilt, and where runs would go."""
+
+    def __init__(self, folder: Path, model: Path):
+        self.folder, self.model = folder, model
+        self.rows = write_rows(folder / "好 数据.json", ROWS)
+        self.runs = folder / "结果 runs"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def own_model(self) -> Path:
+        """A copy of the model that a test may spoil."""
+        return Path(shutil.copytree(self.model, self.folder / "我的 模型"))
+
+    def train(self, language: str = "en", **values: Any) -> Called:
+        given = {"dataset": self.rows, "model": self.model, "output_dir": self.runs, **TINY_RUN, **values}
+        return call(
+            "train", *settings(**{k: v for k, v in given.items() if v is not None}), "--json", language=language
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_folder: Path) -> Desk:
+    folder = tmp_path / "桌 面"
+    folder.mkdir()
+    return Desk(folder, tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; nobody may write into it."""
+    desk = Desk(tmp_path_factory.mktemp("好 桌面"), tiny_folder)
+    called = desk.train()
+    assert called.code == 0, called.err
+    return Path(called.json["run"])
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run that a test may spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "结果 一"))
+
+
+Act = Callable[[str], Called]
+
+
+def refused(act: Act, code: int, zh: str, en: str, runs: Path | None = None) -> None:
+    """`act` in both languages: the code, exactly this at the end of stderr, no traceback, nothing on stdout or disk."""
+    for language, words in Text(zh, en)._asdict().items():
+        called = act(language)
+        assert called.err.endswith(words + "\n"), called.err
+        before = called.err.removesuffix(words + "\n")
+        assert before == "" or before.endswith("\n"), "the message shares its first line with something else"
+        assert "Traceback" not in called.err
+        assert (called.code, called.out) == (code, "")
+        if runs is not None:
+            assert not runs.exists() or not any(runs.iterdir())
+
+
+# Rows
+
+
+@pytest.mark.parametrize("verb", ["check", "train"])
+def test_rows_that_are_not_there(desk: Desk, verb: str) -> None:
+    path = desk.folder / "没有.json"
+
+    def act(language: str) -> Called:
+        return call(verb, f"dataset={path}", f"model={desk.model}", f"output_dir={desk.runs}", language=language)
+
+    zh, en = f"找不到文件 {path}；请检查路径和文件名", f"no such file: {path}; check the path and the spelling"
+    refused(act, 3, zh, en, desk.runs)
+
+
+def test_no_rows_named(desk: Desk) -> None:
+    zh, en = "没有指定数据；请写 dataset=数据文件", "no rows are named; write dataset=FILE"
+    refused(lambda language: desk.train(language, dataset=None), 2, zh, en, desk.runs)
+
+
+def test_an_empty_file(desk: Desk) -> None:
+    path = desk.write("空.json", " \n")
+    zh, en = f"{path} 是空文件；请先写入数据", f"{path} is empty; write some rows first"
+    refused(lambda language: desk.train(language, dataset=path), 3, zh, en, desk.runs)
+
+
+def test_broken_json_names_its_line(desk: Desk) -> None:
+    good = json.dumps(ROWS[0], ensure_ascii=False)
+    path = desk.write("坏.jsonl", f'{good}\n{good}\n{{"instruction": "问" "output": "答"}}\n')
+    zh = (
+        f"{path} 有 1 行不能用，请改好，或加 skip_bad_rows=true 跳过它们：\n"
+        '  第 3 行：JSON 写错了（第 21 列）：这里缺少逗号；补上英文逗号；文字里的英文双引号要写成 \\"'
+    )
+    en = (
+        f"{path} has 1 unusable rows; mend them, or add skip_bad_rows=true to leave them out:\n"
+        "  line 3: broken JSON (column 21): a comma is missing here; add a comma;"
+        ' inside text, write a double quote as \\"'
+    )
+    refused(lambda language: desk.train(language, dataset=path), 3, zh, en, desk.runs)
+
+
+def test_rows_without_an_answer(desk: Desk) -> None:
+    path = desk.write("无答案.jsonl", json.dumps(ROWS[0]) + '\n{"instruction": "问"}\n')
+    zh = (
+        f"{path} 有 1 行不能用，请改好，或加 skip_bad_rows=true 跳过它们：\n"
+        "  第 2 行：没有 output（答案）；补上 output，或删掉这一条"
+    )
+    en = (
+        f"{path} has 1 unusable rows; mend them, or add skip_bad_rows=true to leave them out:\n"
+        '  line 2: no "output" (the answer); add "output", or delete the row'
+    )
+    refused(lambda language: desk.train(language, dataset=path), 3, zh, en, desk.runs)
+
+
+@pytest.mark.parametrize(
+    ("answer", "zh", "en"),
+    [
+        (7, "数字", "a number"),
+        (["答"], "列表", "a list"),
+        (None, "空值 null", "null"),
+        (True, "布尔值", "true or false"),
+        ({"a": 1}, "对象", "an object"),
+    ],
+    ids=["number", "list", "null", "bool", "object"],
+)
+def test_answers_that_are_no_text(desk: Desk, answer: object, zh: str, en: str) -> None:
+    rows = [json.dumps(row, ensure_ascii=False) for row in (ROWS[0], {"instruction": "问", "output": answer})]
+    path = desk.write("答案.jsonl", "\n".join(rows))
+    told = Text(
+        f"  第 2 行：output（答案）是{zh}，应为文字；改成英文双引号里的文字，或删掉这一条",
+        f'  line 2: "output" (the answer) is {en}, not text; write it as text in double quotes, or delete the row',
+    )
+    for language in ("zh", "en"):
+        called = desk.train(language, dataset=path)
+        assert (called.code, called.out) == (3, "")
+        assert called.err.splitlines()[-1] == told.to("zh" if language == "zh" else "en")
+    assert not desk.runs.exists()
+
+
+def test_bad_rows_may_be_left_out(desk: Desk) -> None:
+    """Negative control: the same rows train where the user agrees, and the bad one is counted."""
+    path = write_rows(desk.folder / "混.json", [*ROWS, {"instruction": "问", "output": 7}])
+    called = desk.train(dataset=path, skip_bad_rows="true", val_size=0, num_train_epochs=1)
+    assert called.code == 0, called.err
+    assert called.json["samples"] == 9
+
+
+def test_a_row_of_50_000_characters_is_left_out_and_told(desk: Desk) -> None:
+    path = write_rows(desk.folder / "长.json", [*ROWS, {"instruction": "长", "output": "从" * 50_000}])
+    checked = call("check", path, f"model={desk.model}", "--json", language="zh")
+    found = checked.json
+    assert (checked.code, found["read"], found["kept"], found["dropped"]) == (0, 10, 9, 1)
+    (problem,) = found["problems"]
+    assert problem["mend"] == "调大 max_length，或把它拆成几行"
+    assert problem["what"].endswith("个 token，超过 max_length=1024，整行不用（不会截断）")
+    called = desk.train(dataset=path, val_size=0, num_train_epochs=1)
+    assert (called.code, called.json["samples"]) == (0, 9)
+
+
+def test_nothing_but_rows_that_are_too_long(desk: Desk) -> None:
+    path = write_rows(desk.folder / "长.json", [{"instruction": "长", "output": "从" * 50_000}] * 2)
+    zh = f"{path} 里没有一行能用于训练（读到 2 行，过长 2 行）"
+    en = f"{path} has no row to train on (2 read, 2 too long)"
+    refused(lambda language: desk.train(language, dataset=path), 3, zh, en, desk.runs)
+    checked = call("check", path, f"model={desk.model}", "--json")
+    assert (checked.code, checked.json["kept"], checked.json["dropped"]) == (3, 0, 2)
+
+
+# Settings
+
+
+def test_an_unknown_key_is_told_with_the_nearest(desk: Desk) -> None:
+    zh = "不认识的配置项 lerning_rate；是不是想写 learning_rate？"
+    en = "Unknown config key lerning_rate; did you mean learning_rate?"
+    refused(lambda language: desk.train(language, lerning_rate=1), 2, zh, en, desk.runs)
+
+
+def test_a_value_out_of_range(desk: Desk) -> None:
+    zh = "learning_rate=7：应是数（大于 0、不大于 1）"
+    en = "learning_rate=7: must be a number (above 0, at most 1)"
+    refused(lambda language: desk.train(language, learning_rate=7), 2, zh, en, desk.runs)
+
+
+def test_an_unknown_recipe(desk: Desk) -> None:
+    zh = "没有名为 baoyu 的配方；自带的有 daiyu, fairytale, qa, zhenhuan，也可以给一个 .yaml 文件"
+    en = "There is no recipe called baoyu; there are daiyu, fairytale, qa, zhenhuan, or give a .yaml file"
+    refused(lambda language: call("train", "baoyu", f"output_dir={desk.runs}", language=language), 2, zh, en, desk.runs)
+
+
+def test_an_unknown_verb() -> None:
+    called = call("trian")
+    assert (called.code, called.out) == (2, "")
+    assert "trian" in called.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("setting", ["device=gpu", "dtype=int8", "temperature=hot", "max_new_tokens=0", "lerning=1"])
+def test_chat_judges_its_settings_too(run: Path, setting: str) -> None:
+    called = call("chat", run, "--prompt", "你好", setting)
+    assert (called.code, called.out) == (2, "")
+    assert setting.partition("=")[0] in called.err
+
+
+def test_chat_takes_the_short_names_of_types(run: Path) -> None:
+    """`train` takes dtype=fp32, so `chat` does."""
+    called = call("chat", run, "--prompt", "你好", "dtype=fp32", "max_new_tokens=2")
+    assert called.code == 0, called.err
+
+
+# The model
+
+
+def test_no_model_named(desk: Desk) -> None:
+    zh, en = "没有指定模型；请写 model=模型文件夹", "no model is named; write model=FOLDER of a model"
+    refused(lambda language: desk.train(language, model=None), 2, zh, en, desk.runs)
+
+
+def test_a_model_that_is_not_there(desk: Desk) -> None:
+    zh = "找不到模型文件夹 qwen2.5-0.5b-instruct；请先下载这个模型，再写 model=它所在的文件夹"
+    en = "there is no model folder qwen2.5-0.5b-instruct; fetch the model first, then write model=FOLDER"
+    refused(
+        lambda language: call(
+            "train", "daiyu", f"dataset={desk.rows}", f"output_dir={desk.runs}", language=language, folder=desk.folder
+        ),
+        2, zh, en, desk.runs,
+    )  # fmt: skip
+
+
+def test_a_folder_that_is_no_model(desk: Desk) -> None:
+    folder = desk.folder / "空"
+    folder.mkdir()
+    zh = (
+        f"这不是模型文件夹：{folder} 里没有 config.json；"
+        "请给出装有 config.json、tokenizer.json 和 model.safetensors 的文件夹"
+    )
+    en = (
+        f"not a model folder: {folder} has no config.json; "
+        "give the folder that holds config.json, tokenizer.json and model.safetensors"
+    )
+    refused(lambda language: desk.train(language, model=folder), 2, zh, en, desk.runs)
+
+
+def change_config(model: Path, **values: object) -> None:
+    path = model / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, **values}), encoding="utf-8")
+
+
+def test_an_unknown_architecture(desk: Desk) -> None:
+    model = desk.own_model()
+    change_config(model, model_type="gpt2")
+    zh = "config.json：不支持 model_type gpt2；支持的有 qwen2, qwen3, llama, mistral，请换一个模型"
+    en = "config.json: model_type gpt2 is not supported; take a model of type qwen2, qwen3, llama, mistral"
+    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+
+
+def test_code_in_the_config(desk: Desk) -> None:
+    model = desk.own_model()
+    change_config(model, auto_map={"AutoModel": "modeling.py"})
+    zh = "config.json：“auto_map”会让加载器运行模型自带的代码，tonghua 不支持；请换用 Qwen2.5 这类不带自定义代码的模型"
+    en = (
+        'config.json: "auto_map" makes loaders run code that comes with the model, which tonghua never does; '
+        "take a model without custom code, such as Qwen2.5"
+    )
+    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+
+
+def test_weights_that_are_a_pickle(desk: Desk) -> None:
+    model = desk.own_model()
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    zh = (
+        "pytorch_model.bin：权重只有 pickle 格式，打开它可能会运行别人的代码，所以没有打开；"
+        "请下载 safetensors 版本（model.safetensors）"
+    )
+    en = (
+        "pytorch_model.bin: the weights come only as a pickle, which can run code when opened, so it was left closed; "
+        "get the safetensors edition (model.safetensors)"
+    )
+    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+
+
+def test_weights_cut_short(desk: Desk) -> None:
+    model = desk.own_model()
+    whole = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(whole[:-1000])
+    size = len(whole)
+    zh = f"model.safetensors：文件不完整：至少应有 {size} 字节，只有 {size - 1000} 字节；请重新下载这个文件"
+    en = f"model.safetensors: the file is cut short: {size - 1000} bytes of at least {size}; fetch this file again"
+    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+
+
+def test_weights_that_do_not_fit_the_config(desk: Desk) -> None:
+    model = desk.own_model()
+    change_config(model, num_hidden_layers=4)
+    for language, words in (("zh", "请重新下载"), ("en", "fetch it again")):
+        called = desk.train(language, model=model)
+        assert (called.code, called.out) == (4, "")
+        assert words in called.err.splitlines()[-1]
+    assert not desk.runs.exists()
+
+
+def test_a_tokenizer_cut_short(desk: Desk) -> None:
+    model = desk.own_model()
+    whole = (model / "tokenizer.json").read_bytes()
+    (model / "tokenizer.json").write_bytes(whole[: len(whole) // 2])
+    called = desk.train(model=model)
+    assert (called.code, called.out) == (4, "")
+    assert "tokenizer.json" in called.err.splitlines()[-1]
+    assert not desk.runs.exists()
+
+
+def test_a_model_without_a_template(desk: Desk) -> None:
+    model = desk.own_model()
+    (model / "chat_template.jinja").unlink()
+    zh = "模型 我的 模型 不能用于对话：没有对话模板，可能是未经指令微调的底模，请用 Instruct 版"
+    en = (
+        "model 我的 模型 cannot be used for chat: it has no chat template; "
+        "it may be a base model, take the Instruct edition"
+    )
+    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+
+
+# A run and its base
+
+
+@pytest.fixture(scope="session")
+def other_model(zoo: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same shape and tokenizer, one weight changed: what another edition of a model is."""
+    folder = Path(shutil.copytree(zoo("qwen2"), tmp_path_factory.mktemp("别的") / "另一个 模型"))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_an_adapter_on_another_base(run: Path, other_model: Path) -> None:
+    zh = "基座 另一个 模型 与训练时的 qwen2 不是同一个（不同的有：model.safetensors）；请用 model=原来的模型文件夹"
+    en = (
+        "base 另一个 模型 is not the qwen2 that this run was trained on (different: model.safetensors);"
+        " write model=FOLDER of that one"
+    )
+    refused(
+        lambda language: call("chat", run, "--prompt", "你好", f"model={other_model}", language=language), 3, zh, en
+    )
+
+
+def test_the_same_base_in_another_place_is_taken(run: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    """Negative control of the refusal above."""
+    moved = shutil.copytree(tiny_folder, tmp_path / "搬走的 模型")
+    called = call("chat", run, "--prompt", "你好", f"model={moved}", "max_new_tokens=2")
+    assert called.code == 0, called.err
+
+
+def test_an_edited_tokenizer_in_the_run(run: Path) -> None:
+    text = (run / "tokenizer.json").read_text(encoding="utf-8")
+    (run / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
+    for language in ("zh", "en"):
+        called = call("chat", run, "--prompt", "你好", language=language)
+        assert (called.code, called.out) == (3, "")
+        assert "tokenizer.json" in called.err.splitlines()[-1]
+
+
+def test_an_edited_template_in_the_run(run: Path) -> None:
+    path = run / "chat_template.jinja"
+    path.write_text(path.read_text(encoding="utf-8").replace("tiny", "small"), encoding="utf-8")
+    called = call("chat", run, "--prompt", "你好")
+    assert (called.code, called.out) == (3, "")
+    assert "chat_template" in called.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "contract.json", "config.yaml", "adapter_config.json", "adapter_model.safetensors"]
+)
+@pytest.mark.parametrize("how", ["gone", "cut", "not text"])
+def test_a_spoilt_run_is_told_in_one_line(run: Path, name: str, how: str) -> None:
+    path = run / name
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:40] if how == "cut" else b"\xff\xfe\x00\x81")
+    called = call("chat", run, "--prompt", "你好")
+    assert called.code in (2, 3, 4)
+    assert (called.out, called.err.count("\n")) == ("", 1)
+    assert name in called.err
+
+
+def test_a_contract_that_lacks_the_base(run: Path) -> None:
+    path = run / "contract.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "base": {"name": "qwen2"}}), encoding="utf-8")
+    called = call("chat", run, "--prompt", "你好")
+    assert (called.code, called.out) == (3, "")
+    assert "contract.json" in called.err
+
+
+def test_a_run_without_its_contract(run: Path) -> None:
+    (run / "contract.json").unlink()
+    zh = f"{run} 不是完整的训练结果：缺少 contract.json；请另选一个，或重新训练"
+    en = f"{run} is not a finished run: contract.json is missing; choose another or train again"
+    for verb in ("chat", "eval"):
+        refused(lambda language, verb=verb: call(verb, run, language=language), 3, zh, en)  # type: ignore[misc]
+
+
+def test_no_run_at_all(desk: Desk) -> None:
+    zh = f"{desk.runs} 里还没有训练好的结果；请先 tonghua train，或写出结果所在的文件夹"
+    en = f"there is no finished run in {desk.runs}; run tonghua train first, or name the folder of a run"
+    for verb in ("chat", "eval"):
+        refused(lambda language, verb=verb: call(verb, f"output_dir={desk.runs}", language=language), 2, zh, en)  # type: ignore[misc]
+
+
+def test_a_run_that_is_not_there(desk: Desk) -> None:
+    zh = "没有 没有的 这个文件夹；请写出训练结果所在的文件夹"
+    en = "there is no folder 没有的; name the folder of a run"
+    refused(lambda language: call("chat", "没有的", language=language, folder=desk.folder), 2, zh, en)
+
+
+def test_eval_where_nothing_was_held_out(desk: Desk) -> None:
+    trained = desk.train(val_size=0, num_train_epochs=1).json["run"]
+    zh = "训练时没有留出验证数据；请用 --data 给出没训练过的数据"
+    en = "nothing was held out in training; give rows with --data"
+    refused(lambda language: call("eval", trained, language=language), 2, zh, en)
+
+
+def test_eval_of_a_single_question(run: Path, desk: Desk) -> None:
+    rows = write_rows(desk.folder / "一.json", ROWS[:1] * 2)
+    zh = "比较需要至少两个不同的问题；请给更多的数据"
+    en = "a comparison needs two different questions; give more rows"
+    refused(lambda language: call("eval", run, "--data", rows, language=language), 3, zh, en)
+
+
+# The disk
+
+
+def test_a_disk_without_room(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 10**7, 10**7))
+    zh = f"{desk.runs} 所在磁盘只剩 0.01 GB，这次训练要 0.05 GB；请腾出空间或换一个 output_dir"
+    en = (
+        f"the disk of {desk.runs} has 0.01 GB left and this run needs 0.05 GB;"
+        " free some space or set another output_dir"
+    )
+    refused(lambda language: desk.train(language), 5, zh, en, desk.runs)
+    assert list(desk.runs.iterdir()) == []
+
+
+def test_an_output_folder_that_is_a_file(desk: Desk) -> None:
+    desk.runs.write_text("我是文件", encoding="utf-8")
+    for language, start, end in (
+        ("zh", f"不能在 {desk.runs} 里建立文件夹：", "；请换一个 output_dir\n"),
+        ("en", f"cannot make a folder in {desk.runs}: ", "; set another output_dir\n"),
+    ):
+        called = desk.train(language)
+        assert (called.code, called.out) == (5, "")
+        assert called.err.startswith(start)
+        assert called.err.endswith(end)
+        assert called.err.count("\n") == 1
+    assert desk.runs.read_text(encoding="utf-8") == "我是文件"
+
+
+@pytest.fixture
+def full_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """From the n-th flush to the disk on there is no room."""
+    real = os.fsync
+
+    def arm(writes: int) -> None:
+        left = writes
+
+        def fsync(descriptor: int) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    yield arm
+
+
+NAMES = {
+    "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.yaml",
+    "metrics.jsonl", "adapter_model.safetensors", "adapter_config.json", "MANIFEST.json",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("writes", range(0, 14))
+def test_a_disk_that_fills_up_on_the_way(desk: Desk, full_after: Callable[[int], None], writes: int) -> None:
+    """5 files at the start, 3 for each of two checkpoints, 3 at the end: each of these writes fails in turn."""
+    full_after(writes)
+    called = desk.train(run_name="满")
+    assert (called.code, called.out) == (5, "")
+    last = called.err.splitlines()[-1]
+    assert last.startswith("cannot write ")
+    assert last.endswith(f": {os.strerror(errno.ENOSPC)}; free some space or set another output_dir")
+    assert "Traceback" not in called.err
+    files = [path for path in desk.runs.rglob("*") if path.is_file()]
+    assert {path.name for path in files} <= NAMES, "a part of a file, or a contract, was left"
+    for folder in desk.runs.glob("*/checkpoints/*"):
+        manifest = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+        for name, facts in manifest["files"].items():
+            assert sha256(folder / name) == facts["sha256"]
+    runs = list(desk.runs.iterdir())
+    assert [len(steps_kept(one)) for one in runs] == ([] if writes < 8 else [1] if writes < 11 else [2])
+
+
+def test_a_disk_that_does_not_fill_up(desk: Desk, full_after: Callable[[int], None]) -> None:
+    """Negative control: with one write more there is room for all."""
+    full_after(14)
+    assert desk.train().code == 0
+
+
+def test_a_disk_that_is_full_for_the_log(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.open
+
+    def guarded(self: Path, *arguments: Any, **named: Any) -> Any:
+        if self.name == "metrics.jsonl":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    called = desk.train()
+    assert (called.code, called.out) == (5, "")
+    assert "metrics.jsonl" in called.err.splitlines()[-1]
+    assert list(desk.runs.iterdir()) == []
+
+
+def test_a_disk_without_room_for_a_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.mkdir
+
+    def guarded(self: Path, *arguments: Any, **named: Any) -> None:
+        if self.name.startswith(".step-"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "mkdir", guarded)
+    called = desk.train()
+    assert (called.code, called.out) == (5, "")
+    assert list(desk.runs.iterdir()) == []
+
+
+# Training that goes wrong, or is stopped
+
+
+def test_training_that_diverges(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil_loss(monkeypatch, from_call=1)
+    zh = "第 1 步的损失或梯度不再是有限的数；请调小 learning_rate 再试"
+    en = "the loss or gradient of step 1 is not finite; try a smaller learning_rate"
+    for language, words in (("zh", zh), ("en", en)):
+        called = desk.train(language)
+        assert (called.code, called.out) == (6, "")
+        assert called.err.splitlines()[-1] == words
+    assert list(desk.runs.iterdir()) == []
+
+
+def test_training_that_diverges_late_keeps_whole_checkpoints(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil_loss(monkeypatch, from_call=4)
+    called = desk.train()
+    assert called.code == 6
+    assert called.err.splitlines()[-1].startswith("the loss or gradient of step 4 is not finite")
+    (run,) = desk.runs.iterdir()
+    assert steps_kept(run) == [2]
+    assert not (run / "contract.json").exists()
+    assert call("chat", run, "--prompt", "你好").code == 3
+
+
+def spoil_loss(monkeypatch: pytest.MonkeyPatch, from_call: int) -> None:
+    """The loss becomes NaN at the n-th micro-batch; it is looked up wherever training takes it from."""
+    import tonghua.core.loss
+
+    real, calls = tonghua.core.loss.linear_cross_entropy, 0
+
+    def spoilt(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = real(*arguments)
+        return loss * float("nan") if calls >= from_call else loss
+
+    users = [module for name, module in sys.modules.items() if name.startswith("tonghua.")]
+    for module in users:
+        if getattr(module, "linear_cross_entropy", None) is real:
+            monkeypatch.setattr(module, "linear_cross_entropy", spoilt)
+
+
+class Interrupts:
+    """Ctrl-C at the n-th step, without a process of its own: the screen is where every step passes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int):
+        from tonghua.show import Screen
+
+        real = Screen.event
+
+        def event(screen: Screen, event: Any) -> None:
+            real(screen, event)
+            if getattr(event, "step_s", None) is not None and event.step == step:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Screen, "event", event)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_stopped_training_can_be_talked_to(desk: Desk, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    Interrupts(monkeypatch, step)
+    called = desk.train("zh")
+    assert (called.code, called.out) == (75, "")
+    (run,) = desk.runs.iterdir()
+    assert called.err.splitlines()[-1] == f"已停止；学到第 {step} 步的适配器保存在 {run}"
+    assert steps_kept(run)[-1] == step
+    assert sha256(run / "adapter_model.safetensors") in {
+        sha256(folder / "adapter_model.safetensors") for folder in (run / "checkpoints").iterdir()
+    }
+    assert call("chat", run, "--prompt", "你好", "max_new_tokens=2").code == 0
+
+
+def test_stopped_before_the_first_step_leaves_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua.show import Screen
+
+    def event(screen: Screen, event: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Screen, "event", event)
+    called = desk.train()
+    assert (called.code, called.out) == (130, "")
+    assert list(desk.runs.iterdir()) == []
+
+
+def test_a_stopped_training_leaves_no_thread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook the process goes on after a run was stopped; so must not what watched its memory."""
+    Interrupts(monkeypatch, 2)
+    before = set(threading.enumerate())
+    assert desk.train().code == 75
+    for _ in range(100):
+        left = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+        if not left:
+            break
+        time.sleep(0.02)
+    assert left == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a single process")
+def test_ctrl_c_in_a_real_process(desk: Desk) -> None:
+    given = {
+        "dataset": desk.rows,
+        "model": desk.model,
+        "output_dir": desk.runs,
+        **TINY_RUN,
+        "num_train_epochs": 100_000,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tonghua", "train", "zhenhuan", *settings(**given), "--json"],
+        cwd=desk.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while process.poll() is None and not any(desk.runs.glob("*/checkpoints/step-*")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err.decode("utf-8")
+    assert out == b""
+    last = err.decode("utf-8").splitlines()[-1]
+    assert last.startswith("stopped; the adapter as of step ")
+    assert "Traceback" not in err.decode("utf-8")
+    (run,) = desk.runs.iterdir()
+    assert last.endswith(f" is in {run}")
+    assert not [path for path in run.rglob("*") if path.name.startswith(".")]
+    answer = call("chat", f"output_dir={desk.runs}", "--prompt", "你好", "max_new_tokens=2", "--json")
+    assert answer.code == 0, answer.err
+    again = desk.train(num_train_epochs=1)
+    assert again.code == 0
+    newest = call("chat", f"output_dir={desk.runs}", "--prompt", "你好", "max_new_tokens=2")
+    assert f"the newest run: {again.json['run']}\n" in newest.err
+
+
+# What is a bug keeps its traceback, and --debug shows that of a mistake
+
+
+def test_debug_shows_the_traceback(desk: Desk) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tonghua", "train", "baoyu", "--debug"],
+        cwd=desk.folder, env=environment(), capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert b"Traceback" in done.stderr
+    assert b"UsageError" in done.stderr
+
+
+def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("tonghua.runs.create", broken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        desk.train()

@@ -1,0 +1,213 @@
+"""The READMEs say only what works: every command in them parses, every file in a tree exists.
+
+A command is a line that starts with `tonghua` in a bash, sh, shell or console block (after `$ ` or `> ` there,
+with `\\` at the end going on in the next line). A tree is a block with ├── or └──.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tonghua import cli
+from tonghua.config import load, recipe_names
+from tonghua.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+READMES = ("README.md", "README.zh-CN.md")
+SHELLS = ("bash", "sh", "shell", "console")
+
+RUN_FILES = {
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "contract.json",
+    "config.yaml",
+    "metrics.jsonl",
+    "checkpoints",
+    "MANIFEST.json",
+}
+"""What a run folder holds; `test_end_to_end` holds the same against a real one."""
+
+_BLOCK = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^([\s│|]*)(?:├──|└──|\|--|`--)\s*(.+)$")
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """(language, content) of each fenced block."""
+    return _BLOCK.findall(text)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every tonghua command, in order."""
+    found = []
+    for language, content in blocks(text):
+        if language not in SHELLS:
+            continue
+        for line in content.replace("\\\n", " ").splitlines():
+            words = shlex.split(re.sub(r"^[$>] ", "", line.strip()), comments=True)
+            if words[:1] == ["tonghua"]:
+                found.append(words[1:])
+    return found
+
+
+def fault_of(words: Sequence[str]) -> str | None:
+    """Why the command line would refuse these words before it looks at any file; None if it would not."""
+    root: Any = typer.main.get_command(cli.app)
+    if not words or words[0].startswith("-"):
+        known = {name for option in root.params for name in option.opts} | {"--help"}
+        return None if words and set(words) <= known else f"no such option: {list(words)}"
+    with typer.Context(root) as parent:
+        verb = root.get_command(parent, words[0])
+        if verb is None:
+            return f"no such verb: {words[0]}"
+        if "--help" in words:
+            return None
+        try:
+            context = verb.make_context(words[0], list(words[1:]), parent=parent)
+        except Exception as error:  # what a wrong option raises has moved between versions of typer
+            return str(error)
+    first, overrides = cli._split(context.args)
+    recipe = first if words[0] in ("train", "sft") and first in recipe_names() else None
+    if words[0] in ("train", "sft") and first and recipe is None and not first.endswith((".yaml", ".yml")):
+        return f"no such recipe: {first}"
+    try:
+        load(recipe, overrides)
+    except UserError as error:
+        return error.text.en
+    return None
+
+
+def entries(block: str) -> Iterator[tuple[list[str], str]]:
+    """(folders above, name) of every line of a tree, without what is said about it."""
+    above: list[str] = []
+    first = block.strip("\n").splitlines()[0]
+    root = "" if _ENTRY.match(first) else first.split()[0].strip("/")
+    for line in block.splitlines():
+        match = _ENTRY.match(line)
+        if match is None:
+            continue
+        depth = len(match.group(1)) // 4
+        for name in re.split(r",\s*|\s+·\s+", re.split(r"\s{2,}|\s+#|\s+←|\s+—", match.group(2))[0]):
+            above = above[:depth]
+            yield [root, *above], name.strip()
+        above.append(name.strip().strip("/"))
+
+
+def missing_in(block: str) -> list[str]:
+    """Names in a tree that are neither in this repository nor, below `runs`, in a run folder."""
+    missing = []
+    for above, name in entries(block):
+        if name in ("...", "…"):
+            continue
+        parts = [*above[1:], name.strip("/")]
+        if any(re.fullmatch(r"runs(/.*)?|step-.*", part) for part in (above[0], *parts)):
+            fine = name in RUN_FILES or name.strip("/") in RUN_FILES or name.endswith("/")
+        else:
+            fine = any((ROOT / Path(*start, *parts)).exists() for start in ((), (above[0],)))
+        if not fine:
+            missing.append("/".join(parts))
+    return missing
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_has_commands(name: str) -> None:
+    verbs = {words[0] for words in commands(text_of(name)) if words}
+    assert {"check", "train", "chat", "eval"} <= verbs
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_command_parses(name: str) -> None:
+    faults = {shlex.join(words): fault_of(words) for words in commands(text_of(name))}
+    assert {command: fault for command, fault in faults.items() if fault} == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("trian daiyu", "no such verb: trian"),
+        ("train baoyu dataset=a.json", "no such recipe: baoyu"),
+        ("train daiyu datast=a.json", "Unknown config key datast; did you mean dataset?"),
+        ("train daiyu learning_rate=7", "learning_rate=7: must be a number (above 0, at most 1)"),
+        ("chat --prompt", "prompt"),
+        ("chat --style wild", "wild"),
+        ("chat --promt 你好", "Unknown config key promt"),
+        ("eval runs/a --generate many", "integer"),
+        ("--verison", "no such option"),
+    ],
+)
+def test_a_wrong_command_is_found(command: str, fault: str) -> None:
+    """Negative control: commands as a README might have them by mistake."""
+    assert fault in (fault_of(shlex.split(command)) or "nothing")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train daiyu dataset=黛玉.json model=模型",
+        "train 我的.yaml --lr 1e-4 --json",
+        "chat runs/daiyu --style varied temperature=0.5",
+        "eval --data new.json --generate 20",
+        "check rows.json model=m",
+        "--version",
+        "chat --help",
+    ],
+)
+def test_a_right_command_is_taken(command: str) -> None:
+    assert fault_of(shlex.split(command)) is None
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_file_of_a_tree_exists(name: str) -> None:
+    trees = [content for _, content in blocks(text_of(name)) if "──" in content]
+    assert [missing for tree in trees for missing in missing_in(tree)] == []
+
+
+def test_a_missing_file_of_a_tree_is_found() -> None:
+    """Negative control, and how the drawings are read."""
+    tree = (
+        "tonghua/\n"
+        "├── cli.py          the command line\n"
+        "├── core/           # tensors\n"
+        "│   ├── lora.py\n"
+        "│   └── nothing.py\n"
+        "└── book.py, runs.py, gone.py\n"
+    )
+    assert missing_in(tree) == ["core/nothing.py", "gone.py"]
+    run = "runs/daiyu-20250101-120000/\n├── contract.json\n├── checkpoints/\n│   └── step-000001/\n└── model.bin\n"
+    assert missing_in(run) == ["model.bin"]
+
+
+def test_both_readmes_give_the_same_commands() -> None:
+    english, chinese = (commands(text_of(name)) for name in READMES)
+    assert [skeleton(words) for words in english] == [skeleton(words) for words in chinese]
+
+
+def skeleton(words: Sequence[str]) -> list[str]:
+    """A command without what may be translated: values, prompts, and names of files and runs."""
+    recipes = recipe_names()
+    kept = [re.sub(r"=.*", "=", word) for word in words[1:] if word.startswith("-") or "=" in word or word in recipes]
+    return [*words[:1], *kept]
+
+
+def test_what_a_command_is_stripped_to() -> None:
+    one, two, other = (
+        skeleton(shlex.split(command))
+        for command in (
+            "train daiyu dataset=黛玉.json --json",
+            "train daiyu dataset=daiyu.json --json",
+            "train daiyu data=daiyu.json --json",
+        )
+    )
+    assert one == two != other
