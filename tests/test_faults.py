@@ -633,7 +633,7 @@ def test_stopped_training_can_be_talked_to(desk: Desk, monkeypatch: pytest.Monke
     called = desk.train("zh")
     assert (called.code, called.out) == (75, "")
     (run,) = desk.runs.iterdir()
-    assert called.err.splitlines()[-1] == f"已停止；学到第 {step} 步的适配器保存在 {run}"
+    assert called.err.splitlines()[-1] == f"已停在第 {step} 步；到此为止最好的适配器保存在 {run}"
     assert steps_kept(run)[-1] == step
     assert sha256(run / "adapter_model.safetensors") in {
         sha256(folder / "adapter_model.safetensors") for folder in (run / "checkpoints").iterdir()
@@ -686,7 +686,7 @@ def test_ctrl_c_in_a_real_process(desk: Desk) -> None:
     assert process.returncode == 75, err.decode("utf-8")
     assert out == b""
     last = err.decode("utf-8").splitlines()[-1]
-    assert last.startswith("stopped; the adapter as of step ")
+    assert last.startswith("stopped at step ")
     assert "Traceback" not in err.decode("utf-8")
     (run,) = desk.runs.iterdir()
     assert last.endswith(f" is in {run}")

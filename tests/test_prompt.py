@@ -265,12 +265,10 @@ def test_a_template_that_rewrites_is_refused_with_the_line(tiny_folder: Path, tm
     assert len(renderer.examples([good], None)) == 1
     with pytest.raises(DataError) as caught:
         renderer.examples([good, bad], None)
-    assert caught.value.text.zh == (
-        "第 7 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记），请从数据中去掉这类标记"
-    )
+    assert caught.value.text.zh == ("第 7 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记）；请去掉这类标记")
     assert caught.value.text.en == (
         "line 7: the model's chat template would rewrite this text (its <think> marks, for instance);"
-        " take such marks out of the data"
+        " take such marks out"
     )
 
 

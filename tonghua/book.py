@@ -17,7 +17,7 @@ class Book:
     """Everything that a run writes."""
 
     config: Config
-    recipe: str
+    name: str
     base: Path
     adapter: Adapter
     renderer: Renderer
@@ -29,9 +29,8 @@ class Book:
     kept: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        name = self.config.run_name or self.recipe
         size = self.adapter.flat.numel() * 4 * (self.config.save_total_limit + 2) + 50_000_000
-        self.run = runs.create(Path(self.config.output_dir).expanduser(), name, size)
+        self.run = runs.create(Path(self.config.output_dir).expanduser(), self.name, size)
         try:
             runs.copy_tokenizer(self.base, self.run)
             runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
@@ -46,10 +45,11 @@ class Book:
             for key in ("dataset", "eval_dataset", "output_dir")
             if (value := getattr(self.config, key)) is not None
         }
-        return self.config.model_copy(update={"model": str(self.base), **paths})
+        return self.config.model_copy(update={"model": str(self.base), "run_name": self.name, **paths})
 
     def log(self, values: dict[str, Any]) -> None:
-        with (self.run / "metrics.jsonl").open("a", encoding="utf-8", newline="\n") as opened:
+        path = self.run / "metrics.jsonl"
+        with runs.writing(path), path.open("a", encoding="utf-8", newline="\n") as opened:
             opened.write(json.dumps(values, ensure_ascii=False) + "\n")
 
     def keep(self, step: int, epoch: float, loss: float | None) -> bool:
@@ -80,7 +80,7 @@ class Book:
             template_sha256=self.renderer.template_sha256,
             tokenizer_sha256=self.renderer.tokenizer_sha256,
             base={"name": self.base.name, **self.fingerprint},
-            persona=self.recipe,
+            persona=self.name,
             sampling=self.config.sampling.model_dump(),
         )
         runs.write_files(self.run, {**self.best, runs.CONTRACT: contract.to_json().encode()})

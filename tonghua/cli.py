@@ -64,12 +64,12 @@ class StyleName(StrEnum):
 
 def main() -> None:
     """Entry point: a mistake of the user is one line and its exit code, a bug keeps its traceback."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     debug = "--debug" in sys.argv
     try:
-        app(standalone_mode=False)
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
         if debug:
             raise
@@ -195,6 +195,10 @@ app.command("train", context_settings=SETTINGS, help=_TRAIN)(train)
 app.command("sft", context_settings=SETTINGS, hidden=True, help=_TRAIN)(train)
 
 
+IN_A_RUN = ("model", "device", "dtype", "output_dir", "sampling")
+"""What may be set anew when a finished run is opened; the rest is what it was trained with."""
+
+
 def _open(
     run: str | None, overrides: list[str], style: StyleName | None, screen: "Screen"
 ) -> tuple["Teller", "Sampling"]:
@@ -203,17 +207,19 @@ def _open(
     from .engines import open_teller
     from .runs import open_run
 
-    asked = dict(parse_overrides(overrides))
-    places = {key: asked.pop(key) for key in ("model", "output_dir", "device", "dtype") if key in asked}
-    folder = open_run(Path(run) if run else None, Path(places.get("output_dir", "runs"))).folder
-    chosen = {**(STYLES[style] if style else {}), **asked}
-    sampling = load(folder / "config.yaml", chosen).config.sampling
+    asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
+    output_dir = Path(load(None, asked).config.output_dir).expanduser()
+    opened = open_run(Path(run) if run else None, output_dir)
+    config = load(opened.folder / "config.yaml", {**(STYLES[style] if style else {}), **asked}).config
+    for key in type(config).model_fields:
+        if key not in IN_A_RUN and getattr(config, key) != getattr(opened.config, key):
+            raise UsageError(
+                f"{key} 在训练时就定下了，现在不能改；请去掉它，或用新的值重新训练",
+                f"{key} was settled in training and cannot be changed now; leave it out, or train again",
+            )
     if run is None:
-        screen.say(f"最新的结果：{folder}", f"the newest run: {folder}")
-    teller = open_teller(
-        folder, folder.parent, places.get("model"), places.get("device", "auto"), places.get("dtype", "auto")
-    )
-    return teller, sampling
+        screen.say(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")
+    return open_teller(opened.folder, output_dir, config.model, config.device, config.dtype), config.sampling
 
 
 Style = Annotated[

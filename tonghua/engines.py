@@ -54,25 +54,23 @@ def open_teller(
 
 
 def check_contract(contract: Contract, base: ModelFiles, renderer: Renderer) -> None:
-    """Raises DataError naming everything in which base and run folder differ from the contract."""
-    found = {
-        "config.json": fingerprint(base)["config_sha256"],
-        "model.safetensors": fingerprint(base)["weights_sha256"],
-        "tokenizer.json": renderer.tokenizer_sha256,
-        "chat_template": renderer.template_sha256,
-    }
-    promised = {
-        "config.json": contract.base["config_sha256"],
-        "model.safetensors": contract.base["weights_sha256"],
-        "tokenizer.json": contract.tokenizer_sha256,
-        "chat_template": contract.template_sha256,
-    }
-    differing = [name for name in found if found[name] != promised[name]]
+    """Raises DataError naming everything in which the base or the run folder's own files differ from the contract."""
+    found = fingerprint(base)
+    names = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
+    differing = [name for key, name in names.items() if found[key] != contract.base[key]]
     if differing:
-        names = "、".join(differing)
         raise DataError(
-            f"基座 {base.folder.name} 与训练时的 {contract.base['name']} 不是同一个（不同的有：{names}）；"
-            "请用 model=原来的模型文件夹",
+            f"基座 {base.folder.name} 与训练时的 {contract.base['name']} 不是同一个"
+            f"（不同的有：{'、'.join(differing)}）；请用 model=原来的模型文件夹",
             f"base {base.folder.name} is not the {contract.base['name']} that this run was trained on"
             f" (different: {', '.join(differing)}); write model=FOLDER of that one",
+        )
+    own = {"tokenizer.json": renderer.tokenizer_sha256, "chat_template": renderer.template_sha256}
+    promised = {"tokenizer.json": contract.tokenizer_sha256, "chat_template": contract.template_sha256}
+    changed = [name for name in own if own[name] != promised[name]]
+    if changed:
+        raise DataError(
+            f"{renderer.folder.name} 里的 {'、'.join(changed)} 在训练之后被改过；请从基座的文件夹里复制原来的回来",
+            f"{', '.join(changed)} in {renderer.folder.name} has changed since training;"
+            " copy it from the base's folder",
         )

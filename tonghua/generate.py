@@ -26,12 +26,15 @@ Stop = Literal["stop", "length"]
 
 
 class Cache:
-    """Keys and values of B conversations, in every layer (B, K, capacity, D), filled from the left."""
+    """Keys and values of B conversations, in every layer (B, K, capacity, D), filled from the left.
+
+    They start as zeros: what is masked still enters as 0 · value, which must not be a NaN.
+    """
 
     def __init__(self, decoder: Decoder, capacities: Sequence[int]):
         s = decoder.shape
         size = (s.layers, len(capacities), s.kv_heads, max(capacities), s.head_dim)
-        self.keys, self.values = (torch.empty(size, dtype=decoder.dtype, device=decoder.device) for _ in range(2))
+        self.keys, self.values = (torch.zeros(size, dtype=decoder.dtype, device=decoder.device) for _ in range(2))
         self.lengths = torch.zeros(len(capacities), dtype=torch.long, device=decoder.device)
         self.decoder = decoder
 

@@ -27,7 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from .errors import DataError, RefusedError
+from .errors import DataError, RefusedError, Text
 from .example import Example
 
 Role = Literal["system", "user", "assistant"]
@@ -86,7 +86,12 @@ class Contract:
         """Raises DataError where the text is no contract."""
         try:
             values = json.loads(text)
-            return Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
+            contract = Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
+            if not all(type(id) is int for id in contract.stop_ids):
+                raise ValueError("stop_ids")
+            if not all(isinstance(contract.base[key], str) for key in ("name", "config_sha256", "weights_sha256")):
+                raise ValueError("base")
+            return contract
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"contract.json 已损坏（{error}）；请重新训练，或从备份恢复这个文件",
@@ -118,7 +123,7 @@ class Renderer:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = _tokenizer(folder)
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = True
@@ -195,10 +200,10 @@ class Renderer:
                 messages=messages, add_generation_prompt=generate, enable_thinking=False, **self._named
             )
         except (jinja2.TemplateError, TypeError) as error:
-            where = f"第 {line} 行：" if line else ""
+            where = _where(line)
             raise DataError(
-                f"{where}模型的对话模板不接受这段对话：{error}",
-                f"{f'line {line}: ' if line else ''}the model's chat template does not take this conversation: {error}",
+                f"{where.zh}模型的对话模板不接受这段对话：{error}",
+                f"{where.en}the model's chat template does not take this conversation: {error}",
             ) from error
 
     def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_Piece, ...]:
@@ -219,10 +224,11 @@ class Renderer:
         trimmed = [_Piece(p.text.strip(), p.message) if p.message >= 0 else p for p in filled]
         if "".join(p.text for p in trimmed) == whole:
             return trimmed
+        where = _where(line)
         raise DataError(
-            f"第 {line} 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记），请从数据中去掉这类标记",
-            f"line {line}: the model's chat template would rewrite this text (its <think> marks, for instance);"
-            " take such marks out of the data",
+            f"{where.zh}模型的对话模板会改写这段文字（例如其中的 <think> 标记）；请去掉这类标记",
+            f"{where.en}the model's chat template would rewrite this text (its <think> marks, for instance);"
+            " take such marks out",
         )
 
     def _chunks(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Chunk]:
@@ -274,7 +280,10 @@ class Renderer:
     def _check(self) -> None:
         """The contract on a sample conversation, before anything relies on it."""
         probe = Conversation((Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。")))
-        (example,) = self.examples([probe], None)
+        try:
+            (example,) = self.examples([probe], None)
+        except ValueError as error:
+            raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands") from error
         whole = "".join(p.text for p in self._pieces(probe.messages, False, 0))
         if self.tokenizer.decode(list(example.ids), skip_special_tokens=False) != whole:
             raise _unfit(self.folder, "分词再还原得不到原文", "its tokenizer does not give the text back")
@@ -317,6 +326,11 @@ def _append_text(chunks: list[_Chunk], piece: _Piece) -> None:
         chunks.append(_Chunk(piece.text, None, False, piece.message))
 
 
+def _where(line: int) -> Text:
+    """The line of a row; nothing where somebody is typing."""
+    return Text(f"第 {line} 行：", f"line {line}: ") if line else Text("", "")
+
+
 def _environment() -> ImmutableSandboxedEnvironment:
     """As transformers sets it up; templates of models are made for that."""
     environment = ImmutableSandboxedEnvironment(
@@ -329,6 +343,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 def _raise(message: str) -> None:
     raise jinja2.TemplateError(message)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises nothing more exact
+        raise RefusedError(
+            f"{folder.name} 里的 tokenizer.json 已损坏；请重新下载或恢复这个文件",
+            f"tokenizer.json in {folder.name} is damaged; fetch or restore this file",
+        ) from error
 
 
 def _template(folder: Path, settings: Mapping[str, Any]) -> str:

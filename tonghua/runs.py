@@ -14,7 +14,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,21 +66,30 @@ def create(output_dir: Path, name: str, needed_bytes: int) -> Path:
         ) from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises ResourceError for a full or read-only disk."""
-    part = path.with_name(f".{path.name}.part")
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses inside becomes a ResourceError that names `path`."""
     try:
-        with part.open("wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        part.replace(path)
+        yield
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ResourceError(
             f"写不进 {path}：{error.strerror}；请腾出空间或换一个 output_dir",
             f"cannot write {path}: {error.strerror}; free some space or set another output_dir",
         ) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all. Raises ResourceError for a full or read-only disk."""
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        try:
+            with part.open("wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -94,13 +104,14 @@ def write_checkpoint(run: Path, step: int, files: Mapping[str, bytes], facts: Ma
     part = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     listed = {name: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
     manifest = json.dumps({"step": step, **facts, "files": listed}, indent=2, ensure_ascii=False)
-    try:
-        part.mkdir(parents=True)
-        write_files(part, {**files, MANIFEST: manifest.encode()})
-        shutil.rmtree(target, ignore_errors=True)
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with writing(target):
+        try:
+            part.mkdir(parents=True)
+            write_files(part, {**files, MANIFEST: manifest.encode()})
+            shutil.rmtree(target, ignore_errors=True)
+            part.replace(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return target
 
 
@@ -136,7 +147,7 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
             f"{folder} 不是完整的训练结果：缺少 {missing[0]}；请另选一个，或重新训练",
             f"{folder} is not a finished run: {missing[0]} is missing; choose another or train again",
         )
-    contract = Contract.from_json((folder / CONTRACT).read_text(encoding="utf-8"))
+    contract = Contract.from_json((folder / CONTRACT).read_text(encoding="utf-8", errors="replace"))
     return Run(folder, load(folder / "config.yaml").config, contract)
 
 

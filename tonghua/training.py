@@ -118,7 +118,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
     planned = plan.plan(config, decoder.shape, place, longest)
     decoder.recompute = planned.recompute
     steps = count_steps(config, len(training))
-    book = Book(config, loaded.name, files.folder, adapter, renderer, hub.fingerprint(files))
+    book = Book(config, config.run_name or loaded.name, files.folder, adapter, renderer, hub.fingerprint(files))
     size = sum(slot.numel() for _, slot in decoder.slots())
     trainer = Trainer(config, decoder, adapter, planned.tokens, training.examples, steps)
     try:
@@ -137,12 +137,14 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
         book.keep(trainer.done, trainer.epoch, None)
         book.finish()
         raise Stopped(
-            f"已停止；学到第 {trainer.done} 步的适配器保存在 {book.run}",
-            f"stopped; the adapter as of step {trainer.done} is in {book.run}",
+            f"已停在第 {trainer.done} 步；到此为止最好的适配器保存在 {book.run}",
+            f"stopped at step {trainer.done}; the best adapter so far is in {book.run}",
         ) from None
     except BaseException:
         book.abandon()
         raise
+    finally:
+        trainer.memory.stop()
     book.finish()
     return trainer.result(book)
 
@@ -201,14 +203,15 @@ class Trainer:
             start = time.perf_counter()
             samples = self.samples_of(step)
             targets = sum(e.targets for e in samples)
-            loss, tokens = 0.0, 0
+            total, tokens = torch.zeros((), device=self.decoder.device), 0
             for packed in pack(samples, self.tokens_per_micro_batch):
                 batch = packed.to(self.decoder.device)
                 hidden = hidden_states(self.decoder, batch)
                 part = linear_cross_entropy(hidden, self.decoder.head, batch.target) / targets
                 optimizer.backward(part)
-                loss += float(part.detach())
+                total += part.detach()
                 tokens += len(batch.ids)
+            loss = float(total)
             rate = learning_rate(self.config, step, self.steps)
             norm = optimizer.step(rate)
             if not (math.isfinite(loss) and (half or math.isfinite(norm))):

@@ -23,6 +23,9 @@ from torch import Tensor
 from ..example import Example
 from .rounding import rounded
 
+BATCH_WORTH_TOKENS = 64
+"""One more batch reads all weights once more, which takes as long as about so many tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -52,11 +55,18 @@ def pack(examples: Sequence[Example], max_tokens: int, share_prefix: bool = True
     order = sorted(range(len(examples)), key=lambda i: _family_and_length(examples[i]))
     groups: list[list[int]] = []
     for i in order:
-        if groups and _tokens([examples[j] for j in [*groups[-1], i]], share_prefix) <= max_tokens:
+        if groups and _joins(examples[i], [examples[j] for j in groups[-1]], max_tokens, share_prefix):
             groups[-1].append(i)
         else:
             groups.append([i])
     return [_lay_out([examples[i] for i in group], group, share_prefix) for group in groups]
+
+
+def _joins(example: Example, group: Sequence[Example], max_tokens: int, share_prefix: bool) -> bool:
+    """Whether it fits, and does not cost the group more shared prefix than a batch of its own is worth."""
+    together = _tokens([*group, example], share_prefix)
+    apart = _tokens(group, share_prefix) + len(example.inputs) + BATCH_WORTH_TOKENS
+    return together <= min(max_tokens, apart)
 
 
 def _family_and_length(example: Example) -> tuple[tuple[int, ...], int]:
