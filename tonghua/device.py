@@ -74,14 +74,14 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
 def keep_freed_memory() -> None:
     """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
 
-    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step goes to page faults.
-    Large blocks still come from the system and go back to it: kept too, they fragment to half a gigabyte more.
+    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step and more goes to page
+    faults (a system page costs as much as a thousand additions).
     Where the C library is another one, nothing happens.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 2**22)
+        libc.mallopt(mmap_threshold, 2**25)  # the most that glibc allows
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
