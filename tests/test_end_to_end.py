@@ -69,7 +69,8 @@ def call(*arguments: object, stdin: str = "", language: str = "en", folder: Path
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "TONGHUA_LANG": "en", "PYTHONIOENCODING": "utf-8", **more}
+    """In UTF-8 mode, as under a locale that is not installed Python cannot read its own Chinese paths."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "TONGHUA_LANG": "en", "PYTHONUTF8": "1", **more}
 
 
 def spawn(*arguments: object, folder: Path, stdin: bytes = b"", **variables: str) -> Called:

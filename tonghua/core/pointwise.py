@@ -38,16 +38,17 @@ def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        inverse = torch.rsqrt(length.square_().div_(x.shape[-1]).add_(epsilon))
+        wide = x.to(torch.float32, copy=True)  # mixed types would take a slow path
+        squares = torch.linalg.vecdot(wide, wide)[..., None]
+        inverse = torch.rsqrt(squares.div_(x.shape[-1]).add_(epsilon))
         ctx.save_for_backward(x, weight, inverse)
-        return (x * inverse).mul_(weight).to(x.dtype)
+        return wide.mul_(inverse).mul_(weight).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
-        unit = x * inverse
-        dy = grads[0].float() * weight
+        unit = x.to(torch.float32, copy=True).mul_(inverse)
+        dy = grads[0].to(torch.float32, copy=True).mul_(weight)
         along = torch.linalg.vecdot(dy, unit)[..., None].div_(-x.shape[-1])
         return dy.addcmul_(unit, along).mul_(inverse).to(x.dtype), None, None
 
