@@ -36,7 +36,8 @@ def cases(place: device.Place, options: argparse.Namespace) -> dict[str, dict[st
     rows = layout.tokens
     q, k, v = random(rows, HEADS, HEAD_DIM), random(rows, KV_HEADS, HEAD_DIM), random(rows, KV_HEADS, HEAD_DIM)
     x, gate_up, hidden = random(rows, HIDDEN), random(rows, 2 * WIDE), random(options.targets, HIDDEN)
-    head = torch.randn(VOCABULARY, HIDDEN, device=place.device).to(place.dtype)
+    # Logits of the size that a trained model gives; much larger ones would time denormal numbers.
+    head = (torch.randn(VOCABULARY, HIDDEN, device=place.device) * 0.1).to(place.dtype)
     target = torch.randint(VOCABULARY, (options.targets,), device=place.device)
     weight = torch.ones(HIDDEN, dtype=place.dtype, device=place.device)
     angle = torch.rand(rows, 1, HEAD_DIM // 2, device=place.device)
