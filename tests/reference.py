@@ -26,7 +26,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tonghua.checkpoint import ALL_TARGETS, PEFT_PREFIX, load_base
+from tonghua.checkpoint import PEFT_PREFIX, load_base
+from tonghua.config import LORA_MODULES
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
@@ -216,7 +217,7 @@ def distance(found: Tensor, wanted: Tensor) -> float:
 
 
 def add_adapter(
-    decoder: Decoder, targets: Sequence[str] = ALL_TARGETS, dropout: float = 0.0, b_size: float = 0.1
+    decoder: Decoder, targets: Sequence[str] = LORA_MODULES, dropout: float = 0.0, b_size: float = 0.1
 ) -> Adapter:
     """LoRA of rank 4 and scale 2 whose B is random of about this size, so that every gradient is non-zero."""
     generator = torch.Generator().manual_seed(7)

@@ -31,8 +31,7 @@ from reference import (
 )
 from torch import Tensor
 
-from tonghua.checkpoint import ALL_TARGETS
-from tonghua.config import Config, load
+from tonghua.config import LORA_MODULES, Config, load
 from tonghua.core.attention import attend_blocks, attend_causal, attend_plain, lay_out
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
 from tonghua.core.loss import linear_cross_entropy
@@ -216,7 +215,7 @@ def hidden_of(decoder: Decoder, examples: Sequence[Example]) -> Tensor:
 def test_a_new_adapter_changes_nothing(tiny_folder: Path, examples: list[Example], dtype: torch.dtype) -> None:
     decoder = our_model(tiny_folder, dtype)
     base = hidden_of(decoder, examples)
-    adapter = Adapter(decoder.linears(), ALL_TARGETS, 8, 4.0, 0.0)
+    adapter = Adapter(decoder.linears(), LORA_MODULES, 8, 4.0, 0.0)
     assert torch.equal(hidden_of(decoder, examples), base)
     assert all(bool(m.any()) == ("lora_A" in name) for name, m in adapter.masters.items())
     adapter.masters["model.layers.0.mlp.up_proj.lora_B.weight"].data.fill_(0.01)
@@ -232,7 +231,7 @@ def test_a_seed_gives_the_same_start_again(tiny_folder: Path) -> None:
     """A is uniform in ±1/sqrt(inputs), which is what kaiming_uniform_(a=sqrt(5)) comes to."""
 
     def start(seed: int) -> Adapter:
-        return Adapter(our_model(tiny_folder).linears(), ALL_TARGETS, 8, 4.0, 0.0, torch.Generator().manual_seed(seed))
+        return Adapter(our_model(tiny_folder).linears(), LORA_MODULES, 8, 4.0, 0.0, torch.Generator().manual_seed(seed))
 
     first = start(1)
     assert torch.equal(first.flat, start(1).flat)

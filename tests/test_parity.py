@@ -41,7 +41,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, PreTrainedModel
 
-from tonghua.checkpoint import ALL_TARGETS, adapter_files, load_adapter
+from tonghua.checkpoint import adapter_files, load_adapter
+from tonghua.config import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
@@ -170,7 +171,7 @@ def wanted(zoo: Zoo, examples: list[Example]) -> Callable[..., Learned]:
     """PEFT's loss and gradients over `examples` in fp64, for a kind and a choice of modules."""
 
     @cache
-    def compute(kind: str = "qwen2", targets: tuple[str, ...] = ALL_TARGETS) -> Learned:
+    def compute(kind: str = "qwen2", targets: tuple[str, ...] = LORA_MODULES) -> Learned:
         adapter = add_adapter(our_model(zoo(kind)), targets)
         return one_by_one(as_peft(reference_model(zoo(kind), torch.float64), adapter), adapter, examples)
 
@@ -338,7 +339,7 @@ def test_two_samples_that_change_places_keep_their_losses(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
-@pytest.mark.parametrize("targets", [ALL_TARGETS, ("q_proj", "down_proj")], ids=["all", "some"])
+@pytest.mark.parametrize("targets", [LORA_MODULES, ("q_proj", "down_proj")], ids=["all", "some"])
 def test_peft_reads_our_adapter(zoo: Zoo, tmp_path: Path, kind: str, targets: tuple[str, ...]) -> None:
     decoder = our_model(zoo(kind))
     plain = our_logits(decoder, some_ids())
@@ -566,7 +567,7 @@ def test_without_training_nothing_is_dropped() -> None:
     assert distance(trained, layer(x)) > SEEN
 
 
-@pytest.mark.parametrize("module", ALL_TARGETS)
+@pytest.mark.parametrize("module", LORA_MODULES)
 def test_every_module_has_dropout_and_evaluation_has_none(zoo: Zoo, examples: list[Example], module: str) -> None:
     decoder = our_model(zoo("qwen2"))
     add_adapter(decoder, [module], dropout=0.5)

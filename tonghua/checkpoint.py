@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from .config import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
 from .device import Place
@@ -24,7 +25,6 @@ from .errors import DataError, RefusedError
 from .scan import AdapterFiles, ModelFiles, TensorEntry
 
 PEFT_PREFIX = "base_model.model."
-ALL_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def shape_of(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> Shape:
@@ -137,7 +137,7 @@ def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
     """Put a saved adapter, ours or PEFT's, on its base. Raises DataError where it was made for other layers."""
     config = files.config
     targets = config["target_modules"]
-    targets = ALL_TARGETS if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
+    targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
     rank, alpha = config["r"], float(config["lora_alpha"])
     scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
     adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))

@@ -219,7 +219,7 @@ def _open(
             )
     if run is None:
         screen.say(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")
-    return open_teller(opened.folder, output_dir, config.model, config.device, config.dtype), config.sampling
+    return open_teller(opened, config.model, config.device, config.dtype), config.sampling
 
 
 Style = Annotated[

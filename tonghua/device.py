@@ -74,8 +74,7 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
 def keep_freed_memory() -> None:
     """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
 
-    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step and more goes to page
-    faults (a system page costs as much as a thousand additions).
+    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step goes to page faults.
     Where the C library is another one, nothing happens.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from . import device as devices
 from .checkpoint import load_adapter, load_base
@@ -12,7 +11,7 @@ from .errors import DataError
 from .generate import Answer, Engine
 from .hub import find, fingerprint
 from .prompt import Contract, Message, Renderer
-from .runs import Run, open_run
+from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
 
 
@@ -36,14 +35,11 @@ class Teller:
         return self.engine.stream(messages, sampling or self.run.config.sampling)
 
 
-def open_teller(
-    path: Path | None, output_dir: Path, model: str | None = None, device: str = "auto", dtype: str = "auto"
-) -> Teller:
-    """The run in `path` (None: the newest) on its base, or on `model` if the base has moved.
+def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:
+    """An opened run on its base, or on `model` if the base has moved.
 
     Raises DataError where base, tokenizer or template are not the ones it was trained on, naming what differs.
     """
-    run = open_run(path, output_dir)
     adapter = scan_adapter(run.folder)
     base = scan_model(find(model or run.config.model))
     scan_tokenizer(run.folder)

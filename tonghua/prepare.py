@@ -93,7 +93,7 @@ def _too_long(conversation: Conversation, example: Example, limit: int) -> Probl
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
     """Raises DataError where rows have faults that the user has not agreed to skip, or none is left."""
     if ready.table.bad and not skip_bad_rows:
-        shown = [p for p in ready.problems][:MOST_PROBLEMS_SHOWN]
+        shown = ready.problems[:MOST_PROBLEMS_SHOWN]
         zh = "\n".join(f"  第 {p.line} 行：{p.what.zh}；{p.mend.zh}" for p in shown)
         en = "\n".join(f"  line {p.line}: {p.what.en}; {p.mend.en}" for p in shown)
         rest = len(ready.problems) - len(shown)
