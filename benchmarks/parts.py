@@ -32,7 +32,7 @@ def cases(place: device.Place, options: argparse.Namespace) -> dict[str, dict[st
         return torch.randn(*size, device=place.device).to(place.dtype).requires_grad_()
 
     count = options.tokens // options.length
-    layout = attention.lay_out(20, [options.length] * count, HEADS // KV_HEADS, place.device, place.dtype)
+    layout = attention.lay_out(20, [options.length] * count, HEADS, KV_HEADS, place.device, place.dtype)
     rows = layout.tokens
     q, k, v = random(rows, HEADS, HEAD_DIM), random(rows, KV_HEADS, HEAD_DIM), random(rows, KV_HEADS, HEAD_DIM)
     x, gate_up, hidden = random(rows, HIDDEN), random(rows, 2 * WIDE), random(options.targets, HIDDEN)

@@ -352,7 +352,7 @@ def qk_layer() -> LoRALinear:
 
 def of_one_tensor(attend: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
     """Attention whose q, k and v are cut from one tensor (6, 4 + 2 + 2, 4), as they come from one product."""
-    layout = lay_out(2, (1, 3), 2, CPU, torch.float32)
+    layout = lay_out(2, (1, 3), 4, 2, CPU, torch.float32)
     return lambda x: attend(*x.split([4, 2, 2], dim=1), layout)
 
 

@@ -84,7 +84,7 @@ def attend_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Attend], None]:
 
 def our_logits(decoder: Decoder, ids: Tensor) -> Tensor:
     """(T, V) of one row that is read alone."""
-    layout = lay_out(0, [len(ids)], decoder.shape.heads // decoder.shape.kv_heads, CPU, decoder.dtype)
+    layout = lay_out(0, [len(ids)], decoder.shape.heads, decoder.shape.kv_heads, CPU, decoder.dtype)
     with torch.no_grad():
         hidden = decoder(ids, torch.arange(len(ids)), lambda layer, q, k, v: attend_blocks(q, k, v, layout))
     return hidden @ decoder.head.T
@@ -645,7 +645,7 @@ def test_who_sees_whom_is_the_table_of_the_docstring() -> None:
         xxx...xx
     """
     wanted = [[mark == "x" for mark in line] for line in table.split()]
-    layout = lay_out(3, [3, 2], 1, CPU, torch.float32)
+    layout = lay_out(3, [3, 2], 1, 1, CPU, torch.float32)
     assert visible(layout, CPU).tolist() == wanted
     assert layout.tokens == 8
 
@@ -666,7 +666,7 @@ def attend_one_by_one(q: Tensor, k: Tensor, v: Tensor, prefix: int, lengths: Seq
 @pytest.mark.parametrize(("prefix", "sharing"), [(0, 1), (1, 2), (5, 7)])
 def test_plain_attention_is_a_softmax_over_what_each_token_sees(prefix: int, sharing: int) -> None:
     q, k, v, _ = rows_of(prefix, (2, 7, 1), sharing)
-    layout = lay_out(prefix, (2, 7, 1), sharing, CPU, torch.float64)
+    layout = lay_out(prefix, (2, 7, 1), *HEADS[sharing], CPU, torch.float64)
     assert distance(attend_plain(q, k, v, layout), attend_one_by_one(q, k, v, prefix, (2, 7, 1))) < 1e-14
 
 
@@ -679,7 +679,7 @@ def test_fast_attention_equals_the_plain_one(
 ) -> None:
     for dtype, bound in ((torch.float64, 1e-13), (torch.float32, 1e-5)):
         values = rows_of(prefix, lengths, sharing, dtype)
-        layout = lay_out(prefix, lengths, sharing, CPU, dtype)
+        layout = lay_out(prefix, lengths, *HEADS[sharing], CPU, dtype)
         wanted = run_attention(attend_plain, values, layout)
         assert attention_error(run_attention(attend, values, layout), wanted) < bound
 
@@ -692,7 +692,7 @@ def test_in_bf16_fast_attention_is_as_near_as_the_plain_one(
     attend: Attend, bound: float, lengths: tuple[int, ...], prefix: int
 ) -> None:
     values = rows_of(prefix, lengths, 7, torch.bfloat16)
-    layout = lay_out(prefix, lengths, 7, CPU, torch.bfloat16)
+    layout = lay_out(prefix, lengths, *HEADS[7], CPU, torch.bfloat16)
     exact = run_attention(attend_plain, [x.double() for x in values], layout)
     plain, fast = (run_attention(a, values, layout) for a in (attend_plain, attend))
     for f, p, e in zip(fast, plain, exact, strict=True):
@@ -725,7 +725,7 @@ def only_the_first_head_is_shared(q: Tensor, k: Tensor, v: Tensor, layout: Layou
 @pytest.mark.parametrize("fault", [aligned_to_the_left, prefix_learns_nothing, only_the_first_head_is_shared])
 def test_a_fault_of_attention_is_seen(fault: Attend) -> None:
     values = rows_of(5, (7, 7), 2)
-    layout = lay_out(5, (7, 7), 2, CPU, torch.float64)
+    layout = lay_out(5, (7, 7), *HEADS[2], CPU, torch.float64)
     wanted = run_attention(attend_plain, values, layout)
     assert attention_error(run_attention(attend_blocks, values, layout), wanted) < 1e-13
     assert attention_error(run_attention(fault, values, layout), wanted) > SEEN

@@ -55,7 +55,7 @@ class Losses:
 def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
     """Hidden states (M, hidden) at the sources of a batch that is on the decoder's device."""
     s = decoder.shape
-    layout = attention.lay_out(batch.prefix, batch.lengths, s.heads // s.kv_heads, decoder.device, decoder.dtype)
+    layout = attention.lay_out(batch.prefix, batch.lengths, s.heads, s.kv_heads, decoder.device, decoder.dtype)
     attend = attention.choose(decoder.device)
     count = len(batch.source)
     rows = F.pad(batch.source, (0, rounded(count) - count))

@@ -42,7 +42,7 @@ class Cache:
         """Read the prompt of one conversation; returns the hidden state of its last token, (1, hidden)."""
         decoder, s = self.decoder, self.decoder.shape
         device = decoder.device
-        layout = attention.lay_out(0, [len(ids)], s.heads // s.kv_heads, device, decoder.dtype)
+        layout = attention.lay_out(0, [len(ids)], s.heads, s.kv_heads, device, decoder.dtype)
         attend = attention.choose(device)
 
         def read(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

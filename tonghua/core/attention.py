@@ -19,8 +19,9 @@ here; the linears around attention see no padding at all.
 Shapes: q (T, H, D), k and v (T, K, D), where H/K query heads share a key head; result (T, H·D).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -33,10 +34,10 @@ from .rounding import rounded
 BLOCK_TOKENS = 128
 """Queries that `attend_blocks` takes at a time: keys behind the block are never multiplied."""
 
-LENGTH_STEP = 8
+LENGTH_STEP = 16
 """Padded lengths are multiples of this, for the reason in `rounding`."""
 
-BUCKET_WASTE = 1.25
+BUCKET_WASTE = 2
 """Samples are padded together while the longest is at most this many times the shortest, and 8 tokens more."""
 
 
@@ -50,11 +51,24 @@ class Bucket:
     prefix: int  # tokens of P that its samples see: P, and 0 for the prefix itself
     count: int  # n
     length: int  # L
-    rows: slice  # where in the packed row its tokens are
-    index: Tensor  # (n·L,) the row of each padded place; some row for a pad
-    pads: Tensor  # (pads,) the padded places that are pads
-    real: Tensor  # (tokens,) the padded places that hold a token of their own
+    rows: Tensor  # (n, prefix + L) where in the packed row the token of each place is; some row for a pad
+    real: Tensor  # (n, L) bool, places that hold a token of their own and no pad
     mask: Tensor  # (L·H/K, prefix + L) 0 where seen, -inf where not; each line repeated for the heads of a key head
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Where the lines (D,) of all buckets' matrices come from and where they go back to, for all of them at once.
+
+    q (T·H, D) --queries--> bucket after bucket, sample, key head | (L·H/K, D)
+    k (T·K, D) --keys-----> bucket after bucket, sample, key head | (prefix + L, D)
+    """
+
+    queries: Tensor  # line of q for each line of the query matrices
+    keys: Tensor  # line of k and v for each line of the key matrices
+    pads: Tensor  # lines of the query matrices that are pads
+    query_places: Tensor  # (T·H,) and the way back: where each line of q went
+    key_places: Tensor  # (T·K,) where each line of k went as a sample's own, and not as a copy of P's
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,7 @@ class Layout:
     prefix: int
     lengths: tuple[int, ...]
     buckets: tuple[Bucket, ...]
+    gather: Gather
 
     @property
     def tokens(self) -> int:
@@ -73,38 +88,61 @@ class Layout:
 Attend = Callable[[Tensor, Tensor, Tensor, Layout], Tensor]
 
 
-def lay_out(prefix: int, lengths: Sequence[int], sharing: int, device: torch.device, dtype: torch.dtype) -> Layout:
-    """The layout of a row [P | s_1 | ... | s_n]; `sharing` = H/K; `dtype` is that of q, k and v."""
-    buckets = [_bucket(0, [prefix], 0, sharing, device, dtype)] if prefix else []
+def lay_out(
+    prefix: int, lengths: Sequence[int], heads: int, kv_heads: int, device: torch.device, dtype: torch.dtype
+) -> Layout:
+    """The layout of a row [P | s_1 | ... | s_n] for H and K heads; `dtype` is that of q, k and v."""
+    sharing = heads // kv_heads
+    buckets = [_bucket(0, [prefix], 0, sharing, dtype)] if prefix else []
     start, first = prefix, 0
     while first < len(lengths):
         last = first + 1
         while last < len(lengths) and _alike(lengths[first : last + 1]):
             last += 1
-        buckets.append(_bucket(prefix, lengths[first:last], start, sharing, device, dtype))
+        buckets.append(_bucket(prefix, lengths[first:last], start, sharing, dtype))
         start += sum(lengths[first:last])
         first = last
-    return Layout(prefix, tuple(lengths), tuple(buckets))
+    gather = Gather(*(x.to(device) for x in _gather(buckets, start, heads, kv_heads)))
+    there = (Bucket(b.prefix, b.count, b.length, *(x.to(device) for x in (b.rows, b.real, b.mask))) for b in buckets)
+    return Layout(prefix, tuple(lengths), tuple(there), gather)
 
 
 def _alike(lengths: Sequence[int]) -> bool:
     return max(lengths) <= min(lengths) * BUCKET_WASTE + 8
 
 
-def _bucket(
-    prefix: int, lengths: Sequence[int], start: int, sharing: int, device: torch.device, dtype: torch.dtype
-) -> Bucket:
+def _bucket(prefix: int, lengths: Sequence[int], start: int, sharing: int, dtype: torch.dtype) -> Bucket:
     own, length = torch.tensor(lengths), rounded(max(lengths), LENGTH_STEP)
-    filled = (torch.arange(length) < own[:, None]).flatten()
-    real, pads = filled.nonzero()[:, 0], (~filled).nonzero()[:, 0]
-    rows = slice(start, start + int(own.sum()))
-    index = torch.full((len(lengths) * length,), start)
-    index[real] = torch.arange(rows.start, rows.stop)
+    real = torch.arange(length) < own[:, None]
+    rows = torch.full((len(lengths), prefix + length), start)
+    rows[:, :prefix] = torch.arange(prefix)
+    rows[:, prefix:][real] = torch.arange(start, start + int(own.sum()))
     seen = torch.ones(length, prefix + length, dtype=torch.bool).tril(prefix)
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, float("-inf"))
-    mask = mask.repeat_interleave(sharing, dim=0)
-    moved = (tensor.to(device) for tensor in (index, pads, real, mask))
-    return Bucket(prefix, len(lengths), length, rows, *moved)
+    return Bucket(prefix, len(lengths), length, rows, real, mask.repeat_interleave(sharing, dim=0))
+
+
+def _gather(buckets: Sequence[Bucket], tokens: int, heads: int, kv_heads: int) -> tuple[Tensor, ...]:
+    """The fields of `Gather`."""
+    of_query = torch.arange(heads).view(kv_heads, 1, -1)  # K, L, H/K
+    of_key = torch.arange(kv_heads).view(kv_heads, 1)  # K, prefix + L
+    queries, query_is_real, keys, key_is_own = [], [], [], []
+    for b in buckets:
+        lines = b.rows[:, None, b.prefix :, None] * heads + of_query
+        queries.append(lines.flatten())
+        query_is_real.append(b.real[:, None, :, None].expand(lines.shape).flatten())
+        copies = b.rows[:, None] * kv_heads + of_key
+        keys.append(copies.flatten())
+        key_is_own.append(F.pad(b.real, (b.prefix, 0))[:, None].expand(copies.shape).flatten())
+    from_queries, from_keys = torch.cat(queries), torch.cat(keys)
+    real, own = torch.cat(query_is_real), torch.cat(key_is_own)
+    query_places, key_places = (
+        torch.empty(tokens * heads, dtype=torch.long),
+        torch.empty(tokens * kv_heads, dtype=torch.long),
+    )
+    query_places[from_queries[real]] = real.nonzero()[:, 0]
+    key_places[from_keys[own]] = own.nonzero()[:, 0]
+    return (from_queries, from_keys, (~real).nonzero()[:, 0], query_places, key_places)
 
 
 def visible(layout: Layout, device: torch.device) -> Tensor:
@@ -129,19 +167,10 @@ def attend_causal(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
     """The library's causal kernel; every sample reads its own copy of P, so that queries and keys are equally many."""
     parts = []
     for bucket in layout.buckets:
-        heads, keys, values = (_with_prefix(x, bucket).transpose(1, 2) for x in (q, k, v))
+        heads, keys, values = (x[bucket.rows].transpose(1, 2) for x in (q, k, v))
         out = F.scaled_dot_product_attention(heads, keys, values, is_causal=True, enable_gqa=True)
-        out = out.transpose(1, 2)
-        parts.append(out[:, bucket.prefix :].flatten(0, 1).flatten(1).index_select(0, bucket.real))
-    return torch.cat(parts)
-
-
-def _with_prefix(x: Tensor, bucket: Bucket) -> Tensor:
-    """(T, heads, D) -> (n, prefix + L, heads, D)."""
-    own: Tensor = x.index_select(0, bucket.index).unflatten(0, (bucket.count, bucket.length))
-    if not bucket.prefix:
-        return own
-    return torch.cat([x[: bucket.prefix].expand(bucket.count, -1, -1, -1), own], dim=1)
+        parts.append(out.transpose(1, 2)[:, bucket.prefix :][bucket.real])
+    return torch.cat(parts).flatten(1)
 
 
 def attend_blocks(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
@@ -156,89 +185,81 @@ def attend_blocks(q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
 class _AttendBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
-        out = q.new_empty(q.shape[0], q.shape[1] * q.shape[2])
-        saved: list[Tensor] = []
-        for bucket in layout.buckets:
-            queries = _by_key_head(q, bucket, k.shape[1])
-            keys, values = (_with_prefix(x, bucket).transpose(1, 2).flatten(0, 1) for x in (k, v))
-            read = torch.empty_like(queries)
-            probabilities = []
-            for block, seen in _blocks(bucket, q.shape[1] // k.shape[1]):
+        head_dim, kv_heads = q.shape[2], k.shape[1]
+        queries = q.reshape(-1, head_dim).index_select(0, layout.gather.queries)
+        keys, values = (x.reshape(-1, head_dim).index_select(0, layout.gather.keys) for x in (k, v))
+        read = torch.empty_like(queries)
+        probabilities = []
+        for bucket, lines, places in _matrices(layout, kv_heads):
+            own_queries, own_read = lines(queries), lines(read)
+            own_keys, own_values = places(keys), places(values)
+            for block, seen in _blocks(bucket):
                 scores = torch.baddbmm(
-                    bucket.mask[block, :seen],
-                    queries[:, block],
-                    keys[:, :seen].mT,
-                    alpha=q.shape[2] ** -0.5,
+                    bucket.mask[block, :seen], own_queries[:, block], own_keys[:, :seen].mT, alpha=head_dim**-0.5
                 )
                 probabilities.append(scores.softmax(-1))
-                torch.bmm(probabilities[-1], values[:, :seen], out=read[:, block])
-            out[bucket.rows] = _by_token(read, bucket, k.shape[1]).flatten(1)
-            saved += [queries, keys, values, *probabilities]
-        ctx.save_for_backward(*saved)
-        ctx.layout, ctx.kv_heads = layout, k.shape[1]
-        return out
+                torch.bmm(probabilities[-1], own_values[:, :seen], out=own_read[:, block])
+        ctx.save_for_backward(queries, keys, values, *probabilities)
+        ctx.layout, ctx.kv_heads = layout, kv_heads
+        return read.index_select(0, layout.gather.query_places).view(q.shape[0], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         layout: Layout = ctx.layout
-        saved, kv_heads = list(ctx.saved_tensors), ctx.kv_heads
-        head_dim = saved[0].shape[-1]
-        d_out = grads[0].unflatten(1, (-1, head_dim))
-        dq = torch.empty_like(d_out)
-        dk, dv = (d_out.new_zeros(d_out.shape[0], kv_heads, head_dim) for _ in range(2))
-        sharing = d_out.shape[1] // kv_heads
-        for bucket in layout.buckets:
-            queries, keys, values = saved[:3]
-            blocks = list(_blocks(bucket, sharing))
-            probabilities, saved = saved[3 : 3 + len(blocks)], saved[3 + len(blocks) :]
-            d_read = _by_key_head(d_out, bucket, kv_heads)
-            d_queries, d_keys, d_values = (
-                torch.empty_like(queries),
-                torch.zeros_like(keys),
-                torch.zeros_like(values),
-            )
-            for (block, seen), p in zip(blocks, probabilities, strict=True):
-                d_p = torch.bmm(d_read[:, block], values[:, :seen].mT)
+        queries, keys, values, *probabilities = ctx.saved_tensors
+        kv_heads, head_dim = ctx.kv_heads, queries.shape[1]
+        d_read = grads[0].reshape(-1, head_dim).index_select(0, layout.gather.queries)
+        d_read.index_fill_(0, layout.gather.pads, 0)
+        d_queries = torch.empty_like(queries)
+        d_keys, d_values = both = torch.empty(2, *keys.shape, dtype=keys.dtype, device=keys.device)
+        for bucket, lines, places in reversed(list(_matrices(layout, kv_heads))):
+            # The last block sees all keys: it comes first, and overwrites what the others add to.
+            for block, seen in reversed(_blocks(bucket)):
+                p, d_out = probabilities.pop(), lines(d_read)[:, block]
+                d_p = torch.bmm(d_out, places(values)[:, :seen].mT)
                 d_scores = torch.ops.aten._softmax_backward_data(d_p, p, -1, p.dtype).mul_(head_dim**-0.5)
-                torch.bmm(d_scores, keys[:, :seen], out=d_queries[:, block])
-                d_keys[:, :seen].baddbmm_(d_scores.mT, queries[:, block])
-                d_values[:, :seen].baddbmm_(p.mT, d_read[:, block])
-            dq[bucket.rows] = _by_token(d_queries, bucket, kv_heads)
-            _give_back(d_keys, dk, bucket)
-            _give_back(d_values, dv, bucket)
-        return dq, dk, dv, None
+                torch.bmm(d_scores, places(keys)[:, :seen], out=lines(d_queries)[:, block])
+                kept = float(seen < bucket.prefix + bucket.length)
+                places(d_keys)[:, :seen].baddbmm_(d_scores.mT, lines(queries)[:, block], beta=kept)
+                places(d_values)[:, :seen].baddbmm_(p.mT, d_out, beta=kept)
+        dq = d_queries.index_select(0, layout.gather.query_places)
+        dk, dv = _to_rows(both, layout, kv_heads)
+        return dq.view(-1, dq.shape[0] // layout.tokens, head_dim), dk, dv, None
 
 
-def _blocks(bucket: Bucket, sharing: int) -> list[tuple[slice, int]]:
+def _matrices(
+    layout: Layout, kv_heads: int
+) -> Iterator[tuple[Bucket, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
+    """Each bucket, and how to see its part of the query lines, (n·K, L·H/K, D), and of the key lines, (n·K, P + L, D)."""
+    query, key = 0, 0
+    for bucket in layout.buckets:
+        count = bucket.count * kv_heads
+        lines = slice(query, query + count * bucket.mask.shape[0])
+        places = slice(key, key + count * bucket.mask.shape[1])
+        query, key = lines.stop, places.stop
+        yield bucket, partial(_part, lines, count), partial(_part, places, count)
+
+
+def _part(lines: slice, count: int, x: Tensor) -> Tensor:
+    return x[lines].view(count, -1, x.shape[1])
+
+
+def _blocks(bucket: Bucket) -> list[tuple[slice, int]]:
     """(lines of the query matrix, how many keys they can see) of each block of queries."""
+    sharing = bucket.mask.shape[0] // bucket.length
     edges = [*range(0, bucket.length, BLOCK_TOKENS), bucket.length]
     return [(slice(a * sharing, b * sharing), bucket.prefix + b) for a, b in pairwise(edges)]
 
 
-def _by_key_head(x: Tensor, bucket: Bucket, kv_heads: int) -> Tensor:
-    """(T, H, D) -> (n·K, L·H/K, D): one matrix per sample and key head, its lines ordered by token, then head.
-
-    Pads are zero.
-    """
-    n, length = bucket.count, bucket.length
-    padded = x.index_select(0, bucket.index).index_fill_(0, bucket.pads, 0).view(n, length, kv_heads, -1, x.shape[2])
-    return padded.transpose(1, 2).reshape(n * kv_heads, -1, x.shape[2])
-
-
-def _by_token(x: Tensor, bucket: Bucket, kv_heads: int) -> Tensor:
-    """The way back of `_by_key_head`, pads dropped: (n·K, L·H/K, D) -> (tokens of the bucket, H, D)."""
-    n, length = bucket.count, bucket.length
-    padded = x.view(n, kv_heads, length, -1, x.shape[2]).transpose(1, 2)
-    return padded.reshape(n * length, -1, x.shape[2]).index_select(0, bucket.real)
-
-
-def _give_back(padded: Tensor, rows: Tensor, bucket: Bucket) -> None:
-    """Add gradients of keys or values (n·K, prefix + L, D) to the rows (T, K, D) they came from."""
-    by_sample = padded.view(bucket.count, -1, padded.shape[1], padded.shape[2]).transpose(1, 2)
-    own = by_sample[:, bucket.prefix :].flatten(0, 1).index_select(0, bucket.real)
-    rows[bucket.rows] += own
-    if bucket.prefix:
-        rows[: bucket.prefix] += by_sample[:, : bucket.prefix].sum(0)
+def _to_rows(both: Tensor, layout: Layout, kv_heads: int) -> Tensor:
+    """Gradients of key and value lines (2, lines, D) as those of k and v (2, T, K, D): P gets the sum of its copies."""
+    rows = both.index_select(1, layout.gather.key_places).view(2, layout.tokens, kv_heads, -1)
+    for bucket, _, places in _matrices(layout, kv_heads):
+        if bucket.prefix:
+            for own, lines in zip(rows, both, strict=True):
+                copies = places(lines).unflatten(0, (bucket.count, kv_heads))[:, :, : bucket.prefix]
+                own[: bucket.prefix] += copies.sum(0).transpose(0, 1)
+    return rows
 
 
 def choose(device: torch.device) -> Attend:

@@ -48,7 +48,9 @@ class LoRALinear(nn.Module):
     def __init__(self, in_features: int, outputs: dict[str, int], bias: bool, dtype: torch.dtype, device: torch.device):
         super().__init__()
         total = sum(outputs.values())
-        self.register_buffer("weight", torch.empty(total, in_features, dtype=dtype, device=device))
+        # A matrix that widens is kept by columns: oneDNN multiplies by it a third faster, and back as fast.
+        weight = torch.empty(in_features, total, dtype=dtype, device=device).t()
+        self.register_buffer("weight", weight if total > 2 * in_features else weight.contiguous())
         self.register_buffer("bias", torch.empty(total, dtype=dtype, device=device) if bias else None)
         starts = [0, *torch.tensor(list(outputs.values())).cumsum(0).tolist()]
         self.members = [Member(name, slice(a, b)) for name, a, b in zip(outputs, starts[:-1], starts[1:], strict=True)]
@@ -132,8 +134,8 @@ class _FusedLoRALinear(torch.autograd.Function):
         layer: LoRALinear = ctx.layer
         inner = swiglu_value(x) if ctx.gated else x
         d_low = (dy @ layer.B).mul_(layer.scale)
-        d_a = d_low.t() @ inner
-        d_b = low.t() @ dy
+        d_a = d_low.t().contiguous() @ inner  # oneDNN is a third slower where the narrow side lies across
+        d_b = low.t().contiguous() @ dy
         dx = None
         if ctx.needs_input_grad[0]:
             dx = dy @ layer.weight
