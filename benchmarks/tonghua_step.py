@@ -26,7 +26,7 @@ from tonghua.prepare import open_model, prepare
 from tonghua.training import Trainer
 
 
-def floor_s(decoder: Decoder, batches: list[Batch], repeats: int = 2) -> float:
+def floor_s(decoder: Decoder, batches: list[Batch], repeats: int = 3) -> float:
     """Median time of the frozen matrix products of one step."""
     linears = [layer for _, layer in decoder.linears()]
     times = []

@@ -20,8 +20,9 @@ from torch import Tensor
 from .config import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
+from .core.quantize import BLOCK, Bits, can_quantize
 from .device import Place
-from .errors import DataError, RefusedError
+from .errors import DataError, RefusedError, UsageError
 from .scan import AdapterFiles, ModelFiles, TensorEntry
 
 PEFT_PREFIX = "base_model.model."
@@ -82,9 +83,13 @@ def _unsupported(what: str) -> RefusedError:
     )
 
 
-def load_base(files: ModelFiles, place: Place) -> Decoder:
-    """The base model, frozen, in the type of `place`. Raises RefusedError where tensors are missing or misshapen."""
-    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device)
+def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Decoder:
+    """The base model, frozen, in the type of `place`, its linears in `bits` if given.
+
+    No more than one layer is in memory unquantized. Raises RefusedError where tensors are missing or misshapen,
+    UsageError where the model's sizes cannot be quantized.
+    """
+    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
     slots = dict(decoder.slots())
     wrong = [
         f"{name} {list(files.tensors[name].shape) if name in files.tensors else '—'}, {list(slot.shape)}"
@@ -97,15 +102,31 @@ def load_base(files: ModelFiles, place: Place) -> Decoder:
             f"the weights of {files.folder.name} do not fit its config.json: {wrong[0]} ({len(wrong)} in all);"
             " fetch it again",
         )
-    by_part: dict[tuple[Path, str], list[str]] = defaultdict(list)
+    if bits and not all(can_quantize(group.frozen.shape[1]) for _, group in decoder.linears()):
+        raise UsageError(
+            f"{files.folder.name} 的层宽不是 {BLOCK} 的倍数，不能量化；请去掉 quantization_bit",
+            f"the layers of {files.folder.name} are no multiple of {BLOCK} wide and cannot be quantized;"
+            " leave out quantization_bit",
+        )
+    by_part: dict[str, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in slots:
-        by_part[files.tensors[name].file, ".".join(name.split(".")[:3])].append(name)
-    for (file, _), names in by_part.items():
+        by_part[".".join(name.split(".")[:3])][files.tensors[name].file].append(name)
+    for part, by_file in by_part.items():
+        groups = [group for path, group in decoder.linears() if path.startswith(f"{part}.")]
+        for group in groups:
+            group.open()
+        _fill(dict(decoder.slots()), by_file, place)
+        for group in groups:
+            group.close()
+    return decoder
+
+
+def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: Place) -> None:
+    for file, names in by_file.items():
         # A file is opened anew for each layer: what is read through it is given back when it closes.
         with safe_open(file, "pt", device=str(place.device)) as opened:
             for name in names:
                 slots[name].copy_(opened.get_tensor(name))
-    return decoder
 
 
 def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, bytes]:

@@ -264,6 +264,11 @@ class Config(BaseModel):
         description="底模的精度，auto 按设备定 / precision of the base model; auto = by device",
     )
 
+    quantization_bit: Annotated[Literal[4, 8] | None, BeforeValidator(_blank_to_none)] = Field(
+        default=None,
+        description="底模存成 4 位（NF4）或 8 位，省内存但慢 / base in 4 (NF4) or 8 bits: less memory, slower",
+    )
+
     output_dir: Annotated[str, BeforeValidator(_as_text), AfterValidator(_path)] = Field(
         default="runs", min_length=1, description="运行结果放在哪个文件夹 / folder that holds the runs"
     )
@@ -349,9 +354,9 @@ _PACKED: Final = Text(
 _ANSWERS: Final = Text("总是只在回答上计算损失", "the loss is always on the answers alone")
 _EACH_EPOCH: Final = Text("每轮结束都会保存", "every epoch is saved")
 _NO_WORKERS: Final = Text("数据一次读入内存，不需要多进程", "rows are read into memory once, without worker processes")
-_NO_QUANTIZATION: Final = Text(
-    "这一版不做 4 位、8 位量化；0.5B 和 1.5B 用 bf16 就放得进 8 GB 显存",
-    "4- and 8-bit loading are not in this version; 0.5B and 1.5B fit 8 GB in bf16 without",
+_QUANTIZATION_BIT: Final = Text(
+    "量化由 quantization_bit=4 或 8 决定",
+    "quantization_bit=4 or 8 decides on it",
 )
 _VALIDATION: Final = Text("验证由 val_size 或 eval_dataset 决定", "validation follows val_size or eval_dataset")
 
@@ -426,9 +431,8 @@ FOREIGN: Final[Mapping[str, Foreign]] = types.MappingProxyType(
         "overwrite_output_dir": Foreign(
             _EITHER, Text("每次运行都有自己的新文件夹，不会覆盖", "every run has a new folder of its own")
         ),
-        "quantization_bit": Foreign(_OFF, _NO_QUANTIZATION),
-        "load_in_4bit": Foreign(_OFF, _NO_QUANTIZATION),
-        "load_in_8bit": Foreign(_OFF, _NO_QUANTIZATION),
+        "load_in_4bit": Foreign(_OFF, _QUANTIZATION_BIT),
+        "load_in_8bit": Foreign(_OFF, _QUANTIZATION_BIT),
         "trust_remote_code": Foreign(
             _OFF,
             Text("从不运行模型自带的代码", "remote code is never run"),
@@ -519,6 +523,9 @@ def _typed(setting: _Setting, members: tuple[Any, ...]) -> object:
         return None
     if bool in members and word in _YES | _NO:
         return word in _YES
+    numbers = [choice for member in members for choice in get_args(member) if isinstance(choice, int)]
+    if word in map(str, numbers):
+        return int(word)
     for number in (int, float):
         if number in members:
             try:
@@ -546,7 +553,7 @@ def _choices(schema: dict[str, Any]) -> list[Text]:
     words = schema.get("enum") or {"boolean": ["true", "false"], "null": ["none"]}.get(schema["type"])
     words = [schema["const"]] if "const" in schema else words
     if words:
-        return [Text(word, word) for word in words]
+        return [Text(str(word), str(word)) for word in words]
     bounds = [
         Text(zh.format(schema[key]), en.format(schema[key]))
         for key, zh, en in (

@@ -45,7 +45,7 @@ def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype:
     scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)
     check_contract(run.contract, base, renderer)
-    decoder = load_base(base, devices.choose(device, dtype))
+    decoder = load_base(base, devices.choose(device, dtype), run.config.quantization_bit)
     return Teller(run, base, Engine(decoder, renderer, run.contract), load_adapter(adapter, decoder))
 
 

@@ -105,7 +105,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
     devices.keep_freed_memory()
     torch.manual_seed(config.seed)
 
-    decoder = load_base(files, place)
+    decoder = load_base(files, place, config.quantization_bit)
     adapter = Adapter(
         decoder.linears(),
         config.lora_modules,

@@ -230,7 +230,7 @@ class _AttendBlocks(torch.autograd.Function):
 def _matrices(
     layout: Layout, kv_heads: int
 ) -> Iterator[tuple[Bucket, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]:
-    """Each bucket, and how to see its part of the query lines, (n·K, L·H/K, D), and of the key lines, (n·K, P + L, D)."""
+    """Each bucket, and how to see its query lines as (n·K, L·H/K, D) and its key lines as (n·K, P + L, D)."""
     query, key = 0, 0
     for bucket in layout.buckets:
         count = bucket.count * kv_heads

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .pointwise import swiglu, swiglu_gradient, swiglu_value
+from .quantize import Bits, QuantizedWeight
 
 
 class Member(NamedTuple):
@@ -35,28 +36,54 @@ class Member(NamedTuple):
 class LoRALinear(nn.Module):
     """One or more frozen linears with a common input, each with or without a LoRA update.
 
-    `weight` (O, I) and `bias` (O,) or None are buffers without gradient. Members come out side by side: (T, O).
+    `weight` (O, I) and `bias` (O,) or None have no gradient. Members come out side by side: (T, O). With `bits` the
+    weight has no memory of its own until `open` gives it some to be filled, and `close` keeps what was filled in
+    quantized; without, both do nothing.
     """
 
-    weight: Tensor
+    frozen: Tensor
     bias: Tensor | None
     A: Tensor
     B: Tensor
     lora_A: nn.ParameterList
     lora_B: nn.ParameterList
 
-    def __init__(self, in_features: int, outputs: dict[str, int], bias: bool, dtype: torch.dtype, device: torch.device):
+    def __init__(
+        self,
+        in_features: int,
+        outputs: dict[str, int],
+        bias: bool,
+        dtype: torch.dtype,
+        device: torch.device,
+        bits: Bits | None = None,
+    ):
         super().__init__()
         total = sum(outputs.values())
         # A matrix that widens is kept by columns: oneDNN multiplies by it a third faster, and back as fast.
-        weight = torch.empty(in_features, total, dtype=dtype, device=device).t()
-        self.register_buffer("weight", weight if total > 2 * in_features else weight.contiguous())
+        weight = torch.empty(in_features, total, dtype=dtype, device="meta" if bits else device).t()
+        self.register_buffer("frozen", weight if total > 2 * in_features else weight.contiguous())
         self.register_buffer("bias", torch.empty(total, dtype=dtype, device=device) if bias else None)
         starts = [0, *torch.tensor(list(outputs.values())).cumsum(0).tolist()]
         self.members = [Member(name, slice(a, b)) for name, a, b in zip(outputs, starts[:-1], starts[1:], strict=True)]
+        self.bits, self.device = bits, device
+        self.quantized: QuantizedWeight | None = None
         self.rank, self.scale, self.dropout = 0, 0.0, 0.0
         self.adapted: list[Member] = []
         self.enabled = True
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight (O, I), made dense anew where it is quantized."""
+        return self.frozen if self.quantized is None else self.quantized.dense()
+
+    def open(self) -> None:
+        if self.bits:
+            self.frozen = torch.empty_like(self.frozen, device=self.device)
+
+    def close(self) -> None:
+        if self.bits:
+            self.quantized = QuantizedWeight(self.frozen, self.bits)
+            self.frozen = torch.empty_like(self.frozen, device="meta")
 
     def add_lora(self, targets: Sequence[str], rank: int, scale: float, dropout: float) -> list[tuple[str, int, int]]:
         """Give the members named in `targets` an update of zero; returns (name, inputs, outputs) of each.
@@ -66,10 +93,10 @@ class LoRALinear(nn.Module):
         self.rank, self.scale, self.dropout = rank, scale, dropout
         self.adapted = [m for m in self.members if m.name in targets]
         width = rank * len(self.adapted)
-        outputs, inputs = self.weight.shape
+        outputs, inputs = self.frozen.shape
         self.lora_A, self.lora_B = nn.ParameterList(), nn.ParameterList()
-        self.register_buffer("A", self.weight.new_zeros(width, inputs), persistent=False)
-        self.register_buffer("B", self.weight.new_zeros(outputs, width), persistent=False)
+        self.register_buffer("A", self.frozen.new_zeros(width, inputs, device=self.device), persistent=False)
+        self.register_buffer("B", self.frozen.new_zeros(outputs, width, device=self.device), persistent=False)
         return [(m.name, inputs, m.rows.stop - m.rows.start) for m in self.adapted]
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -172,7 +199,7 @@ class Adapter:
         self.layers = [layer for _, layer in wanted]
         plan = [(path, layer, layer.add_lora(targets, rank, scale, dropout)) for path, layer in wanted]
         size = sum(rank * (inputs + outputs) for _, _, members in plan for _, inputs, outputs in members)
-        device = self.layers[0].weight.device
+        device = self.layers[0].device
         self.flat = nn.Parameter(torch.zeros(size, dtype=torch.float32, device=device))
         self.flat.grad = torch.zeros_like(self.flat)
         self.masters: dict[str, nn.Parameter] = {}

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .lora import LoRALinear
 from .pointwise import rms_norm, rotate
+from .quantize import Bits
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, q (T, H, D), k (T, K, D), v (T, K, D)) -> (T, H·D)."""
@@ -90,12 +91,12 @@ def _scaled(frequency: Tensor, scaling: RopeScaling) -> Tensor:
 
 
 class Attention(nn.Module):
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device):
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, bits: Bits | None):
         super().__init__()
         q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         outputs = {"q_proj": q, "k_proj": kv, "v_proj": kv}
-        self.qkv = LoRALinear(shape.hidden_size, outputs, shape.qkv_bias, dtype, device)
-        self.o = LoRALinear(q, {"o_proj": shape.hidden_size}, shape.o_bias, dtype, device)
+        self.qkv = LoRALinear(shape.hidden_size, outputs, shape.qkv_bias, dtype, device, bits)
+        self.o = LoRALinear(q, {"o_proj": shape.hidden_size}, shape.o_bias, dtype, device, bits)
         if shape.qk_norm:
             self.q_norm = RMSNorm(shape.head_dim, shape.norm_epsilon, dtype, device)
             self.k_norm = RMSNorm(shape.head_dim, shape.norm_epsilon, dtype, device)
@@ -114,24 +115,24 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device):
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, bits: Bits | None):
         super().__init__()
         wide = shape.intermediate_size
         outputs = {"gate_proj": wide, "up_proj": wide}
-        self.gate_up = LoRALinear(shape.hidden_size, outputs, shape.mlp_bias, dtype, device)
-        self.down = LoRALinear(wide, {"down_proj": shape.hidden_size}, shape.mlp_bias, dtype, device)
+        self.gate_up = LoRALinear(shape.hidden_size, outputs, shape.mlp_bias, dtype, device, bits)
+        self.down = LoRALinear(wide, {"down_proj": shape.hidden_size}, shape.mlp_bias, dtype, device, bits)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.gate_up(x), gated=True)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device):
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, bits: Bits | None):
         super().__init__()
         self.input_layernorm = RMSNorm(shape.hidden_size, shape.norm_epsilon, dtype, device)
-        self.self_attn = Attention(shape, dtype, device)
+        self.self_attn = Attention(shape, dtype, device, bits)
         self.post_attention_layernorm = RMSNorm(shape.hidden_size, shape.norm_epsilon, dtype, device)
-        self.mlp = MLP(shape, dtype, device)
+        self.mlp = MLP(shape, dtype, device, bits)
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, attend: Callable[..., Tensor], rows: Tensor | None
@@ -145,14 +146,17 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The whole model but its output head, which `head` names for whoever needs logits."""
+    """The whole model but its output head, which `head` names for whoever needs logits.
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device):
+    `bits`: the linears inside the blocks are quantized; embeddings, head and norms never are.
+    """
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, bits: Bits | None = None):
         super().__init__()
         self.shape, self.dtype, self.device = shape, dtype, device
         vocabulary = (shape.vocab_size, shape.hidden_size)
         self.register_buffer("embed_tokens", torch.empty(vocabulary, dtype=dtype, device=device))
-        self.layers = nn.ModuleList(Block(shape, dtype, device) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(Block(shape, dtype, device, bits) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.hidden_size, shape.norm_epsilon, dtype, device)
         self.register_buffer("lm_head", None if shape.tied else torch.empty(vocabulary, dtype=dtype, device=device))
         self.recompute = False
@@ -203,7 +207,7 @@ class Decoder(nn.Module):
                 yield f"{at}self_attn.k_norm.weight", block.self_attn.k_norm.weight
         for path, group in self.linears():
             for member in group.members:
-                yield f"{path}.{member.name}.weight", group.weight[member.rows]
+                yield f"{path}.{member.name}.weight", group.frozen[member.rows]
                 if group.bias is not None:
                     yield f"{path}.{member.name}.bias", group.bias[member.rows]
         yield "model.norm.weight", self.norm.weight
