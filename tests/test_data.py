@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tonghua.data import CSV_FIELD_CHARACTERS, Problem, Rows, read_rows, split
+from tonghua.columns import ColumnMap
+from tonghua.data import Problem, Rows, read_rows, split
 from tonghua.errors import DataError, Text, UsageError
 from tonghua.prompt import JOIN, Conversation, Message
+from tonghua.records import CSV_FIELD_CHARACTERS
 
 GOOD = '{"instruction": "问", "output": "答"}'
 
@@ -54,7 +56,9 @@ def accounts_for_every_row(rows: Rows) -> bool:
 
 def test_a_json_array_gives_conversations_with_the_line_of_each_row(folder: Path) -> None:
     path = written(folder, "行.json", f'\n[\n  {GOOD},\n  {{\n   "instruction": "二",\n   "output": "2"\n  }}\n]\n')
-    assert read_rows(path) == Rows(path, "json", "alpaca", 2, (talk("问", "答", line=3), talk("二", "2", line=4)), ())
+    kept = (talk("问", "答", line=3), talk("二", "2", line=4))
+    columns = ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
+    assert read_rows(path) == Rows(path, "json", "alpaca", 2, kept, (), mapping=(columns,))
 
 
 def test_jsonl_skips_blank_lines_and_counts_them(folder: Path) -> None:
@@ -278,7 +282,9 @@ TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
         ([], ["messages 是空列表，应为消息的列表"]),
         (["你好"], ["messages 第 1 条是文字，应为对象"]),
         ([{"role": "tool", "content": "x"}], ["messages 第 1 条的 role 是 tool"]),
-        ([{"from": "human", "value": "x"}], ["messages 第 1 条没有 role"]),
+        ([{"value": "x"}], ["messages 第 1 条没有 role"]),
+        ([{"from": "human", "value": "x"}], ["messages 的最后一条是 user，应是 assistant"]),
+        ([{"from": "tool", "value": "x"}], ["messages 第 1 条的 from 是 tool"]),
         ([{"role": ["user"], "content": "x"}], ["messages 第 1 条没有 role"]),
         ([{"role": "user", "content": "x"}, TOOL], ["messages 第 2 条有 tool_calls，这里不支持工具调用"]),
         (
@@ -287,10 +293,13 @@ TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
         ),
         (
             [
-                {"role": "user", "content": [{"type": "text", "text": "x"}]},
-                {"role": "assistant", "content": "y"},
+                {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {}}]},
+                {"role": "assistant", "content": ["y"]},
             ],
-            ["messages 第 1 条（user）的 content 是列表（分段或图片），这里只支持文字"],
+            [
+                "messages 第 1 条（user）的 content 里有 image_url，这里只支持文字",
+                "messages 第 2 条（assistant）的 content 里有一段没有 type，这里只支持文字",
+            ],
         ),
         (
             [{"role": "user", "content": ""}, {"role": "assistant", "content": None}],
@@ -467,11 +476,14 @@ def test_no_such_file(folder: Path) -> None:
 
 
 def test_a_folder_and_a_wrong_suffix(folder: Path) -> None:
-    assert refused(folder)[0] == f"{folder} 是文件夹；请写出其中数据文件的路径"
     path = written(folder, "a.xlsx", "x")
+    assert refused(folder) == (
+        f"{folder} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet 或 .txt）；请检查路径",
+        f"{folder} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet or .txt); check the path",
+    )
     assert refused(path) == (
-        f"{path} 的后缀不是 .json、.jsonl 或 .csv；请另存为其中一种",
-        f"{path} does not end in .json, .jsonl or .csv; save it as one of these",
+        f"{path} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种",
+        f"{path} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
     )
 
 
@@ -483,15 +495,18 @@ def test_a_pipe_is_never_opened(folder: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(self: Path) -> bytes:
+    def denied(self: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     path = written(folder, "a.json", f"[{GOOD}]")
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     assert refused(path)[0] == f"打不开 {path}（Permission denied）；请检查路径和权限"
 
 
-@pytest.mark.parametrize("address", ["https://example.com/a.json", "http://example.com/a.csv", "HTTPS://x/a.jsonl"])
+@pytest.mark.parametrize(
+    "address",
+    ["https://example.com/a.json", "http://example.com/a.csv", "HTTPS://x/a.jsonl", "hf://x/a.json", "file:///a.json"],
+)
 def test_a_web_address(address: str) -> None:
     zh, en = refused(Path(address))
     assert "是网址，只能读本机上的文件；请先下载，再写下载后的路径" in zh
@@ -513,18 +528,18 @@ def test_a_file_without_rows(folder: Path, name: str, content: str, what: str) -
     assert refused(path)[0] == f"{path} {what}"
 
 
-def test_a_file_that_is_not_utf8(folder: Path) -> None:
-    path = written(folder, "a.csv", b"instruction,output\n" + "问,答\n".encode("gbk"))
+def test_a_file_in_no_known_encoding(folder: Path) -> None:
+    path = written(folder, "a.csv", b"instruction,output\n" + "问,答".encode() + b"\xff\n")
     assert refused(path) == (
-        f"{path} 不是 UTF-8 编码（第 2 行，字节偏移 19）；请用编辑器另存为 UTF-8",
-        f"{path} is not UTF-8 (line 2, byte offset 19); save it as UTF-8 in an editor",
+        f"{path} 不是 UTF-8、UTF-16 或 GB18030 编码（按 UTF-8 读到第 2 行，字节偏移 26）；请用编辑器另存为 UTF-8",
+        f"{path} is not in UTF-8, UTF-16 or GB18030 (by UTF-8, readable up to line 2, byte offset 26); "
+        "save it as UTF-8 in an editor",
     )
-    assert "第 1 行，字节偏移 0" in refused(written(folder, "b.json", f"[{GOOD}]".encode("utf-16")))[0]
 
 
 COMMAS = "（各列要用英文逗号隔开）"
 SLIP = "（mesages 像是 messages 写错了）"
-EXPECTED = "需要 instruction（或 input）和 output，或者 messages"
+EXPECTED = "需要 instruction（或 input）和 output，或者 messages；列名不同时用 columns= 指明"
 
 
 @pytest.mark.parametrize(
@@ -535,11 +550,11 @@ EXPECTED = "需要 instruction（或 input）和 output，或者 messages"
             "instruction,ouput\n问,答\n问,答\n",
             f"没有 output 这样的列；现有的列：instruction、ouput（ouput 像是 output 写错了）；{EXPECTED}",
         ),
-        ("a.csv", "问题,output\n问,答\n", f"没有 instruction 这样的列；现有的列：问题、output；{EXPECTED}"),
+        ("a.csv", "标题,output\n问,答\n", f"没有 instruction 这样的列；现有的列：标题、output；{EXPECTED}"),
         (
             "a.csv",
-            "instruction;output\n问;答\n",
-            f"没有 instruction、output 这样的列；现有的列：instruction;output{COMMAS}；{EXPECTED}",
+            "instruction|output\n问|答\n",
+            f"没有 instruction、output 这样的列；现有的列：instruction|output{COMMAS}；{EXPECTED}",
         ),
         (
             "a.jsonl",
@@ -562,11 +577,11 @@ def test_a_missing_column_in_english(folder: Path) -> None:
     path = written(folder, "a.csv", "instruction,ouput\n问,答\n")
     assert refused(path)[1] == (
         f'{path} has no column output; columns found: instruction, ouput ("ouput" looks like output); '
-        "expected: instruction (or input) and output, or messages"
+        "expected: instruction (or input) and output, or messages; name others with columns="
     )
 
 
-@pytest.mark.parametrize("slip", ["imput", "Input", " input", "inputs", "ｉｎｐｕｔ", "histroy", "System"])
+@pytest.mark.parametrize("slip", ["imput", " imput", "inputs", "ｉｎｐｕｔｓ", "histroy", "Systen"])
 def test_a_misspelt_optional_column_is_not_passed_over(folder: Path, slip: str) -> None:
     path = written(folder, "a.csv", f"instruction,output,{slip}\n问,答,文\n问,答,文\n")
     zh, en = refused(path)
