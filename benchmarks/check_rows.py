@@ -1,0 +1,63 @@
+"""How fast and how large the data doctor is: rows of about 200 characters, one in ten a near or an exact copy.
+
+    python benchmarks/check_rows.py [ROWS]          50,000 unless told
+
+Prints what was found and, last, one line of JSON: rows, seconds, and the peak memory that the examination added.
+"""
+
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from tonghua.prompt import Conversation, Message
+from tonghua.quality import examine
+
+COMMON = (
+    "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家"
+)
+COPY_SHARE = 0.1
+
+
+def conversations(count: int) -> Iterator[Conversation]:
+    """Rows of random common characters: the hardest case, since nearly every 5-gram is a new one."""
+    random_ = random.Random(7)  # noqa: S311
+    earlier: list[str] = []
+    for line in range(1, count + 1):
+        if earlier and random_.random() < COPY_SHARE:
+            answer = random_.choice(earlier)
+            if random_.random() < 0.5:
+                place = random_.randrange(len(answer))
+                answer = answer[:place] + random_.choice(COMMON) + answer[place + 1 :]
+        else:
+            answer = "，".join("".join(random_.choices(COMMON, k=12)) for _ in range(14)) + "。"
+            earlier.append(answer)
+        question = f"请讲一个{answer[:8]}的故事"
+        yield Conversation((Message("user", question), Message("assistant", answer)), line)
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+    rows = list(conversations(count))
+    process = psutil.Process()
+    before = peak = process.memory_info().rss
+
+    def watched() -> Iterator[Conversation]:
+        nonlocal peak
+        yield from rows
+        # What is kept of the rows is all there now, and is let go when the examination ends.
+        peak = process.memory_info().rss
+
+    started = time.perf_counter()
+    findings = examine(watched())
+    seconds = time.perf_counter() - started
+    for finding in findings.found:
+        print(f"{finding.kind:24}{finding.count:8}")
+    print(json.dumps({"rows": count, "seconds": round(seconds, 2), "added_mb": round((peak - before) / 1e6, 1)}))
+
+
+if __name__ == "__main__":
+    main()
