@@ -13,13 +13,24 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ORDER = (
-    *("errors", "example", "config", "scan", "hub", "prompt", "data", "prepare", "device"),
-    *("core.rounding", "core.pointwise", "core.attention", "core.lora", "core.loss", "core.packing", "core.model"),
-    *("checkpoint", "runs", "sampling", "generate", "engines", "measures", "plan", "optimizer", "book"),
+    *("errors", "example", "config", "scan", "hub", "download", "prompt"),
+    *("sources", "records", "columns", "data", "measures", "privacy", "duplicates", "blemishes", "quality", "script"),
+    *("prepare", "device"),
+    *(
+        "core.rounding",
+        "core.pointwise",
+        "core.attention",
+        "core.quantize",
+        "core.lora",
+        "core.loss",
+        "core.packing",
+        "core.model",
+    ),
+    *("checkpoint", "runs", "sampling", "generate", "engines", "plan", "optimizer", "book"),
     *("evaluate", "training", "show", "cli"),
 )
 DOORS = ("__init__", "__main__", "core.__init__")
-WITHOUT_TORCH = ("cli", "errors", "example", "config", "scan", "hub", "prompt", "data", "prepare")
+WITHOUT_TORCH = ("cli", *ORDER[: ORDER.index("device")])
 READ_THE_ENVIRONMENT = ("cli", "hub")
 
 
