@@ -22,13 +22,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from .errors import DataError, RefusedError, Text
 from .example import Example
+from .templates import ChatTemplate, TemplateFaultError
 
 Role = Literal["system", "user", "assistant"]
 
@@ -45,6 +44,8 @@ _HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
 class Message:
     role: Role
     content: str
+    learn: bool = True
+    """Whether an answer is learned; False = context only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,14 @@ class Contract:
 
 
 class _Piece(NamedTuple):
-    """Some text of a rendered conversation; `message` is whose content it is, -1 = the template's."""
+    """Some text of a rendered conversation; `message` is whose content it is, -1 = the template's.
+
+    `control` is the id of the control token that a piece of the template is, if it is one.
+    """
 
     text: str
     message: int
+    control: int | None = None
 
 
 class _Chunk(NamedTuple):
@@ -135,7 +140,7 @@ class Renderer:
             k: v for k in ("bos_token", "eos_token", "unk_token", "pad_token") if (v := _token(settings.get(k)))
         }
         self._template = _template(folder, settings)
-        self._compiled = _environment().from_string(self._template)
+        self._compiled = _compiled(folder, self._template)
         self._skeletons: dict[tuple[Any, ...], tuple[_Piece, ...]] = {}
         self._check()
 
@@ -157,7 +162,7 @@ class Renderer:
         return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
 
     def examples(self, conversations: Sequence[Conversation], system: str | None) -> list[Example]:
-        """Ids and targets of each conversation, every answer of it to be learned with its end of turn.
+        """Ids and targets of each conversation: every answer with `learn` is to be learned, its end of turn included.
 
         `system` is put in front of those without a system message of their own.
 
@@ -165,8 +170,8 @@ class Renderer:
         """
         talks = [with_system(c.messages, system) for c in conversations]
         chunked = [self._chunks(t, False, c.line) for t, c in zip(talks, conversations, strict=True)]
-        texts = [chunk.text for chunks in chunked for chunk in chunks if chunk.control is None]
-        encoded = iter(self.tokenizer.encode_batch(texts, add_special_tokens=False))
+        texts = list({chunk.text: None for chunks in chunked for chunk in chunks if chunk.control is None})
+        encoded = dict(zip(texts, self._encoded(texts), strict=True))
         first_user = (next(i for i, m in enumerate(t) if m.role == "user") for t in talks)
         return [_assemble(chunks, encoded, user) for chunks, user in zip(chunked, first_user, strict=True)]
 
@@ -175,8 +180,16 @@ class Renderer:
         chunks = self._chunks(messages, generate=True, line=0)
         return [id for c in chunks for id in ([c.control] if c.control is not None else self._encode(c.text))]
 
+    def count(self, messages: Sequence[Message]) -> int:
+        """Tokens of a whole conversation."""
+        return sum(1 if c.control is not None else len(self._encode(c.text)) for c in self._chunks(messages, False, 0))
+
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def plain(self, ids: Sequence[int]) -> str:
+        """The text of the ids with its control tokens."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def show(self, id: int) -> str:
         """One token as people may read it; a part of a character is shown as �."""
@@ -192,14 +205,27 @@ class Renderer:
         return frozenset([*newline, *double])
 
     def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._encoded([text])[0]
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text. Raises RefusedError for a tokenizer that fails: its file is at fault, not the text."""
+        try:
+            made = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except BaseException as error:  # a panic of the library is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise RefusedError(
+                f"{self.folder.name} 里的 tokenizer.json 处理不了文字；请重新下载或恢复这个文件",
+                f"tokenizer.json in {self.folder.name} fails on text; fetch or restore this file",
+            ) from error
+        return [list(encoding.ids) for encoding in made]
 
     def _render(self, messages: Sequence[Mapping[str, str]], generate: bool, line: int) -> str:
         try:
             return self._compiled.render(
                 messages=messages, add_generation_prompt=generate, enable_thinking=False, **self._named
             )
-        except (jinja2.TemplateError, TypeError) as error:
+        except TemplateFaultError as error:
             where = _where(line)
             raise DataError(
                 f"{where.zh}模型的对话模板不接受这段对话：{error}",
@@ -211,8 +237,12 @@ class Renderer:
         if (roles, generate) not in self._skeletons:
             holders = [{"role": r, "content": f"\U000f0000{i}\U000f0001"} for i, r in enumerate(roles)]
             parts = _HOLDER.split(self._render(holders, generate, line))
-            pieces = [_Piece(t, int(parts[i]) if i % 2 else -1) for i, t in enumerate(parts)]
-            self._skeletons[roles, generate] = tuple(p for p in pieces if p.text)
+            pieces = [
+                _Piece(part, int(part) if i % 2 else -1, None if i % 2 else self._controls.get(part))
+                for i, text in enumerate(parts)
+                for part in ([text] if i % 2 else self._split(text))
+            ]
+            self._skeletons[roles, generate] = tuple(pieces)
         return self._skeletons[roles, generate]
 
     def _pieces(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Piece]:
@@ -236,18 +266,17 @@ class Renderer:
         learned = False
         for piece in self._pieces(messages, generate, line):
             if piece.message >= 0 and messages[piece.message].role == "assistant":
-                learned = "".join(c.text for c in chunks).endswith(self._before_answer)
+                asked_for = "".join(c.text for c in chunks).endswith(self._before_answer)
+                learned = asked_for and messages[piece.message].learn
                 chunks.append(_Chunk(piece.text, None, learned, piece.message))
             elif piece.message >= 0:
                 _append_text(chunks, piece)
+            elif piece.control is None:
+                _append_text(chunks, piece)
+                learned = False
             else:
-                for part in self._split(piece.text):
-                    control = self._controls.get(part)
-                    if control is None:
-                        _append_text(chunks, _Piece(part, -1))
-                    else:
-                        chunks.append(_Chunk(part, control, learned, -1))
-                    learned = False
+                chunks.append(_Chunk(piece.text, piece.control, learned, -1))
+                learned = False
         return chunks
 
     def _split(self, text: str) -> Iterator[str]:
@@ -282,6 +311,8 @@ class Renderer:
         probe = Conversation((Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。")))
         try:
             (example,) = self.examples([probe], None)
+        except DataError as error:
+            raise _unfit(self.folder, "对话模板运行不了，" + error.text.zh, error.text.en) from error
         except ValueError as error:
             raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands") from error
         whole = "".join(p.text for p in self._pieces(probe.messages, False, 0))
@@ -304,12 +335,12 @@ class TextStream:
         return self._stream.step(self._tokenizer, id) or ""
 
 
-def _assemble(chunks: Sequence[_Chunk], encoded: Iterator[Any], first_user: int) -> Example:
+def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_user: int) -> Example:
     ids: list[int] = []
     is_target: list[bool] = []
     shared = 0
     for chunk in chunks:
-        own = [chunk.control] if chunk.control is not None else next(encoded).ids
+        own = [chunk.control] if chunk.control is not None else encoded[chunk.text]
         if chunk.message == first_user:
             shared = len(ids)
         ids += own
@@ -331,18 +362,11 @@ def _where(line: int) -> Text:
     return Text(f"第 {line} 行：", f"line {line}: ") if line else Text("", "")
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    """As transformers sets it up; templates of models are made for that."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals["raise_exception"] = _raise
-    return environment
-
-
-def _raise(message: str) -> None:
-    raise jinja2.TemplateError(message)
+def _compiled(folder: Path, template: str) -> ChatTemplate:
+    try:
+        return ChatTemplate(template)
+    except Exception as error:  # the library's errors of parsing and compiling have no common base
+        raise _unfit(folder, f"对话模板写错了（{error}）", f"its chat template is broken ({error})") from error
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
