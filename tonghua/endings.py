@@ -1,0 +1,267 @@
+"""No ending is ever cut: a conversation too long for training becomes several that fit and teach all of it.
+
+    question | answer*                              * = learned; without it an answer is context
+        |
+        |  split_conversation: cut where a paragraph or a sentence ends, in parts of about one length
+        v
+    question | p1*
+    question | p1  | go on | p2*
+    question | p2  | go on | p3*
+    question | p3  | go on | p4*                    p4 ends as the author ended it
+
+    q1 | a1* | q2 | a2* | q3 | a3* | q4 | a4*       several turns: windows of whole turns,
+        v                                           each after the turn before it
+    q1 | a1* | q2 | a2*
+    q2 | a2  | q3 | a3* | q4 | a4*
+
+Every answer is learned exactly once, and nothing of it is lost but white space at a cut.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+from math import ceil
+from typing import NamedTuple
+
+from tonghua.errors import Text
+from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
+from tonghua.prompt import Conversation, Message
+
+GO_ON = Text("请接着讲。", "Please go on.")
+"""What the user says between two parts of an answer, in the language of the answer."""
+
+Count = Callable[[Sequence[Message]], int]
+"""Tokens of a conversation as it is rendered for training, whichever of its answers are learned."""
+
+_PARAGRAPH, _SENTENCE, _STANZA, _LINE, _CLAUSE, _COLON, _SPACE = 0.0, 0.05, 0.2, 0.5, 2.0, 2.5, 4.0
+_ENCLOSED = 1.0
+"""What a cut costs by its kind, and what more within a quotation or code. Being half a part away from where equal
+parts would end costs 0.25: more than a paragraph is better than a sentence, less than a broken sentence."""
+
+_ENCLOSURE = re.compile(
+    r"""^[ ]{0,3}(?P<fence>```|~~~)[\s\S]*?(?:^[ ]{0,3}(?P=fence)[`~]*[ \t]*$|\Z)
+    # So long at most: the mark that opens may be a slip, and no part could hold more anyway.
+    | “[^”]{0,2000}” | 「[^」]{0,2000}」 | 『[^』]{0,2000}』 | （[^）]{0,2000}） | \([^()]{0,2000}\)
+    | "[^"\n]{0,2000}" | `[^`\n]{0,2000}`""",
+    re.VERBOSE | re.MULTILINE,
+)
+_MARK = re.compile(r"(?P<stop>[。！？｡．…!?.]+)|(?P<comma>[，、；：,;:]+)|\s+")
+_STRAIGHT = "\"'"
+_CLOSERS = "".join(set(CLOSERS) - set(_STRAIGHT))
+# A straight quote or an asterisk before a letter opens something.
+_CLOSING_MARKUP = re.compile(r"[\"'*_]+(?=\s|\Z)")
+_VISIBLE = re.compile(r"\S")
+_ABBREVIATION = re.compile(r"(?:^|[\s(\"“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|vs|No|Fig|[A-Z])\.$")
+
+_TAIL = 12
+"""Characters before a point that tell whether it is one of an abbreviation or of a list."""
+
+_HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+_OTHER_WORD = re.compile("[\u3040-\u30ff\uac00-\ud7af]|[^\\W\\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+
+
+class _Place(NamedTuple):
+    """Where an answer may be cut: one part ends at `end`, the next begins at `start`; white space is between."""
+
+    end: int
+    start: int
+    cost: float
+
+
+def split_conversation(conversation: Conversation, count: Count, max_length: int) -> list[Conversation] | None:
+    """Conversations of at most `max_length` tokens each that teach every answer of this one exactly once.
+
+    One that fits comes back as it is. Otherwise its turns are kept whole where they fit, and an answer that does
+    not fit even behind its own question alone is cut: where a paragraph ends, else a sentence, else at a comma or
+    a space, and within a quotation or code only if nothing else is near. A leading system message stands in all
+    of them. Answers with `learn=False` stay context; where they would be all, nothing comes back.
+
+    None where it cannot be done: a question alone is too long, or words without any place to cut them.
+
+    `count` is called a few times for each turn and each part, and must not fall when words are added.
+    """
+
+    def fits(messages: Sequence[Message]) -> bool:
+        return count(messages) <= max_length
+
+    if fits(conversation.messages):
+        return [conversation]
+    head, turns = _turns(conversation.messages)
+    rows: list[tuple[Message, ...]] = []
+    at = 0
+    while at < len(turns):
+        openings = [(*head, *_as_context(turns[at - 1]), *turns[at])] if at else []
+        window = next(filter(fits, [*openings, (*head, *turns[at])]), None)
+        if window is None:
+            parts = _split_turn((*head, *turns[at]), count, max_length)
+            if parts is None:
+                return None
+            rows += parts
+            at += 1
+            continue
+        at += 1
+        while at < len(turns) and fits((*window, *turns[at])):
+            window = (*window, *turns[at])
+            at += 1
+        rows.append(window)
+    return [Conversation(row, conversation.line) for row in map(_to_last_learned, rows) if row]
+
+
+def _turns(messages: Sequence[Message]) -> tuple[tuple[Message, ...], list[tuple[Message, ...]]]:
+    """The system message, if there is one, and the turns: a question and its answer."""
+    start = int(messages[0].role == "system")
+    ends = [i + 1 for i, message in enumerate(messages) if message.role == "assistant"]
+    return tuple(messages[:start]), [tuple(messages[a:b]) for a, b in pairwise([start, *ends])]
+
+
+def _as_context(turn: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(replace(message, learn=False) if message.role == "assistant" else message for message in turn)
+
+
+def _to_last_learned(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Without what follows the last answer that is learned: it would teach nothing."""
+    learned = [i for i, message in enumerate(messages) if message.role == "assistant" and message.learn]
+    return tuple(messages[: learned[-1] + 1]) if learned else ()
+
+
+def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[tuple[Message, ...]] | None:
+    """The rows of one answer in parts, none for one that is not learned; None where no cut makes them fit."""
+    *lead, answer = turn
+    if not answer.learn:
+        return []
+    empty, go_on = replace(answer, content=""), Message("user", _go_on(answer.content))
+    room = max_length - count([*lead, empty, go_on, empty])
+    places = _places(answer.content)
+    if room < 2 or not places:
+        return None
+    weights = _weights(answer.content)
+    ends = [weights[place.end] for place in places]
+    # Two parts share a row.
+    parts = ceil(2 * (count(turn) - count([*lead, empty])) / room)
+    while True:
+        parts = min(parts, weights[-1])
+        chosen = _chosen(places, ends, weights[-1], parts)
+        rows = list(_rows(lead, answer, go_on, _texts(answer.content, [places[i] for i in chosen])))
+        failing = next((i for i, row in enumerate(rows[1:] or rows) if count(row) > max_length), None)
+        if failing is None:
+            return rows
+        cuts = [-1, *chosen, len(places)]
+        if all(after - before == 1 for before, after in pairwise(cuts[failing : failing + 3])):
+            return None
+        parts += max(1, parts // 8)
+
+
+def _rows(
+    lead: Sequence[Message], answer: Message, go_on: Message, texts: Sequence[str]
+) -> Iterator[tuple[Message, ...]]:
+    """Each part behind the one before it. A row teaches one part, its last: some templates would teach no other."""
+    yield (*lead, replace(answer, content=texts[0]))
+    for before, text in pairwise(texts):
+        yield (*lead, replace(answer, content=before, learn=False), go_on, replace(answer, content=text))
+
+
+def _texts(text: str, cuts: Sequence[_Place]) -> list[str]:
+    starts = [0, *(cut.start for cut in cuts)]
+    ends = [*(cut.end for cut in cuts), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _go_on(answer: str) -> str:
+    """By which there is more of: Chinese characters or words of other languages; kana and hangul count singly."""
+    return GO_ON.zh if len(_HAN.findall(answer)) >= len(_OTHER_WORD.findall(answer)) else GO_ON.en
+
+
+def _weights(text: str) -> list[int]:
+    """UTF-8 bytes before each character and in all: about as many to a token in Chinese as in English."""
+    sizes = (1 + (char > "\x7f") + (char > "\u07ff") + (char > "\uffff") for char in text)
+    return list(accumulate(sizes, initial=0))
+
+
+def _chosen(places: Sequence[_Place], ends: Sequence[int], total: int, parts: int) -> list[int]:
+    """The best place, by its number, near each end of `parts` equal parts; none where no place is near.
+
+    With `total` parts these are all places.
+    """
+    size = total / parts
+    chosen = []
+    for part in range(1, parts):
+        goal = part * total / parts
+        near = range(bisect_left(ends, goal - size / 2), bisect_left(ends, goal + size / 2))
+        if near:
+            chosen.append(min(near, key=lambda i: places[i].cost + ((ends[i] - goal) / size) ** 2))
+    return chosen
+
+
+def _places(text: str) -> list[_Place]:
+    """Everywhere that the text may be cut, in order; words stand before and after each place."""
+    enclosures = [match.span() for match in _ENCLOSURE.finditer(text)]
+    opened = [start for start, _ in enclosures]
+    closing = {end - 1: start for start, end in enclosures}
+    first = len(text) - len(text.lstrip())
+    found: dict[int, _Place] = {}
+    for match in _MARK.finditer(text):
+        end = match.start() if match.lastgroup is None else _with_closers(text, match.end(), closing)
+        onward = _VISIBLE.search(text, end)
+        if onward is None or end <= first or end in found or _belongs_before(text, end, onward.start()):
+            continue
+        gap_end = onward.start()
+        cost = _cost(text, match, end, gap_end, closing.get(end - 1))
+        if cost is None:
+            continue
+        around = bisect_left(opened, end) - 1
+        enclosed = around >= 0 and end < enclosures[around][1]
+        # The indent of a line is the line's.
+        start = text.rfind("\n", end, gap_end) + 1 or gap_end
+        found[end] = _Place(end, start, cost + _ENCLOSED * enclosed)
+    return sorted(found.values())
+
+
+def _with_closers(text: str, end: int, closing: Container[int]) -> int:
+    while end < len(text) and (text[end] in _CLOSERS or end in closing):
+        end += 1
+    markup = _CLOSING_MARKUP.match(text, end)
+    return markup.end() if markup else end
+
+
+def _belongs_before(text: str, end: int, gap_end: int) -> bool:
+    """Whether what comes next is part of what was: an accent, a joiner, a variation, a skin tone, one more mark."""
+    char = text[gap_end]
+    changes = unicodedata.category(char) in ("Mn", "Mc", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"
+    return changes or (end == gap_end and _MARK.match(char) is not None)
+
+
+def _cost(text: str, match: re.Match[str], end: int, gap_end: int, opened: int | None) -> float | None:
+    """What it costs to cut here, where the words go on at `gap_end`; None where the mark ends nothing, as in 3.14.
+
+    `opened` is where the quotation began that ends here, if one does.
+    """
+    if "\n" in text[end:gap_end]:
+        line = text[text.rfind("\n", 0, end) + 1 : end]
+        if ends_complete(line.rstrip("*_")):
+            return _PARAGRAPH
+        introduces = line.lstrip().startswith("#") or line.endswith(("：", ":", "，", ","))
+        return _STANZA if text.count("\n", end, gap_end) > 1 and not introduces else _LINE
+    spaced = end < gap_end
+    mark = match.group()
+    if match["comma"]:
+        kind = _COLON if mark[-1] in "：:" else _CLAUSE
+        return kind if spaced or mark[-1] > "\x7f" else None
+    if not match["stop"]:
+        return _SPACE
+    after = text[gap_end]
+    if mark[-1] == ".":
+        line = text[max(0, end - _TAIL) : end].rpartition("\n")[2].strip()
+        if not spaced or after.islower() or LIST_MARKER.fullmatch(line) or _ABBREVIATION.search(line):
+            return None
+    elif mark[-1] in "!?" and not ((spaced and not after.islower()) or after > "\x7f"):
+        return None
+    # “走吧！”他说 goes on, unlike 他说：“走吧！”他走了; and so does 我……我不去.
+    goes_on = opened is not None and after.isalpha() and not _introduced(text, opened)
+    return _LINE if goes_on or set(mark) == {"…"} else _SENTENCE
+
+
+def _introduced(text: str, opened: int) -> bool:
+    return text[max(0, opened - 2) : opened].rstrip().endswith(("：", ":", "，", ","))
