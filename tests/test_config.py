@@ -368,14 +368,43 @@ NAME = "我的 配方.yaml"
             f"{NAME}, line 1: lora_alpha=true: must be a number (above 0, at most 65536)",
         ),
         (
-            "dataset: [a.json, b.json]",
-            f"{NAME} 第 1 行：dataset=a.json,b.json：应是文字或 none",
-            f"{NAME}, line 1: dataset=a.json,b.json: must be text or none",
+            "model: [a, b]",
+            f"{NAME} 第 1 行：model=a,b：应是文字或 none",
+            f"{NAME}, line 1: model=a,b: must be text or none",
+        ),
+        (
+            "dataset: []",
+            f"{NAME} 第 1 行：dataset=：应是一个或几个文件的路径",
+            f"{NAME}, line 1: dataset=: must be the path of a file, or several",
+        ),
+        (
+            "columns: output",
+            f"{NAME} 第 1 行：columns=output：应是 角色:列名，例如 columns=output:回复内容",
+            f"{NAME}, line 1: columns=output: must be role:column, such as columns=output:reply",
         ),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, text, zh, en):
     assert complaint(written(tmp_path, text)) == (zh, en)
+
+
+def test_several_datasets(tmp_path):
+    both = ("故事 一.json", "chat.jsonl*0.5")
+    assert load(written(tmp_path, "dataset: [故事 一.json, chat.jsonl*0.5]"), []).config.dataset == both
+    assert load(None, ["dataset=[故事 一.json,chat.jsonl*0.5]"]).config.dataset == both
+    assert load(None, {"dataset": [Path("故事 一.json"), "chat.jsonl*0.5"]}).config.dataset == both
+    assert load(None, ["dataset=a,b.json"]).config.dataset == "a,b.json"
+    config = load(None, {"dataset": both}).config
+    assert load(written(tmp_path, to_yaml(config)), []).config == config
+
+
+@pytest.mark.parametrize("text", ["{output: 回复, input: 补充}", "output:回复,input:补充", "output：回复，input：补充"])
+def test_columns_are_named(tmp_path, text):
+    columns = {"output": "回复", "input": "补充"}
+    assert load(None, [f"columns={text}"]).config.columns == columns
+    assert load(written(tmp_path, "columns:\n  output: 回复\n  input: 补充"), []).config.columns == columns
+    config = load(None, {"columns": columns}).config
+    assert load(written(tmp_path, to_yaml(config)), []).config == config
 
 
 @pytest.mark.parametrize(

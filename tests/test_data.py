@@ -5,12 +5,14 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tonghua import data
 from tonghua.columns import ColumnMap
-from tonghua.data import Problem, Rows, read_rows, split
+from tonghua.data import Problem, Rows, question_hash, read_rows
 from tonghua.errors import DataError, Text, UsageError
 from tonghua.prompt import JOIN, Conversation, Message
 from tonghua.records import CSV_FIELD_CHARACTERS
@@ -612,6 +614,11 @@ def test_objects_spread_over_lines_outside_a_list(folder: Path) -> None:
 
 def conversations(questions: list[str]) -> list[Conversation]:
     return [talk(question, f"答{index}", line=index + 1) for index, question in enumerate(questions)]
+
+
+def split(rows: list[Conversation], val_size: float, seed: int) -> tuple[list[Conversation], list[Conversation]]:
+    train, held_out = data.split(np.array([question_hash(row) for row in rows], np.uint64), val_size, seed)
+    return [rows[i] for i in train], [rows[i] for i in held_out]
 
 
 def shares_a_question(train: list[Conversation], held_out: list[Conversation]) -> bool:

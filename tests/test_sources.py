@@ -17,7 +17,7 @@ from tonghua import sources as sources_room
 from tonghua.data import Rows, read_rows, stream_rows
 from tonghua.errors import DataError, RefusedError, Text, UserError
 from tonghua.records import Found, records
-from tonghua.sources import find_mojibake, find_sources
+from tonghua.sources import find_mojibake, find_sources, find_text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 CSV = "指令,输出\n你是谁？,我是讲故事的人。\n从前有一座山，山里有什么？,山里有一座庙。\n"
@@ -416,6 +416,56 @@ def test_stories_in_several_encodings_and_an_empty_one(folder: Path) -> None:
     assert (
         refusal(folder / "a.txt")[0] == f"{folder / 'a.txt'} 是一篇文字；请写出它所在的文件夹（每个 .txt 是一篇故事）"
     )
+
+
+# One text by itself
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8", None), ("gb18030", "GB18030"), ("utf-16", "UTF-16")])
+def test_one_text_is_found_in_any_encoding(folder: Path, encoding: str, said: str | None) -> None:
+    path = written(folder, "红楼 梦.TXT", "黛玉：来了。\r\n宝玉：好。\n".encode(encoding))
+    (source,), notes = find_text(path)
+    assert (source.name, source.kind, source.encoding) == (str(path), "txt", encoding)
+    note = Text(f"{path} 是 {said} 编码，已照此读取", f"{path} is in {said}, and read as such")
+    assert notes == (() if said is None else (note,))
+    with source.text(newline=None) as stream:
+        assert stream.read() == "黛玉：来了。\n宝玉：好。\n"
+
+
+def no_text(path: Path) -> Text:
+    with pytest.raises(DataError) as caught:
+        find_text(path)
+    assert type(caught.value) is DataError
+    return caught.value.text
+
+
+@pytest.mark.parametrize("name", ["红楼.zip", "红楼.docx", "红楼.json", "红楼", "文件夹.txt"])
+def test_what_is_no_text_is_named(folder: Path, name: str) -> None:
+    path = folder / name
+    if name == "文件夹.txt":
+        path.mkdir()
+    else:
+        path.write_text("黛玉：来了。\n", encoding="utf-8")
+    assert no_text(path) == Text(
+        f"{path} 不是 .txt 文件；请给一个纯文本：压缩包先解压，Word 或 PDF 另存为 .txt",
+        f"{path} is no .txt file; give one plain text: unpack an archive, save Word or PDF as .txt",
+    )
+
+
+def test_a_text_that_is_not_there_or_no_file_or_in_another_encoding(folder: Path) -> None:
+    path = folder / "没有.txt"
+    assert no_text(path).zh == f"找不到文件 {path}；请检查路径和文件名"
+    assert no_text(Path("https://a.b/c.txt")).zh == (
+        "https://a.b/c.txt 是网址，只能读本机上的文件；请先下载，再写下载后的路径"
+    )
+    path.write_bytes(b"\xff\xff\n")
+    assert "不是 UTF-8、UTF-16 或 GB18030 编码" in no_text(path).zh
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes in folders")
+def test_a_pipe_is_no_text(folder: Path) -> None:
+    os.mkfifo(folder / "管.txt")
+    assert no_text(folder / "管.txt").zh == f"{folder / '管.txt'} 不是普通文件（是管道或设备）；请先存成文件"
 
 
 # Archives

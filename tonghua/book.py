@@ -19,6 +19,7 @@ class Book:
     config: Config
     name: str
     base: Path
+    base_name: str  # the repository's, or the folder's
     adapter: Adapter
     renderer: Renderer
     fingerprint: dict[str, str]
@@ -40,12 +41,13 @@ class Book:
 
     def _resolved(self) -> Config:
         """The config with paths that hold from any folder."""
-        paths = {
-            key: str(Path(value).expanduser().resolve())
-            for key in ("dataset", "eval_dataset", "output_dir")
-            if (value := getattr(self.config, key)) is not None
-        }
-        return self.config.model_copy(update={"model": str(self.base), "run_name": self.name, **paths})
+        named = {key: getattr(self.config, key) for key in ("dataset", "eval_dataset", "output_dir")}
+        paths = {key: _resolved(value) for key, value in named.items() if value is not None}
+        return self.config.model_copy(update={"model": self._model(), "run_name": self.name, **paths})
+
+    def _model(self) -> str:
+        """A folder from the root, or a name, which holds on any machine."""
+        return str(self.base) if self.base.name == self.base_name else self.base_name
 
     def log(self, values: dict[str, Any]) -> None:
         path = self.run / "metrics.jsonl"
@@ -60,7 +62,7 @@ class Book:
             self.log({"step": step, "epoch": epoch, "heldout_loss": loss})
         if step == 0:
             return False
-        files = adapter_files(self.adapter, self.config.lora_alpha, self.base.name)
+        files = adapter_files(self.adapter, self.config.lora_alpha, self.base_name)
         runs.write_checkpoint(self.run, step, files, {"epoch": epoch, "heldout_loss": loss})
         if better:
             self.best, self.best_loss, self.best_step = files, loss, step
@@ -79,7 +81,7 @@ class Book:
             stop_ids=self.renderer.stop_ids,
             template_sha256=self.renderer.template_sha256,
             tokenizer_sha256=self.renderer.tokenizer_sha256,
-            base={"name": self.base.name, **self.fingerprint},
+            base={"name": self.base_name, **self.fingerprint},
             persona=self.name,
             sampling=self.config.sampling.model_dump(),
         )
@@ -88,3 +90,10 @@ class Book:
     def abandon(self) -> None:
         """After a failure nothing stays that is not whole: without a checkpoint the folder goes."""
         runs.remove_unless_checkpointed(self.run)
+
+
+def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """One path or several, from the root."""
+    if isinstance(paths, str):
+        return str(Path(paths).expanduser().resolve())
+    return tuple(str(Path(each).expanduser().resolve()) for each in paths)

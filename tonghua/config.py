@@ -109,6 +109,35 @@ def _modules(value: object) -> object:
     return tuple(names)
 
 
+def _paths(value: object) -> object:
+    """One path, or several: a list, or `[a.json, b.json]` -> a tuple."""
+    value = _blank_to_none(value)
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = [each.strip() for each in value[1:-1].split(",")]
+    if not isinstance(value, list | tuple):
+        return _path(value) if isinstance(value, str) else value
+    paths = tuple(_as_text(each) for each in value)
+    if not paths or not all(isinstance(each, str) and each.strip() for each in paths):
+        raise _NotAllowed("应是一个或几个文件的路径", "must be the path of a file, or several")
+    return tuple(_path(str(each)) for each in paths)
+
+
+def _column_names(value: object) -> object:
+    """`{output: 回复, input: 补充}`, with or without the braces -> {role: column}."""
+    value = _blank_to_none(value)
+    if isinstance(value, str):
+        pairs = [each.partition(":") for each in re.split("[,，]", value.strip().strip("{}").replace("：", ":"))]
+        value = {role.strip(): column.strip() for role, colon, column in pairs if colon}
+        value = value if len(value) == len(pairs) else None
+    elif value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise _NotAllowed(
+            "应是 角色:列名，例如 columns=output:回复内容", "must be role:column, such as columns=output:reply"
+        )
+    return value
+
+
 def _dtype_name(value: object) -> object:
     short = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
     return short.get(value, value) if isinstance(value, str) else value
@@ -117,6 +146,10 @@ def _dtype_name(value: object) -> object:
 _OptionalText = Annotated[str | None, BeforeValidator(_blank_to_none)]
 _OptionalPath = Annotated[str | None, BeforeValidator(_blank_to_none), AfterValidator(_path)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+
+Overlong = Literal["split", "drop", "error"]
+"""What becomes of a row that is longer than `max_length`."""
 
 
 class Sampling(BaseModel):
@@ -182,7 +215,14 @@ class Config(BaseModel):
     model_config = _STRICT
 
     model: _OptionalPath = Field(default=None, description="模型的名字或文件夹 / name or folder of the model")
-    dataset: _OptionalPath = Field(default=None, description="训练数据的路径 / path of the rows to train on")
+    dataset: Annotated[str | tuple[str, ...] | None, BeforeValidator(_paths)] = Field(
+        default=None,
+        description="训练数据，可以有几份；a.json*2 学两遍 / rows to train on, or several; a.json*2 = twice as often",
+    )
+    columns: Annotated[dict[str, str] | None, BeforeValidator(_column_names)] = Field(
+        default=None,
+        description="哪一列是什么，看列名看不出时才要写 / which column is what, where its name does not tell",
+    )
     eval_dataset: _OptionalPath = Field(
         default=None,
         description="验证数据的路径，不给就从训练数据里留出 / validation rows; none = held out of dataset",
@@ -193,6 +233,10 @@ class Config(BaseModel):
         description="系统提示词，不给就用模板自带的 / system prompt; none = the template's own",
     )
     max_length: int = Field(default=1024, ge=8, le=131072, description="一行数据最多多少 token / longest row in tokens")
+    overlong: Overlong = Field(
+        default="split",
+        description="超过 max_length 的行：在段落处拆开、不要、报错 / rows longer than that: split, drop or error",
+    )
     val_size: Annotated[float, AfterValidator(_share_or_rows)] = Field(
         default=0.05,
         ge=0,
@@ -353,7 +397,7 @@ _PACKED: Final = Text(
 )
 _ANSWERS: Final = Text("总是只在回答上计算损失", "the loss is always on the answers alone")
 _EACH_EPOCH: Final = Text("每轮结束都会保存", "every epoch is saved")
-_NO_WORKERS: Final = Text("数据一次读入内存，不需要多进程", "rows are read into memory once, without worker processes")
+_NO_WORKERS: Final = Text("数据多时自动用几个进程处理", "several processes are used where there are many rows")
 _QUANTIZATION_BIT: Final = Text(
     "量化由 quantization_bit=4 或 8 决定",
     "quantization_bit=4 or 8 decides on it",
@@ -810,7 +854,9 @@ def _node_settings(node: yaml.MappingNode, name: str, prefix: str) -> Iterator[_
 
 def _value_settings(key: str, node: yaml.Node, name: str, where: Text) -> Iterator[_Setting]:
     spelled = key.replace("-", "_")
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.MappingNode) and spelled == "columns":
+        yield _Setting(spelled, {str(role.value): str(column.value) for role, column in node.value}, where)
+    elif isinstance(node, yaml.MappingNode):
         # Only sampling has keys of its own; for any other key the dotted names come out as unknown.
         yield from _node_settings(node, name, f"{spelled}.")
     elif isinstance(node, yaml.SequenceNode):

@@ -15,14 +15,17 @@ What cannot be read as a whole (no such file, a missing column) is a DataError. 
 is a Problem, and all of them are told at once. Nothing is dropped, mapped or repaired in silence.
 """
 
+import hashlib
 import math
-import random
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tonghua.columns import ColumnMap, Form, RowReader, Sample, filled_columns, find_columns
 from tonghua.errors import Language, Text, UsageError
@@ -213,47 +216,47 @@ def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:
         yield number, held.line == last_line, held
 
 
-def split(
-    conversations: Sequence[Conversation], val_size: float, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
-    """Two sides, train and held-out, each in the original order, with no question on both.
+def split(questions: NDArray[np.uint64], val_size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the samples of two sides, train and held-out, each in the original order, with no question on both.
 
-    `val_size` below 1 is a share of the rows, from 1 on a number of rows, 0 none. Rows whose first user
-    messages are the same but for letter case, width and white space form a group, and a group stays whole:
-    the held-out side is as near to the wish as adding whole groups in shuffled order brings it. One group at
-    least stays on each side, if there are two. The same rows in the same order and the same seed give the
-    same sides. Raises UsageError for a negative or infinite `val_size`.
+    `questions` (n,): what must be the same for two samples to stay together. `val_size` below 1 is a share of the
+    samples, from 1 on a number, 0 none. The held-out side is as near to the wish as adding whole groups in shuffled
+    order brings it. One group at least stays on each side, if there are two. The same samples in the same order and
+    the same seed give the same sides. Raises UsageError for a negative or infinite `val_size`.
     """
     if not (math.isfinite(val_size) and val_size >= 0):
         raise UsageError(
             f"val_size 是 {val_size}；请写 0 到 1 之间的比例，或者留出的条数",
             f"val_size is {val_size}; give a share between 0 and 1, or a number of rows",
         )
-    rows = list(conversations)
-    groups: dict[str, list[int]] = {}
-    for index, conversation in enumerate(rows):
-        groups.setdefault(_question_key(conversation), []).append(index)
-    if val_size == 0 or len(groups) < 2:
-        return rows, []
-    wished = round(val_size * len(rows) if val_size < 1 else val_size)
-    wished = min(max(wished, 1), len(rows) - 1)
+    every = np.arange(len(questions))
+    _, group_of, sizes = np.unique(questions, return_inverse=True, return_counts=True)
+    if val_size == 0 or len(sizes) < 2:
+        return every, every[:0]
+    wished = round(val_size * len(every) if val_size < 1 else val_size)
+    wished = min(max(wished, 1), len(every) - 1)
 
-    shuffled = list(groups.values())
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a split needs repeatability, not secrecy
-    held_out: set[int] = set()
-    left: list[list[int]] = []
-    for group in shuffled:
-        if len(held_out) + len(group) <= wished:
-            held_out.update(group)
-        else:
-            left.append(group)
+    chosen = np.zeros(len(sizes), bool)
+    held, smallest = 0, -1
+    for group in np.random.default_rng(seed).permutation(len(sizes)):
+        if held + sizes[group] <= wished:
+            chosen[group] = True
+            held += sizes[group]
+        elif smallest < 0 or sizes[group] < sizes[smallest]:
+            smallest = group
+        if held == wished:
+            break
     # Whatever is left overshoots; the smallest of it may still come nearer to the wish than stopping short.
-    smallest = min(left, key=len)
-    gap = wished - len(held_out)
-    if len(left) > 1 and (not held_out or len(smallest) - gap < gap):
-        held_out.update(smallest)
-    train = [row for index, row in enumerate(rows) if index not in held_out]
-    return train, [row for index, row in enumerate(rows) if index in held_out]
+    gap = wished - held
+    if gap and smallest >= 0 and chosen.sum() < len(sizes) - 1 and (not held or sizes[smallest] - gap < gap):
+        chosen[smallest] = True
+    is_held_out = chosen[group_of]
+    return every[~is_held_out], every[is_held_out]
+
+
+def question_hash(conversation: Conversation) -> int:
+    """64 bits that are the same for the same first question, but for letter case, width and white space."""
+    return int.from_bytes(hashlib.blake2b(_question_key(conversation).encode(), digest_size=8).digest())
 
 
 def _question_key(conversation: Conversation) -> str:

@@ -71,6 +71,11 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
         return float("inf")
 
 
+def operations_per_s(place: Place) -> float:
+    """Of a matrix product of the size that training does, measured for a moment."""
+    return 2 * 256 * 1024 * 2048 / _seconds(*place)
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
 

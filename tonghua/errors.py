@@ -28,6 +28,10 @@ class UserError(Exception):
         super().__init__(f"{zh} / {en}")
         self.text = Text(zh, en)
 
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, ...]]:
+        """So that it can come out of another process."""
+        return type(self), tuple(self.text)
+
 
 class UsageError(UserError):
     """A wrong command, option or config value."""
@@ -58,6 +62,6 @@ class DivergedError(UserError):
 
 
 class Stopped(UserError):
-    """Stopped on request; what was done is kept."""
+    """Stopped before the end, on request or because the network failed; what was done is kept."""
 
     exit_code = 75

@@ -7,12 +7,16 @@ import torch
 
 from .config import Config
 from .core.model import Shape
-from .device import Place
+from .device import Place, operations_per_s
 
 CPU_TOKENS = 1024
 """On a CPU larger micro-batches only move more memory: a matrix product is efficient from a few hundred rows."""
 
 GPU_TOKENS = 16_384
+
+SHARE_OF_RATE = 0.3
+"""Of the rate of one large product, what a whole step reaches; benchmarks/LOG.md has it as the floor's share."""
+
 SHARE_OF_FREE = 0.6
 
 
@@ -32,6 +36,14 @@ def plan(config: Config, shape: Shape, place: Place, longest: int) -> Plan:
         recompute = room < longest * bytes_per_token(shape, place.dtype, recompute=False)
     fitting = room // bytes_per_token(shape, place.dtype, recompute)
     return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recompute)
+
+
+def epoch_s(shape: Shape, place: Place, tokens: int, targets: int) -> float:
+    """About how long an epoch takes: the operations of its frozen products, both ways, at this machine's rate."""
+    heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
+    linear = shape.layers * shape.hidden_size * (heads + 3 * shape.intermediate_size)
+    operations = 4 * (tokens * linear + targets * shape.hidden_size * shape.vocab_size)
+    return operations / (operations_per_s(place) * SHARE_OF_RATE)
 
 
 def bytes_per_token(shape: Shape, dtype: torch.dtype, recompute: bool) -> int:

@@ -1,101 +1,240 @@
 """From a config to what training, checking and evaluating read: a vetted model folder and tokenized rows.
 
-rows.json --read_rows--> conversations --Renderer--> examples --max_length--> train | held-out
-                |                                        |
-             problems                                 too long       (counted, named, never cut)
+rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> train | held-out
+              |                              |
+           problems                      too long: split at a paragraph, or told    (never cut)
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from . import data
+import numpy as np
+from numpy.typing import NDArray
+
+from . import data, hub
 from .config import Config
-from .data import Problem
+from .data import Problem, stream_rows
+from .download import fetch_if_needed
 from .errors import DataError, Text, UsageError
 from .example import Example
-from .hub import find
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
+from .sources import content_sha256
+from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
 
+MOST_HELD_OUT = 2_000
+"""Samples held out where `val_size` is a share: enough for an interval of a hundredth, and soon measured."""
 
-@dataclass(frozen=True, slots=True)
+T = TypeVar("T")
+
+_WEIGHT = re.compile(r"(?P<path>.+)\*(?P<weight>\d+(\.\d+)?)")
+
+
 class Samples:
-    """Conversations of one side and their examples, in the same order."""
+    """Samples of one side, read from disk as they are asked for: those of `order` (n,), counted through `parts`."""
 
-    conversations: tuple[Conversation, ...]
-    examples: tuple[Example, ...]
+    def __init__(self, parts: Sequence[Tokenized], order: NDArray[np.int64] | None = None):
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.order = np.arange(self._starts[-1]) if order is None else order
+        every = [part.samples for part in parts]
+        self._index = every[0] if len(every) == 1 else np.concatenate(every)
 
     def __len__(self) -> int:
-        return len(self.examples)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What became of the rows of a file: read = kept + bad + too_long."""
-
-    read: int
-    kept: int
-    bad: int
-    too_long: int
+        return len(self.order)
 
     @property
-    def dropped(self) -> int:
-        return self.bad + self.too_long
+    def tokens(self) -> NDArray[np.int64]:
+        """Tokens of each sample."""
+        return self._index["tokens"][self.order].astype(np.int64)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Targets of each sample."""
+        return self._index["targets"][self.order].astype(np.int64)
+
+    def packed_tokens(self, samples_per_step: int) -> int:
+        """About how many tokens an epoch reads where the samples of a step share their system prompt."""
+        shared = int(self._index["shared"][self.order].astype(np.int64).sum())
+        return int(self.tokens.sum()) - shared + shared // samples_per_step
+
+    @property
+    def row_tokens(self) -> NDArray[np.int64]:
+        """Tokens of each row, whole, however many samples it became."""
+        index = self._index[self.order]
+        whole: NDArray[np.int64] = index["row_tokens"][index["part"] == 0].astype(np.int64)
+        return whole
+
+    @property
+    def row_targets(self) -> NDArray[np.int64]:
+        """Targets of each row, of all its samples together."""
+        index = self._index[self.order]
+        firsts = np.flatnonzero(index["part"] == 0)
+        return np.add.reduceat(index["targets"].astype(np.int64), firsts) if len(firsts) else np.zeros(0, np.int64)
+
+    @property
+    def questions(self) -> NDArray[np.uint64]:
+        """A hash of each sample's first question."""
+        return self._index["question"][self.order].astype(np.uint64)
+
+    @property
+    def examples(self) -> "View[Example]":
+        return View(self, lambda part, index: part[index])
+
+    @property
+    def conversations(self) -> "View[Conversation]":
+        return View(self, lambda part, index: part.conversation(index))
+
+    def chosen(self, order: NDArray[np.int64]) -> "Samples":
+        """These samples only, by their places in this one."""
+        return Samples(self._parts, self.order[order])
+
+    def at(self, place: int) -> tuple[Tokenized, int]:
+        index = int(self.order[place])
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._parts[part], index - int(self._starts[part])
+
+
+class View(Sequence[T]):
+    """One thing of each sample."""
+
+    def __init__(self, samples: Samples, read: Callable[[Tokenized, int], T]):
+        self._samples, self._read = samples, read
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return self._read(*self._samples.at(place % len(self)))
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
+    """Rows as training will see them. `mapping` and `notes` are for people: how columns were read, what was odd."""
+
     model: ModelFiles
     renderer: Renderer
     table: Table
     problems: tuple[Problem, ...]
     samples: Samples
+    mapping: tuple[str, ...]
+    notes: tuple[Text, ...]
+    kind: str
+    form: str
+    encoding: str
+    ignored: tuple[str, ...]
+    weights: NDArray[np.float64]
+    """(samples,) how often each is to be seen in an epoch."""
 
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
-    """A model's folder, vetted, and its template and tokenizer."""
-    files = scan_model(find(model))
+    """A model's folder, fetched if need be and vetted, and its template and tokenizer."""
+    files = scan_model(fetch_if_needed(model))
     return files, Renderer(files.folder)
 
 
-def prepare(config: Config, files: ModelFiles, renderer: Renderer, dataset: str | None = None) -> Prepared:
-    """All rows of the dataset as examples, and what is wrong with the others; only an unreadable file is refused."""
-    path = dataset or config.dataset
-    if path is None:
+def prepare(
+    config: Config,
+    files: ModelFiles,
+    renderer: Renderer,
+    dataset: str | Sequence[str] | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Prepared:
+    """All rows of the dataset as examples, and what is wrong with the others; only an unreadable file is refused.
+
+    Rows that were prepared before are taken from disk. `advance` is told how many rows are done by now.
+    """
+    asked = dataset or config.dataset
+    if not asked:
         raise UsageError("没有指定数据；请写 dataset=数据文件", "no rows are named; write dataset=FILE")
-    rows = data.read_rows(Path(path).expanduser())
-    examples = renderer.examples(rows.kept, config.system)
-    fits = [len(e.ids) <= config.max_length for e in examples]
-    long = [_too_long(c, e, config.max_length) for c, e, fit in zip(rows.kept, examples, fits, strict=True) if not fit]
-    kept = Samples(
-        tuple(c for c, fit in zip(rows.kept, fits, strict=True) if fit),
-        tuple(e for e, fit in zip(examples, fits, strict=True) if fit),
+    done = 0
+
+    def more(rows: int) -> None:
+        nonlocal done
+        done += rows
+        advance(done)
+
+    named = [_weighted(each) for each in ([asked] if isinstance(asked, str) else asked)]
+    settings = Settings(config.system, config.max_length, config.overlong)
+    parts = [_tokenized(Path(path).expanduser(), config, settings, renderer, more) for path, _ in named]
+    problems = [problem for part in parts for problem in part.problems]
+    abouts = [part.about for part in parts]
+    return Prepared(
+        files,
+        renderer,
+        sum((part.counts for part in parts), Table()),
+        tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
+        Samples(parts),
+        tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
+        tuple(Text(*note) for about in abouts for note in about["notes"]),
+        _only(about["kind"] for about in abouts),
+        _only(about["form"] for about in abouts),
+        _only(about["encoding"] for about in abouts),
+        tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
+        np.repeat([weight for _, weight in named], [len(part) for part in parts]),
     )
-    table = Table(rows.read, len(kept), rows.read - len(rows.kept), len(long))
-    problems = tuple(sorted((*rows.problems, *long), key=lambda p: p.line))
-    return Prepared(files, renderer, table, problems, kept)
 
 
-def _too_long(conversation: Conversation, example: Example, limit: int) -> Problem:
-    return Problem(
-        conversation.line,
-        Text(
-            f"有 {len(example.ids)} 个 token，超过 max_length={limit}，整行不用（不会截断）",
-            f"has {len(example.ids)} tokens, more than max_length={limit}; the row is left out, not cut",
-        ),
-        Text("调大 max_length，或把它拆成几行", "set a larger max_length, or split it into several rows"),
-    )
+def _only(values: Iterable[str]) -> str:
+    found = set(values)
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _weighted(named: str) -> tuple[str, float]:
+    """`rows.json*0.5` -> the path and how often its rows are seen in an epoch."""
+    weighted = _WEIGHT.fullmatch(named)
+    if weighted is None or Path(named).expanduser().exists():
+        return named, 1.0
+    return weighted["path"], float(weighted["weight"])
+
+
+def _tokenized(
+    path: Path, config: Config, settings: Settings, renderer: Renderer, advance: Callable[[int], None]
+) -> Tokenized:
+    content = content_sha256(path)
+    folder = hub.home() / "rows" / key_of(content, renderer, settings, config.columns)
+    kept = opened(folder)
+    if kept is not None:
+        advance(kept.counts.read)
+        return kept
+    rows = stream_rows(path, config.columns)
+    names = [source.name if len(rows.sources) > 1 else "" for source in rows.sources]
+
+    def about() -> dict[str, object]:
+        if content_sha256(path) != content:
+            raise DataError(
+                f"{path} 在读取的过程中变了；请等它写完，再运行一次",
+                f"{path} changed while it was being read; wait until it is complete, and run again",
+            )
+        return {
+            "mapping": [str(each) for each in rows.mapping if each.renames],
+            "notes": [list(note) for note in rows.notes],
+            "kind": rows.kind,
+            "form": rows.form,
+            "encoding": rows.encoding,
+            "ignored": list(rows.ignored),
+        }
+
+    tokenize(rows, names, folder, renderer.folder, settings, about, advance)
+    return Tokenized(folder)
 
 
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
     """Raises DataError where rows have faults that the user has not agreed to skip, or none is left."""
     if ready.table.bad and not skip_bad_rows:
-        shown = ready.problems[:MOST_PROBLEMS_SHOWN]
-        zh = "\n".join(f"  第 {p.line} 行：{p.what.zh}；{p.mend.zh}" for p in shown)
-        en = "\n".join(f"  line {p.line}: {p.what.en}; {p.mend.en}" for p in shown)
+        shown = [(p, Text(f"{p.file} " if p.file else "", f"{p.file} " if p.file else "")) for p in ready.problems]
+        shown = shown[:MOST_PROBLEMS_SHOWN]
+        zh = "\n".join(f"  {file.zh}第 {p.line} 行：{p.what.zh}；{p.mend.zh}" for p, file in shown)
+        en = "\n".join(f"  {file.en}line {p.line}: {p.what.en}; {p.mend.en}" for p, file in shown)
         rest = len(ready.problems) - len(shown)
         more = Text(f"\n  …… 还有 {rest} 处", f"\n  ... and {rest} more") if rest else Text("", "")
         raise DataError(
@@ -110,12 +249,17 @@ def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
         )
 
 
-def split(samples: Samples, val_size: float, seed: int) -> tuple[Samples, Samples]:
-    """Train and held-out side; no question stands on both."""
-    train, held = data.split(samples.conversations, val_size, seed)
-    example_of = {id(c): e for c, e in zip(samples.conversations, samples.examples, strict=True)}
-    return _side(train, example_of), _side(held, example_of)
+def split(ready: Prepared, val_size: float, seed: int) -> tuple[Samples, Samples]:
+    """Train and held-out side; no question stands on both. A share holds out `MOST_HELD_OUT` samples at most."""
+    wished = val_size if val_size >= 1 else min(val_size * len(ready.samples), MOST_HELD_OUT)
+    train, held_out = data.split(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
+    return ready.samples.chosen(weighted(train, ready.weights[train], seed)), ready.samples.chosen(held_out)
 
 
-def _side(conversations: Sequence[Conversation], example_of: dict[int, Example]) -> Samples:
-    return Samples(tuple(conversations), tuple(example_of[id(c)] for c in conversations))
+def weighted(places: NDArray[np.int64], weights: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """Each place as often as its weight says; what is left over 2.5 or 0.5 is drawn, the same for the same seed."""
+    if (weights == 1).all():
+        return places
+    whole = np.floor(weights)
+    drawn = np.random.default_rng(seed).random(len(places)) < weights - whole
+    return np.repeat(places, (whole + drawn).astype(np.int64))

@@ -142,6 +142,38 @@ def find_sources(path: Path) -> Sources:
     Raises DataError where there is nothing to read, or an encoding is none of UTF-8, UTF-16 and GB18030;
     RefusedError for an archive that is damaged, encrypted, or holds links, archives or far too much.
     """
+    origins, notes = _origins(path)
+    files = tuple(_source(shown(str(each)), origin) for each, origin in origins)
+    return Sources(files, (*_encoding_notes(files), *notes))
+
+
+def find_text(path: Path) -> Sources:
+    """One .txt file by itself, which `find_sources` takes only as part of a folder; raises DataError as that does."""
+    name = shown(str(path))
+    mode = _mode(path, name)
+    if stat.S_ISDIR(mode) or path.suffix.lower() != STORY_SUFFIX:
+        raise DataError(
+            f"{name} 不是 .txt 文件；请给一个纯文本：压缩包先解压，Word 或 PDF 另存为 .txt",
+            f"{name} is no .txt file; give one plain text: unpack an archive, save Word or PDF as .txt",
+        )
+    if not stat.S_ISREG(mode):
+        raise _not_regular(name)
+    files = (_source(name, path),)
+    return Sources(files, tuple(_encoding_notes(files)))
+
+
+def content_sha256(path: Path) -> str:
+    """One hash of the names and bytes of all that `find_sources` would read; raises as that does where nothing is."""
+    whole = hashlib.sha256()
+    for each, origin in _origins(path)[0]:
+        name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
+        with _open(origin, shown(each)) as file:
+            whole.update(f"{name}\0{_sha256_and_size(file)[0]}\0".encode())
+    return whole.hexdigest()
+
+
+def _origins(path: Path) -> tuple[list[tuple[str, Path | _Entry]], list[Text]]:
+    """Every file of the dataset, and what its user should know of them."""
     name = shown(str(path))
     mode = _mode(path, name)
     suffix = path.suffix.lower()
@@ -165,8 +197,7 @@ def find_sources(path: Path) -> Sources:
             f"{name} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种",
             f"{name} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
         )
-    files = tuple(_source(shown(str(each)), origin) for each, origin in origins)
-    return Sources(files, (*_encoding_notes(files), *notes))
+    return origins, notes
 
 
 def shown(words: str, limit: int = 300) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from . import device as devices
@@ -28,7 +29,14 @@ from .errors import DivergedError, Stopped
 from .evaluate import hidden_states, losses
 from .example import Example
 from .optimizer import Optimizer, learning_rate
-from .prepare import Prepared, Samples, open_model, prepare, require_usable, split
+from .prepare import Prepared, Samples, open_model, prepare, require_usable, split, weighted
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """So many rows have been prepared until now."""
+
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Result:
     trainable_parameters: int
 
 
-Event = Started | Stepped | HeldOut
+Event = Reading | Started | Stepped | HeldOut
 Tell = Callable[[Event], None]
 
 
@@ -98,7 +106,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
     """
     config = loaded.config
     files, renderer = open_model(config.model)
-    ready = prepare(config, files, renderer)
+    ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
     require_usable(ready, str(config.dataset), config.skip_bad_rows)
     training, heldout = _sides(config, ready)
     place = devices.choose(config.device, config.dtype)
@@ -114,11 +122,12 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
         config.lora_dropout,
         torch.Generator().manual_seed(config.seed),
     )
-    longest = max(len(e.ids) for e in (*training.examples, *heldout.examples))
+    longest = int(max(side.tokens.max(initial=0) for side in (training, heldout)))
     planned = plan.plan(config, decoder.shape, place, longest)
     decoder.recompute = planned.recompute
     steps = count_steps(config, len(training))
-    book = Book(config, config.run_name or loaded.name, files.folder, adapter, renderer, hub.fingerprint(files))
+    name = hub.name_of(config.model, files.folder)
+    book = Book(config, config.run_name or loaded.name, files.folder, name, adapter, renderer, hub.fingerprint(files))
     size = sum(slot.numel() for _, slot in decoder.slots())
     trainer = Trainer(config, decoder, adapter, planned.tokens, training.examples, steps)
     try:
@@ -152,10 +161,11 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
 def _sides(config: Config, ready: Prepared) -> tuple[Samples, Samples]:
     """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
     if config.eval_dataset is None:
-        return split(ready.samples, config.val_size, config.seed)
+        return split(ready, config.val_size, config.seed)
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
-    return ready.samples, held.samples
+    every = np.arange(len(ready.samples))
+    return ready.samples.chosen(weighted(every, ready.weights, config.seed)), held.samples
 
 
 def count_steps(config: Config, samples: int) -> int:

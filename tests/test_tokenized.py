@@ -1,0 +1,254 @@
+"""Token ids on disk: what is read back, what becomes of rows that are too long, and when they are made anew."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tonghua import prepare as preparing
+from tonghua import tokenized
+from tonghua.config import Config
+from tonghua.errors import DataError, RefusedError, ResourceError
+from tonghua.prepare import MOST_HELD_OUT, Prepared, open_model, prepare, split, weighted
+from tonghua.prompt import Conversation, Message, Renderer
+from tonghua.tokenized import Maker, Settings
+
+LONG = "第一段，从前有一只小熊。\n\n第二段，它走进了森林。\n\n第三段，天黑了，它回家了。\n\n第四段，妈妈在等它。"
+
+
+def rows(count: int) -> list[dict[str, str]]:
+    return [{"instruction": f"第{i}个问题", "output": f"答{i}。" * (1 + i % 3)} for i in range(count)]
+
+
+def written(folder: Path, written_rows: list[dict[str, str]], name: str = "数据 一.json") -> str:
+    (folder / name).write_text(json.dumps(written_rows, ensure_ascii=False), encoding="utf-8")
+    return str(folder / name)
+
+
+@pytest.fixture
+def ready(tiny_folder: Path, tmp_path: Path) -> Callable[..., Prepared]:
+    files, renderer = open_model(str(tiny_folder))
+
+    def made(dataset: str | tuple[str, ...], **settings: object) -> Prepared:
+        config = Config.model_validate({"model": str(tiny_folder), "dataset": dataset, **settings})
+        return prepare(config, files, renderer)
+
+    return made
+
+
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows are made anew by each call from now on."""
+    made: list[int] = []
+    original = tokenized.tokenize
+    monkeypatch.setattr(preparing, "tokenize", lambda *given: (made.append(1), original(*given))[1])
+    return made
+
+
+def test_what_is_read_back_is_what_the_renderer_gives(
+    ready: Callable[..., Prepared], tiny_folder: Path, tmp_path: Path
+) -> None:
+    found = ready(written(tmp_path, rows(20)), system="你是小熊。")
+    talks = [
+        Conversation((Message("user", row["instruction"]), Message("assistant", row["output"])), line)
+        for row, line in zip(rows(20), (c.line for c in found.samples.conversations), strict=True)
+    ]
+    assert list(found.samples.conversations) == talks
+    assert list(found.samples.examples) == Renderer(tiny_folder).examples(talks, "你是小熊。")
+    assert found.samples.tokens.tolist() == [len(e.ids) for e in found.samples.examples]
+    assert found.samples.targets.tolist() == [e.targets for e in found.samples.examples]
+    assert found.samples.examples[-1] == found.samples.examples[19]
+    with pytest.raises(IndexError):
+        found.samples.examples[20]
+
+
+def test_many_rows_in_several_processes_are_the_same(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, rows(300))
+    alone = list(ready(path).samples.examples)
+    monkeypatch.setattr(tokenized, "ROWS_WITHOUT_PROCESSES", 32)
+    monkeypatch.setattr(tokenized, "ROWS_AT_A_TIME", 16)
+    spread = ready(path, system=" ").samples
+    assert list(ready(path).samples.examples) == alone
+    assert [c.line for c in spread.conversations] == [c.line for c in ready(path).samples.conversations]
+    assert len(spread) == 300
+
+
+def test_rows_are_made_once_for_the_same_content(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kept(monkeypatch)
+    path = written(tmp_path, rows(5))
+    first = list(ready(path).samples.examples)
+    assert list(ready(path).samples.examples) == first
+    (tmp_path / "另一处").mkdir()
+    assert list(ready(written(tmp_path / "另一处", rows(5))).samples.examples) == first
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"system": "别的"}, {"max_length": 500}, {"overlong": "drop"}, {"columns": {"output": "output"}}],
+    ids=str,
+)
+def test_whatever_changes_the_ids_makes_them_anew(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    path = written(tmp_path, rows(5))
+    ready(path)
+    made = kept(monkeypatch)
+    ready(path, **change)
+    assert len(made) == 1
+
+
+def test_a_changed_row_template_or_tokenizer_makes_them_anew(
+    ready: Callable[..., Prepared], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, rows(5))
+    ready(path)
+    made = kept(monkeypatch)
+    before = Path(path).stat()
+    text = Path(path).read_text(encoding="utf-8").replace("答1。", "嗒1。")
+    Path(path).write_text(text, encoding="utf-8")
+    import os
+
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # neither size nor time tells it
+    assert Path(path).stat().st_size == before.st_size
+    assert "嗒1。" in ready(path).samples.conversations[1].messages[1].content
+    assert len(made) == 1
+
+    renderer = Renderer(tiny_folder)
+    key = tokenized.key_of("c", renderer, Settings(None, 8, "split"), None)
+    assert key == tokenized.key_of("c", Renderer(tiny_folder), Settings(None, 8, "split"), None)
+    renderer.__dict__["template_sha256"] = "another"
+    assert tokenized.key_of("c", renderer, Settings(None, 8, "split"), None) != key
+
+
+def test_a_long_answer_is_split_and_nothing_of_it_is_lost(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    path = written(tmp_path, [*rows(3), {"instruction": "讲一个故事", "output": LONG}])
+    found = ready(path, max_length=100)
+    assert (found.table.read, found.table.kept, found.table.dropped, found.table.split) == (4, 4, 0, 1)
+    assert len(found.samples) > 4
+    assert found.samples.tokens.max() <= 150
+    parts = [c for c in found.samples.conversations if c.messages[0].content == "讲一个故事"]
+    learned = [m.content for c in parts for m in c.messages if m.role == "assistant" and m.learn]
+    assert "".join("".join(learned).split()) == "".join(LONG.split())
+    assert learned[-1].endswith("妈妈在等它。")
+    assert sorted(found.samples.row_tokens)[-1] > 100
+    assert len(found.samples.row_tokens) == 4
+    train, held_out = split(found, 2, 0)
+    sides = [{c.messages[0].content for c in side.conversations} for side in (train, held_out)]
+    assert not sides[0] & sides[1]
+
+
+@pytest.mark.parametrize("overlong", ["split", "drop"])
+def test_a_row_that_cannot_be_split_is_told(ready: Callable[..., Prepared], tmp_path: Path, overlong: str) -> None:
+    hopeless = {"instruction": "问一个很长很长的" * 40, "output": "答。"}
+    found = ready(written(tmp_path, [*rows(3), hopeless]), max_length=100, overlong=overlong)
+    assert (found.table.kept, found.table.too_long, found.table.split) == (3, 1, 0)
+    (problem,) = found.problems
+    assert "超过 max_length=100" in problem.what.zh
+    assert ("没有可以断开的地方" in problem.what.zh) == (overlong == "split")
+
+
+def test_a_long_row_stops_everything_where_that_was_asked(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    path = written(tmp_path, [*rows(3), {"instruction": "讲一个故事", "output": LONG}])
+    with pytest.raises(DataError) as told:
+        ready(path, max_length=100, overlong="error")
+    assert told.value.text.zh.endswith("整行不用（不会截断）；调大 max_length，或把它拆成几行")
+    assert not list(tokenized_folders())
+
+
+def tokenized_folders() -> list[Path]:
+    from tonghua import hub
+
+    folder = hub.home() / "rows"
+    return [each for each in folder.iterdir() if not each.name.startswith(".")] if folder.is_dir() else []
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TONGHUA_HOME", str(tmp_path / "童话 home"))
+
+
+def test_a_template_without_an_end_of_turn_is_refused(tiny_folder: Path) -> None:
+    maker = Maker(tiny_folder, Settings(None, 500, "split"))
+    talk = Conversation((Message("user", "问"), Message("assistant", "答。")), 7)
+    assert len(maker([(talk, "")]).samples) == 1
+    example = maker.renderer.examples([talk], None)[0]
+    other = replace(talk, line=3)
+    assert len(maker._written([tokenized._Sample(other, example, 0, 0)] * 2)[1]) == 2
+    cut = replace(example, ids=example.ids[:-1], is_target=example.is_target[:-1])
+    while cut.ids[-1] == maker.renderer.stop_ids[0] or not cut.is_target[-1]:
+        cut = replace(cut, ids=cut.ids[:-1], is_target=cut.is_target[:-1])
+    with pytest.raises(RefusedError) as told:
+        maker._written([tokenized._Sample(other, example, 0, 0), tokenized._Sample(talk, cut, 0, 0)])
+    assert told.value.text.zh.startswith("第 7 行的回答没有以结束标记收尾")
+
+
+def test_nothing_half_written_stays(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, rows(5))
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tokenized, "_write", full)
+    with pytest.raises(ResourceError) as told:
+        ready(path)
+    assert "TONGHUA_HOME" in told.value.text.zh
+    assert list((tmp_path / "童话 home" / "rows").iterdir()) == []
+
+
+def test_the_oldest_are_forgotten(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setattr(tokenized, "KEPT_FOLDERS", 2)
+    paths = [written(tmp_path, rows(3 + i), f"{i}.json") for i in range(3)]
+    ready(paths[0])
+    (oldest,) = tokenized_folders()
+    os.utime(oldest / "about.json", (1, 1))
+    for path in paths[1:]:
+        ready(path)
+    assert len(tokenized_folders()) == 2
+    assert oldest not in tokenized_folders()
+
+
+def test_several_files_with_weights(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    one, two = written(tmp_path, rows(40), "一.json"), written(tmp_path, rows(30)[::-1], "二 *2.json")
+    found = ready((f"{one}*2.5", two))
+    assert found.table.read == len(found.samples) == 70
+    assert found.samples.examples[40] == ready(two).samples.examples[0]
+    train, held_out = split(found, 0, 0)
+    assert len(held_out) == 0
+    times = np.bincount(train.order, minlength=70)
+    assert set(times[:40]) == {2, 3}
+    assert 90 <= times[:40].sum() <= 110
+    assert (times[40:] == 1).all()
+    assert [train.examples[i] for i in range(3)] == [train.examples[0], *(train.examples[i] for i in (1, 2))]
+    assert (split(found, 0, 0)[0].order == train.order).all()
+
+
+def test_a_weight_below_one_leaves_out() -> None:
+    places = np.arange(1000)
+    kept_places = weighted(places, np.full(1000, 0.25), 1)
+    assert 200 < len(kept_places) < 300
+    assert len(set(kept_places)) == len(kept_places)
+    assert (weighted(places, np.ones(1000), 1) == places).all()
+
+
+def test_a_share_holds_out_so_many_at_most(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ready(written(tmp_path, rows(100)))
+    assert len(split(found, 0.5, 0)[1]) == 50
+    assert MOST_HELD_OUT >= 1000
+    monkeypatch.setattr(preparing, "MOST_HELD_OUT", 20)
+    assert len(split(found, 0.5, 0)[1]) == 20
+    assert len(split(found, 50, 0)[1]) == 50

@@ -1,0 +1,124 @@
+"""Work spread over processes, its results in order.
+
+    items ---> [child 1: work(item)] ---> results, in the order of the items
+          ---> [child 2: work(item)] --->
+
+Each child is a Python of its own that is fed through a pipe. Unlike multiprocessing's, it never imports the
+user's script, which therefore needs no `if __name__ == "__main__"`.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IN_FLIGHT = 3
+"""Items given out for each process: one being worked on, the others so that it never waits."""
+
+
+def ordered_map(
+    make: Callable[[], Callable[[Item], Result]], items: Iterable[Item], processes: int
+) -> Iterator[Result]:
+    """`make()(item)` of every item; `make` runs once in each process. Both must pickle.
+
+    An exception of the work is raised here. Nothing is left running, however the iteration ends.
+    """
+    children = [_Child(make) for _ in range(processes)]
+    idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+    for child in children:
+        idle.put(child)
+
+    def work(item: Item) -> Any:
+        child = idle.get()
+        try:
+            return child.ask(item)
+        finally:
+            idle.put(child)
+
+    given: deque[Future[Any]] = deque()
+    try:
+        with ThreadPoolExecutor(processes) as threads:
+            try:
+                for item in items:
+                    given.append(threads.submit(work, item))
+                    if len(given) >= IN_FLIGHT * processes:
+                        yield given.popleft().result()
+                while given:
+                    yield given.popleft().result()
+            finally:
+                for future in given:
+                    future.cancel()
+    finally:
+        for child in children:
+            child.close()
+
+
+class _Child:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]):
+        here = str(Path(__file__).parents[1])
+        start = f"import sys; sys.path.insert(0, {here!r}); from tonghua.workers import serve; serve()"
+        command = [sys.executable, "-P", "-c", start]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        self._send(make)
+
+    def ask(self, item: Any) -> Any:
+        self._send(item)
+        assert self._process.stdout is not None
+        try:
+            done, result = pickle.load(self._process.stdout)  # noqa: S301 - written by our own child
+        except EOFError:
+            raise RuntimeError(f"a worker process ended with code {self._process.wait()}") from None
+        if not done:
+            raise result
+        return result
+
+    def _send(self, value: Any) -> None:
+        assert self._process.stdin is not None
+        pickle.dump(value, self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        self._process.terminate()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except OSError:  # the child went first, and something was still on its way
+                continue
+        self._process.wait()
+
+
+def serve() -> None:
+    """The child's side: work until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then closes the pipe
+    os.putenv("TOKENIZERS_PARALLELISM", "false")  # each process has a core of its own
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # whatever a library prints must not get between the results
+    work: Callable[[Any], Any] | None = None
+    while True:
+        try:
+            item = pickle.load(source)  # noqa: S301 - written by our own parent
+        except EOFError:
+            return
+        try:
+            if work is None:
+                work = item()
+                continue
+            _answer(sink, (True, work(item)))
+        except Exception as error:
+            _answer(sink, (False, error))
+
+
+def _answer(sink: IO[bytes], result: tuple[bool, Any]) -> None:
+    pickle.dump(result, sink, pickle.HIGHEST_PROTOCOL)
+    sink.flush()
