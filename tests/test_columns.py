@@ -142,8 +142,8 @@ def test_faults_name_the_columns_of_the_file(tmp_path: Path) -> None:
 def test_two_columns_for_one_role_are_asked_about(tmp_path: Path) -> None:
     row = {"instruction": "问", "output": "答", "response": "别的"}
     assert refusal(tmp_path, row) == (
-        "它 里 output、response 都像是答案；请写明用哪一列，例如 columns={output: output}",
-        "in it, output, response could each be the answer; say which to use, such as columns={output: output}",
+        "它 里 output、response 都像是答案；请写明用哪一列，例如 columns=output:output",
+        "in it, output, response could each be the answer; say which to use, such as columns=output:output",
     )
     assert "prompt、question 都像是问题" in refusal(tmp_path, {"prompt": "问", "question": "问", "answer": "答"})[0]
     assert talk(read(tmp_path, row, columns={"output": "response"})) == [("user", "问"), ("assistant", "别的")]

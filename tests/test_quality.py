@@ -348,6 +348,20 @@ def test_mending_leaves_words_indents_emoji_and_empty_messages_alone(text: str) 
     assert changes == ()
 
 
+def context(question: str, answer: str) -> Conversation:
+    """A row whose answer is there to be read and not learned."""
+    return Conversation((Message("user", question), Message("assistant", answer, learn=False)))
+
+
+def test_a_mended_answer_stays_context() -> None:
+    assert mend(context("在吗？\u200b", "在的。 "))[0] == context("在吗？", "在的。")
+
+
+def test_a_covered_answer_stays_context() -> None:
+    before = context("电话？", "打13912345678。")
+    assert redact(before)[0] == context("电话？", "打［手机号］。")
+
+
 def test_redacting_covers_each_find_in_the_language_of_its_message() -> None:
     before = row("打13912345678或13812345678。", "Mail fox@shulin.cn or use sk-a8F3kd92LmQ0zXv7Tn5Rb1Yc.", 3)
     after, changes = redact(before)

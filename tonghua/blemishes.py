@@ -10,12 +10,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from tonghua.duplicates import folded
 from tonghua.errors import Text
 from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
-from tonghua.prompt import Conversation, Message
+from tonghua.prompt import Conversation
 
 BlemishKind = Literal[
     "control_tokens",
@@ -211,7 +212,7 @@ def mend(conversation: Conversation) -> tuple[Conversation, tuple[Text, ...]]:
             removed.update(hidden)
             composed += normal != visible
             ended += whole != normal
-        messages.append(Message(message.role, whole or message.content))
+        messages.append(replace(message, content=whole or message.content))
     changes = tuple(_changes(removed, composed, ended))
     return (Conversation(tuple(messages), conversation.line), changes) if changes else (conversation, ())
 

@@ -208,8 +208,8 @@ def _missing(candidates: Mapping[str, list[str]], names: Sequence[str], name: st
 def _ambiguous(role: str, columns: Sequence[str], name: str) -> DataError:
     found, what, first = listed(columns), _ROLE_NAMES[role], shown(columns[0], 40)
     return DataError(
-        f"{name} 里 {found.zh} 都像是{what.zh}；请写明用哪一列，例如 columns={{{role}: {first}}}",
-        f"in {name}, {found.en} could each be {what.en}; say which to use, such as columns={{{role}: {first}}}",
+        f"{name} 里 {found.zh} 都像是{what.zh}；请写明用哪一列，例如 columns={role}:{first}",
+        f"in {name}, {found.en} could each be {what.en}; say which to use, such as columns={role}:{first}",
     )
 
 

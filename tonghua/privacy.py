@@ -9,11 +9,12 @@ standards keep for examples are left alone. A name or a street is not seen.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Literal, NamedTuple
 
 from tonghua.errors import Text
-from tonghua.prompt import Conversation, Message
+from tonghua.prompt import Conversation
 
 PrivateKind = Literal["mobile", "identity_card", "bank_card", "email", "secret"]
 
@@ -69,7 +70,7 @@ def redact(conversation: Conversation) -> tuple[Conversation, tuple[Text, ...]]:
     for message in conversation.messages:
         found = find(message.content)
         counts.update(private.kind for private in found)
-        messages.append(Message(message.role, _covered(message.content, found)) if found else message)
+        messages.append(replace(message, content=_covered(message.content, found)) if found else message)
     if not counts:
         return conversation, ()
     changes = (

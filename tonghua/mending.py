@@ -1,0 +1,417 @@
+"""A mended copy of a dataset: the same rows and columns without what nobody wants, each row said once.
+
+    rows.csv ──fix──► OUT.csv                        the same rows and columns, mended
+                      OUT.csv.changes.txt            第 3 行：去掉 1 个看不见的字符（U+200B）
+
+The source is only ever read. What `fix` writes is there whole or not at all, and every difference is listed.
+"""
+
+import csv
+import json
+import math
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TextIO
+
+from pydantic_core import to_jsonable_python
+
+from tonghua import data
+from tonghua.blemishes import mend
+from tonghua.checkup import Place, file_names, numbered
+from tonghua.columns import KNOWN, ROLE_OF, ColumnMap
+from tonghua.duplicates import folded
+from tonghua.errors import DataError, Language, ResourceError, Text, UsageError
+from tonghua.privacy import redact as redacted
+from tonghua.prompt import Conversation, Message
+from tonghua.records import ROW_CHARACTERS, records
+from tonghua.sources import Source, shown
+
+FIRST_CHANGES = 100
+
+_WINDOW_CHARACTERS = 1 << 17
+_TOKEN_CHARACTERS = 16
+_BETWEEN_ITEMS = re.compile(r"[ \t\n\r,]*")
+_MOST_DIGITS = 4_000
+
+
+class Change(NamedTuple):
+    """What was done to one row, or why it is not in the copy."""
+
+    place: Place
+    what: Text
+
+    def to(self, language: Language) -> str:
+        file, where = self.place.file, self.place._replace(file="").shown
+        name = f"{file} " if file else ""
+        return Text(f"{name}{where.zh}：{self.what.zh}", f"{name}{where.en}: {self.what.en}").to(language)
+
+    def as_json(self, language: Language) -> dict[str, object]:
+        return {**self.place._asdict(), "what": self.what.to(language)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The copy and the list of changes that were written. Rows read = `written` + `dropped`."""
+
+    out: Path
+    list: Path
+    written: int
+    dropped: int
+    changed: int
+    """Rows that are in the copy with other words than in the source."""
+    changes: tuple[Change, ...]
+    """The first hundred; the file `list` has all."""
+
+    def as_json(self, language: Language) -> dict[str, object]:
+        return {
+            "out": str(self.out),
+            "list": str(self.list),
+            "written": self.written,
+            "dropped": self.dropped,
+            "changed": self.changed,
+            "changes": [change.as_json(language) for change in self.changes],
+        }
+
+    def summary(self) -> Text:
+        out, changes = shown(str(self.out)), shown(str(self.list))
+        return Text(
+            f"写了 {self.written} 条（其中改了 {self.changed} 条，另有 {self.dropped} 条没有写）：{out}；"
+            f"改动都列在 {changes}",
+            f"rows written: {self.written} (mended: {self.changed}; left out: {self.dropped}): {out}; "
+            f"every change is listed in {changes}",
+        )
+
+
+def fix(
+    dataset: Path,
+    out: Path,
+    columns: Mapping[str, str] | None = None,
+    redact: bool = False,
+    force: bool = False,
+    language: Language = "zh",
+) -> Fixed:
+    """Writes a mended copy of a dataset to `out`, and what was changed to `out`.changes.txt; both in UTF-8.
+
+    JSON, JSONL, CSV and TSV stay what they are, and rows keep all their columns; Parquet, folders and archives
+    become one JSONL. Out go invisible characters, white space at the ends, exact copies of earlier rows, and rows
+    that cannot be used; `redact` covers personal data. What is not changed is copied as it is written. In memory
+    are one row, and a hash and a line number for each.
+
+    `columns` as for `data.stream_rows`, which also says what is raised. UsageError where `out` is the dataset or
+    in it, has the wrong suffix, or exists without `force`; ResourceError where it cannot be written; DataError
+    where no row is left, and then nothing is written.
+    """
+    stream = data.stream_rows(dataset, columns)
+    kind = _kind_of_copy(dataset, stream)
+    changes = out.with_name(f"{out.name}.changes.txt")
+    _refuse_target(dataset, out, changes, kind, force)
+    # Without the mark, Excel takes a CSV in UTF-8 for GBK.
+    marked = kind in ("csv", "tsv") and stream.sources[0].encoding != "utf-8"
+    with _both_or_none(out, changes, "utf-8-sig" if marked else "utf-8") as (copied, noted):
+        mender = _Mender(stream, _Copy(copied, kind), noted, redact, language)
+        for number, row, raw in _with_raw(stream):
+            mender.add(number, row, raw)
+        return mender.end(out, changes)
+
+
+_CopyKind = Literal["json", "jsonl", "csv", "tsv"]
+
+
+def _kind_of_copy(dataset: Path, stream: data.RowStream) -> _CopyKind:
+    kind = stream.sources[0].kind
+    alone = dataset.is_file() and dataset.suffix.lower() != ".zip"
+    return kind if alone and kind != "parquet" and kind != "txt" else "jsonl"
+
+
+def _refuse_target(dataset: Path, out: Path, changes: Path, kind: _CopyKind, force: bool) -> None:
+    name, source = shown(str(out)), shown(str(dataset))
+    suffixes = (".json", ".jsonl") if kind in ("json", "jsonl") else (f".{kind}",)
+    if out.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"修好的数据是 {kind.upper()} 格式，不能叫 {name}；请写成 {shown(out.stem)}.{kind}",
+            f"the mended rows are {kind.upper()} and cannot be called {name}; write {shown(out.stem)}.{kind}",
+        )
+    if out.exists() and out.samefile(dataset):
+        raise UsageError(
+            f"{name} 就是原来的数据，不会改动它；请换一个文件名",
+            f"{name} is the source itself, which is never changed; choose another name",
+        )
+    if dataset.is_dir() and dataset.resolve() in out.resolve().parents:
+        raise UsageError(
+            f"{name} 在数据文件夹 {source} 里，下次会被当成数据读；请写到别处",
+            f"{name} is inside the dataset {source} and would be read as rows; write it elsewhere",
+        )
+    if not out.parent.is_dir():
+        folder = shown(str(out.parent))
+        raise UsageError(f"没有文件夹 {folder}；请先建好", f"there is no folder {folder}; make it first")
+    for target in (out, changes):
+        if target.is_dir() or (target.exists() and not force):
+            there = shown(str(target))
+            raise UsageError(
+                f"{there} 已经有了；请换一个文件名，或加 --force 覆盖",
+                f"{there} exists; choose another name, or add --force to replace it",
+            )
+
+
+@contextmanager
+def _both_or_none(out: Path, changes: Path, encoding: str) -> Iterator[tuple[TextIO, TextIO]]:
+    """Two files to write, which take their names when the block has ended well. Raises ResourceError."""
+    parts = [path.with_name(f".{path.name}.part") for path in (out, changes)]
+    try:
+        # Half a character in a column that is not read stays as JSON writes it, \ud83d.
+        with (
+            parts[0].open("w", encoding=encoding, errors="backslashreplace", newline="") as copied,
+            parts[1].open("w", encoding="utf-8", newline="\n") as noted,
+        ):
+            yield copied, noted
+            for file in (copied, noted):
+                file.flush()
+                os.fsync(file.fileno())
+        parts[1].replace(changes)
+        parts[0].replace(out)
+    except OSError as error:
+        raise ResourceError(
+            f"写不进 {shown(str(out))}（{error.strerror}）；请腾出空间，或换一个地方",
+            f"cannot write {shown(str(out))} ({error.strerror}); free some space, or choose another place",
+        ) from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+class _Copy:
+    """The rows of the copy, in the form of its kind."""
+
+    def __init__(self, stream: TextIO, kind: _CopyKind) -> None:
+        self.kind = kind
+        self.written = 0
+        self._stream = stream
+        self._table = csv.writer(stream, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
+
+    def add(self, row: str | dict[str, Any]) -> None:
+        """A row as JSON text or as an object."""
+        if self.kind in ("csv", "tsv"):
+            assert isinstance(row, dict)
+            if not self.written:
+                self._table.writerow(row)
+            self._table.writerow(row.values())
+        else:
+            before = "" if self.kind == "jsonl" else ",\n" if self.written else "[\n"
+            text = row if isinstance(row, str) else json.dumps(row, ensure_ascii=False)
+            self._stream.write(before + text + "\n" * (self.kind == "jsonl"))
+        self.written += 1
+
+    def end(self) -> None:
+        if self.kind == "json":
+            self._stream.write("\n]\n")
+
+
+class _Mender:
+    """Takes the rows of a dataset one at a time, and writes what is left of each and what was changed."""
+
+    def __init__(self, stream: data.RowStream, copy: _Copy, noted: TextIO, redact: bool, language: Language) -> None:
+        self._stream, self._copy, self._noted = stream, copy, noted
+        self._redact, self._language = redact, language
+        self._files = file_names(stream)
+        # One file stays as it is written; rows of several must agree in the names of their columns.
+        self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
+        self._as_messages = not _agree(stream.mapping)
+        self._first: dict[int, Place] = {}
+        self._dropped = self._changed = 0
+        self._changes: list[Change] = []
+
+    def add(self, number: int, row: data.Row, raw: str | dict[str, Any] | None) -> None:
+        place = Place(self._files[row.source], row.line, number)
+        if row.conversation is None:
+            place = place._replace(row=0)  # its problems have the number
+            self._dropped += 1
+            for problem in row.problems:
+                what, mending = problem.what, problem.mend
+                self._note(place, Text(f"没有写：{what.zh}；{mending.zh}", f"left out: {what.en}; {mending.en}"))
+            return
+        assert raw is not None
+        mended, changes = _mended(row.conversation, self._redact)
+        key = hash(tuple((message.role, folded(message.content)) for message in mended.messages))
+        first = self._first.setdefault(key, place)
+        if first is not place:
+            self._dropped += 1
+            self._note(place, Text(f"没有写：与{first.shown.zh}相同", f"left out: a copy of {first.shown.en}"))
+            return
+        columns = self._stream.columns[row.source]
+        if self._as_messages:
+            self._copy.add(_as_messages(_parsed(raw), columns, mended))
+        elif self._as_written and not changes:
+            self._copy.add(raw)
+        else:
+            cells = _parsed(raw)
+            changes = _mend_cells(cells, columns, self._redact, keep_cells=self._as_written)
+            self._copy.add(cells)
+        if changes:
+            self._changed += 1
+            self._note(place, Text("；".join(each.zh for each in changes), "; ".join(each.en for each in changes)))
+
+    def _note(self, place: Place, what: Text) -> None:
+        change = Change(place, what)
+        self._noted.write(change.to(self._language) + "\n")
+        if len(self._changes) < FIRST_CHANGES:
+            self._changes.append(change)
+
+    def end(self, out: Path, changes: Path) -> Fixed:
+        self._copy.end()
+        if not self._copy.written:
+            name = shown(str(self._stream.path))
+            raise DataError(
+                f"{name} 里没有一条能用的数据，没有写；请先用 tonghua check 看看问题在哪里",
+                f"{name} has no row that can be used, and nothing was written; see what is wrong with tonghua check",
+            )
+        kept = tuple(self._changes)
+        fixed = Fixed(out, changes, self._copy.written, self._dropped, self._changed, kept)
+        if not kept:
+            self._noted.write(Text("没有改动", "nothing was changed").to(self._language) + "\n")
+        return fixed
+
+
+def _mended(conversation: Conversation, redact: bool) -> tuple[Conversation, tuple[Text, ...]]:
+    conversation, changes = mend(conversation)
+    if redact:
+        conversation, covered = redacted(conversation)
+        changes += covered
+    return conversation, changes
+
+
+def _agree(mapping: Sequence[ColumnMap]) -> bool:
+    """Whether rows read by these maps can stand in one file: one form, and each role in one column."""
+    names = {name for columns in mapping for name in columns.names}
+    return len({columns.form for columns in mapping}) == 1 and len({role for role, _ in names}) == len(names)
+
+
+def _as_messages(row: Mapping[str, Any], columns: ColumnMap, conversation: Conversation) -> dict[str, Any]:
+    """The row as messages, beside its columns that have no part in a conversation."""
+    used = {column for _, column in columns.names}
+    messages = [{"role": message.role, "content": message.content} for message in conversation.messages]
+    others = {key: value for key, value in row.items() if key not in used and key not in ROLE_OF}
+    return {**others, "messages": messages}
+
+
+def _mend_cells(row: dict[str, Any], columns: ColumnMap, redact: bool, keep_cells: bool) -> tuple[Text, ...]:
+    """Mends in place what is said in a row, and gives what was changed.
+
+    Lists that a CSV holds as JSON text stay such text with `keep_cells`, and else become lists.
+    """
+    own = {role: role for role in KNOWN[columns.form] if role not in columns.asked}
+    named = {role: column for role, column in (own | dict(columns.names)).items() if column in row}
+    cells = {column: row[column] for column in named.values()}
+    opened = [named[role] for role in ("history", "messages") if isinstance(row.get(named.get(role, "")), str)]
+    opened = [column for column in opened if row[column].strip()]
+    cells |= {column: _parsed(row[column]) for column in opened}
+    slots = [slot for column in cells for slot in _slots(cells, column)]
+    said = tuple(Message("user", container[key]) for container, key in slots)
+    mended, changes = _mended(Conversation(said), redact)
+    for (container, key), message in zip(slots, mended.messages, strict=True):
+        container[key] = message.content
+    if keep_cells:
+        cells |= {column: json.dumps(cells[column], ensure_ascii=False) for column in opened}
+    row |= cells
+    return changes
+
+
+_SAID = ("content", "value", "text", "system", "input", "output")
+
+
+def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
+    """Where the texts of a cell stand: container[key] is one of them."""
+    value = container[key]
+    if isinstance(value, str):
+        yield container, key
+    elif isinstance(value, dict):
+        yield from chain.from_iterable(_slots(value, each) for each in _SAID if each in value)
+    elif isinstance(value, list):
+        if len(value) > 1 and all(isinstance(part, dict) and part.get("type") == "text" for part in value):
+            # White space at the end of a part is within the text that the parts are together.
+            text = "".join(part.get("text", part.get("value")) for part in value)
+            container[key] = value = [{"type": "text", "text": text}]
+        yield from chain.from_iterable(_slots(value, index) for index in range(len(value)))
+
+
+# Rows as they are written
+
+
+def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.Row, str | dict[str, Any] | None]]:
+    """Each row, numbered, with what stands in its file: JSON text or an object; None where that breaks off."""
+    index = -1
+    raws: Iterator[str | dict[str, Any]] = iter(())
+    for number, row in numbered(stream):
+        if row.source != index:
+            deque(raws, maxlen=0)  # at the end of a file it is known whether it has changed
+            index, raws = row.source, _raw_rows(stream.sources[row.source])
+        yield number, row, next(raws, None)
+    deque(raws, maxlen=0)
+
+
+def _raw_rows(source: Source) -> Iterator[str | dict[str, Any]]:
+    if source.kind == "json":
+        return _array_texts(source)
+    if source.kind == "jsonl":
+        return _line_texts(source)
+    return (to_jsonable_python(found.value, inf_nan_mode="null") for found in records(source))
+
+
+def _line_texts(source: Source) -> Iterator[str]:
+    with source.text(newline="\n") as stream:
+        while line := stream.readline(ROW_CHARACTERS):
+            if line.strip():
+                yield line.strip()
+
+
+def _array_texts(source: Source) -> Iterator[str]:
+    """The text of each item of a JSON array, up to where it is broken.
+
+    `records` gives values alone, and every number as a float: an id of 19 digits would come out as another.
+    """
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+    with source.text(newline="") as stream:
+        text, ended = "", False
+        while "[" not in text:  # nothing but white space stands before it
+            text = stream.read(_WINDOW_CHARACTERS)
+        position = text.index("[") + 1
+        while ended or len(text) - position <= ROW_CHARACTERS:
+            between = _BETWEEN_ITEMS.match(text, position)
+            start = between.end() if between else position
+            end = _end_of_item(decoder, text, start)
+            # So near to the end of what has been read, a number may go on.
+            if end and (ended or end < len(text) - _TOKEN_CHARACTERS):
+                yield text[start:end]
+                position = end
+            elif ended:
+                return
+            else:
+                more = stream.read(max(_WINDOW_CHARACTERS, len(text) - position))
+                text, position, ended = text[position:] + more, 0, not more
+
+
+def _end_of_item(decoder: json.JSONDecoder, text: str, start: int) -> int:
+    """Where the JSON value that starts there ends; 0 where there is none, or not all of it."""
+    try:
+        return decoder.raw_decode(text, start)[1]
+    except (json.JSONDecodeError, RecursionError):
+        return 0
+
+
+def _parsed(raw: str | dict[str, Any]) -> Any:
+    return json.loads(raw, parse_int=_integer, parse_float=_fraction) if isinstance(raw, str) else raw
+
+
+def _integer(written: str) -> int | str:
+    """A number of more digits than Python takes stays as it is written."""
+    return int(written) if len(written) <= _MOST_DIGITS else written
+
+
+def _fraction(written: str) -> float | str:
+    value = float(written)
+    return value if math.isfinite(value) else written

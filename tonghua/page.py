@@ -1,0 +1,250 @@
+"""The check-up as one HTML page that can be sent to anyone.
+
+    Checkup, counts, examples ──check_page──► "<!doctype html>…"
+
+Nothing is fetched and nothing runs: no script, no picture, no font. Whatever rows hold is text and nothing else,
+and characters that nobody can see, or that turn the reading order around, are shown by their numbers.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import jinja2
+
+from .checkup import Checkup, how_read, listed_places, settings, verdict
+from .data import Problem
+from .errors import Language, Text
+from .example import Example
+from .quality import Finding
+from .sources import shown
+
+MOST_LINES = 30
+MOST_PROBLEMS = 100
+EXAMPLES = 2
+
+Piece = tuple[str, bool]
+"""Some text of a row as the model sees it, and whether it is learned."""
+
+_JOINERS = "\u200c\u200d"
+"""Part of emoji and of some scripts; they turn nothing around."""
+
+
+class Counts(Protocol):
+    """What became of the rows of a dataset."""
+
+    @property
+    def read(self) -> int: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+
+
+def pieces(example: Example, decode: Callable[[list[int]], str]) -> tuple[Piece, ...]:
+    """The text of an example, cut where learning begins and ends. `decode` keeps control tokens."""
+    return tuple(_pieces(example, decode))
+
+
+def _pieces(example: Example, decode: Callable[[list[int]], str]) -> Iterator[Piece]:
+    start = 0
+    for end in range(1, len(example.ids) + 1):
+        if end == len(example.ids) or example.is_target[end] != example.is_target[start]:
+            yield decode(list(example.ids[start:end])), example.is_target[start]
+            start = end
+
+
+def check_page(
+    checkup: Checkup,
+    table: Counts,
+    examples: Sequence[Sequence[Piece]],
+    language: Language,
+    problems: Sequence[Problem] = (),
+) -> str:
+    """A whole HTML document in one language, with the first two examples; to be written as UTF-8."""
+
+    def say(text: Text) -> str:
+        return text.to(language)
+
+    lengths, advised = checkup.lengths, checkup.advice
+    words = {key: say(text) for key, text in _WORDS.items()}
+    rest = len(problems) - MOST_PROBLEMS
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_visible
+    )
+    return environment.from_string(_PAGE).render(
+        lang="zh-CN" if language == "zh" else "en",
+        words=words,
+        name=shown(checkup.path.name),
+        path=shown(str(checkup.path)),
+        counts=[(words["read"], table.read), (words["kept"], table.kept), (words["dropped"], table.dropped)],
+        how_read=say(how_read(checkup)),
+        notes=[say(note) for note in checkup.notes],
+        problems=[_problem(problem, language) for problem in problems[:MOST_PROBLEMS]],
+        more_problems=say(Text(f"还有 {rest} 处", f"{rest} more")) if rest > 0 else "",
+        verdict=say(verdict(checkup.findings)),
+        findings=[_finding(checkup, finding, language) for finding in checkup.findings.found],
+        lengths=lengths.summary(language) if lengths else (),
+        bins=_bins(checkup),
+        examples=examples[:EXAMPLES],
+        advice=settings(advised) if advised else "",
+        why=say(advised.why) if advised else "",
+    )
+
+
+def _finding(checkup: Checkup, finding: Finding, language: Language) -> Mapping[str, str]:
+    return {
+        "what": finding.what.to(language),
+        "where": listed_places(checkup.places[finding.kind], MOST_LINES).to(language),
+        "mend": finding.mend.to(language),
+    }
+
+
+def _problem(problem: Problem, language: Language) -> Mapping[str, str]:
+    file = f"{problem.file} " if problem.file else ""
+    return {
+        "where": Text(f"{file}第 {problem.line} 行", f"{file}line {problem.line}").to(language),
+        "what": problem.what.to(language),
+        "mend": problem.mend.to(language),
+    }
+
+
+def _bins(checkup: Checkup) -> list[Mapping[str, Any]]:
+    histogram = checkup.lengths.histogram if checkup.lengths else ()
+    most = max((each.rows for each in histogram), default=1)
+    return [
+        {"label": each.label, "rows": each.rows, "percent": round(100 * each.rows / most, 1), "over": each.last is None}
+        for each in histogram
+    ]
+
+
+def _visible(value: object) -> str:
+    """What is put into the page: in place of a character that cannot be seen its number, such as ⟨U+202E⟩."""
+    return "".join(char if _is_visible(char) else f"⟨U+{ord(char):04X}⟩" for char in str(value))
+
+
+def _is_visible(char: str) -> bool:
+    # Of white space only U+0020 counts as printable, and paragraphs begin with U+3000.
+    return char.isprintable() or char in "\n\t" or char in _JOINERS or unicodedata.category(char) == "Zs"
+
+
+_WORDS: Mapping[str, Text] = {
+    "title": Text("数据体检", "Check-up of"),
+    "what_was_read": Text("读到了什么", "What was read"),
+    "read": Text("读到", "read"),
+    "kept": Text("可用", "kept"),
+    "dropped": Text("没有用", "left out"),
+    "unusable": Text("不能用的数据", "Rows that cannot be used"),
+    "findings": Text("发现的问题", "What was found"),
+    "lengths": Text("长度", "Lengths"),
+    "tokens": Text("token 数", "tokens"),
+    "rows": Text("条数", "rows"),
+    "examples": Text("模型看到的样子", "What the model sees"),
+    "marked": Text("有底色的部分是要学的。", "What is marked is learned."),
+    "no_example": Text("没有一条能用的数据。", "There is no row that can be used."),
+    "advice": Text("建议", "Advice"),
+    "start": Text("可以从这里开始：", "A place to start from:"),
+}
+
+_PAGE = """\
+<!doctype html>
+<html lang="{{ lang }}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{{ words.title }} {{ name }}</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --bar: #3b7dd8; --over: #d8763b; --mark: #3fae5a44; }
+body { font: 16px/1.6 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
+.counts { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 0; }
+.counts dt { opacity: .7; } .counts dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
+li { margin: .6rem 0; } small { opacity: .75; }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .1rem .5rem; white-space: nowrap; } td:last-child { width: 70%; }
+.bar { height: .9rem; min-width: 1px; background: var(--bar); border-radius: 2px; } .over { background: var(--over); }
+pre { white-space: pre-wrap; padding: .8rem; border: 1px solid var(--line); border-radius: 6px; }
+mark { background: var(--mark); color: inherit; }
+</style>
+</head>
+<body>
+<h1>{{ words.title }} <bdi>{{ name }}</bdi></h1>
+<section id="read">
+<h2>{{ words.what_was_read }}</h2>
+<p><small><bdi>{{ path }}</bdi></small></p>
+<dl class="counts">
+{% for label, count in counts %}
+<div><dt>{{ label }}</dt><dd>{{ count }}</dd></div>
+{% endfor %}
+</dl>
+<p>{{ how_read }}</p>
+{% for note in notes %}
+<p>{{ note }}</p>
+{% endfor %}
+{% if problems %}
+<h3>{{ words.unusable }}</h3>
+<ul>
+{% for problem in problems %}
+<li><bdi>{{ problem.where }}</bdi> · <bdi>{{ problem.what }}</bdi><br><small>{{ problem.mend }}</small></li>
+{% endfor %}
+{% if more_problems %}
+<li>{{ more_problems }}</li>
+{% endif %}
+</ul>
+{% endif %}
+</section>
+<section id="findings">
+<h2>{{ words.findings }}</h2>
+<p>{{ verdict }}</p>
+{% if findings %}
+<ol>
+{% for finding in findings %}
+<li><bdi>{{ finding.what }}</bdi><br><small><bdi>{{ finding.where }}</bdi></small><br>{{ finding.mend }}</li>
+{% endfor %}
+</ol>
+{% endif %}
+</section>
+<section id="lengths">
+<h2>{{ words.lengths }}</h2>
+{% for line in lengths %}
+<p>{{ line }}</p>
+{% else %}
+<p>{{ words.no_example }}</p>
+{% endfor %}
+{% if bins %}
+<table>
+<thead><tr><th scope="col">{{ words.tokens }}</th><th scope="col">{{ words.rows }}</th><td></td></tr></thead>
+<tbody>
+{% for bin in bins %}
+<tr><td>{{ bin.label }}</td><td>{{ bin.rows }}</td><td>
+{% if bin.rows %}
+<div class="{{ 'bar over' if bin.over else 'bar' }}" style="width: {{ bin.percent }}%"></div>
+{% endif %}
+</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{% endif %}
+</section>
+<section id="examples">
+<h2>{{ words.examples }}</h2>
+<p>{{ words.marked if examples else words.no_example }}</p>
+{% for example in examples %}
+<pre dir="auto">
+{%- for text, learned in example %}{% if learned %}<mark>{{ text }}</mark>{% else %}{{ text }}{% endif %}{% endfor -%}
+</pre>
+{% endfor %}
+</section>
+<section id="advice">
+<h2>{{ words.advice }}</h2>
+{% if advice %}
+<p>{{ words.start }}<br><code>{{ advice }}</code></p>
+<p>{{ why }}</p>
+{% else %}
+<p>{{ words.no_example }}</p>
+{% endif %}
+</section>
+</body>
+</html>
+"""
