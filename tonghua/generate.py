@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .config import Sampling
 from .core import attention
+from .core.lora import linear
 from .core.model import Decoder
 from .errors import DataError
 from .prompt import Contract, Message, Renderer, with_system
@@ -106,7 +106,7 @@ def tokens(
     generators = [_generator(sampling.seed, row) for row in range(len(prompts))]
     alive = list(range(len(prompts)))
     while True:
-        logits = F.linear(hidden, decoder.head).float()
+        logits = linear(hidden, decoder.head).float()
         for line, row in enumerate(alive):
             penalized = penalize(logits[line], answers[row], sampling, breakers)
             answers[row].append(pick(penalized, sampling, generators[row]))
@@ -160,6 +160,8 @@ class Engine:
     def __init__(self, decoder: Decoder, renderer: Renderer, contract: Contract):
         self.decoder, self.renderer, self.contract = decoder, renderer, contract
         decoder.eval()
+        for _, layer in decoder.linears():
+            layer.lay_by_rows()
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
         """Pieces of text as they come, then the whole `Answer`. The contract's system prompt is put in front."""

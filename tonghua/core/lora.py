@@ -26,6 +26,17 @@ from .pointwise import swiglu, swiglu_gradient, swiglu_value
 from .quantize import Bits, QuantizedWeight
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (T, I) times weight (O, I) transposed, plus bias (O,).
+
+    One row, as in writing an answer, is a matrix times a vector: on a CPU that reads the weight twice as fast.
+    """
+    if x.shape[0] > 1 or x.device.type != "cpu":
+        return F.linear(x, weight, bias)
+    y = torch.mv(weight, x[0])
+    return (y if bias is None else y.add_(bias))[None]
+
+
 class Member(NamedTuple):
     """One linear of a group: its name in the checkpoint and the rows of W that are its own."""
 
@@ -76,6 +87,10 @@ class LoRALinear(nn.Module):
         """The frozen weight (O, I), made dense anew where it is quantized."""
         return self.frozen if self.quantized is None else self.quantized.dense()
 
+    def lay_by_rows(self) -> None:
+        """For writing answers: one row of input reads the weight fastest so."""
+        self.frozen = self.frozen.contiguous()
+
     def open(self) -> None:
         if self.bits:
             self.frozen = torch.empty_like(self.frozen, device=self.device)
@@ -112,7 +127,7 @@ class LoRALinear(nn.Module):
         x = swiglu(x) if gated else x
         if self.adapted and self.enabled:
             return lora_linear_plain(x, self)
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 def lora_linear_plain(x: Tensor, layer: LoRALinear) -> Tensor:
@@ -147,9 +162,12 @@ class _FusedLoRALinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: LoRALinear, gated: bool, *masters: Tensor) -> Tensor:
         inner = swiglu_value(x) if gated else x
-        y = F.linear(inner, layer.weight, layer.bias)
-        low = F.linear(inner, layer.A).mul_(layer.scale)
-        y.addmm_(low, layer.B.t())
+        y = linear(inner, layer.weight, layer.bias)
+        low = linear(inner, layer.A).mul_(layer.scale)
+        if len(low) == 1:
+            y += linear(low, layer.B)
+        else:
+            y.addmm_(low, layer.B.t())
         ctx.save_for_backward(x, low)
         ctx.layer, ctx.gated = layer, gated
         return y

@@ -61,9 +61,11 @@ class QuantizedWeight(nn.Module):
     def dense(self) -> Tensor:
         """The weight (O, I) as it was rounded."""
         if self.bits == 8:
-            return (self.codes.unflatten(1, (-1, BLOCK)) * self.scales).flatten(1)
-        values: Tensor = F.embedding(self.codes.int(), self.pairs)
-        return values.view(self.shape[0], -1, BLOCK).mul_(self.scales).flatten(1)
+            blocks: Tensor = self.codes.unflatten(1, (-1, BLOCK)) * self.scales
+        else:
+            pairs: Tensor = F.embedding(self.codes.int(), self.pairs)
+            blocks = pairs.view(self.shape[0], -1, BLOCK).mul_(self.scales)
+        return blocks.flatten(1)
 
 
 def can_quantize(inputs: int) -> bool:
