@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,11 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+NETWORK = (
+    *("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "MODELSCOPE_CACHE", "MODELSCOPE_ENDPOINT"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture(scope="session")
@@ -21,11 +26,27 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("家 home")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def alone_from_the_start(home: Path) -> Iterator[None]:
+    """The same for what is made once for many tests."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _leave_alone(home, monkeypatch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's home, language and terminal play no part, nothing leaves the machine, and chance is fixed."""
-    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "HF_HOME"):
+    _leave_alone(home, monkeypatch)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+def _leave_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA", "HF_HOME"):
         monkeypatch.setenv(name, str(home))
+    for name in (*NETWORK, *PROXIES, *map(str.upper, PROXIES)):
+        monkeypatch.delenv(name, raising=False)
     for name in ("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE", "COLUMNS", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("TONGHUA_") and name != "TONGHUA_TEST_MODEL"]:
@@ -33,8 +54,6 @@ def alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TONGHUA_LANG", "en")
     monkeypatch.setenv("NO_COLOR", "1")
     _cut_off(monkeypatch)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
 
 
 def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,12 @@ def train(work: Work, tmp_path: Path) -> Any:
 
 # tonghua check
 
+CHECK_KEYS = {
+    *("read", "kept", "dropped", "problems", "examples"),
+    *("mended", "split", "duplicates", "near_duplicates", "repeated_instructions", "leaks", "encoding", "format"),
+    *("columns", "tokens", "fix", "kind", "ignored", "notes", "histogram", "findings", "advice", "epoch_s"),
+}
+
 
 def test_check_tells_what_training_will_see(work: Work) -> None:
     rows = write_rows(work.folder / "坏 行.json", [*ROWS[:3], {"instruction": "没有答案"}])
@@ -145,7 +151,7 @@ def test_check_tells_what_training_will_see(work: Work) -> None:
     assert called.code == 3
     assert called.out.count("\n") == 1
     found = called.json
-    assert set(found) == {"read", "kept", "dropped", "problems", "examples"}
+    assert set(found) == CHECK_KEYS
     assert (found["read"], found["kept"], found["dropped"]) == (4, 3, 1)
     assert found["problems"] == [
         {"line": 1, "what": 'row 4: no "output" (the answer)', "mend": 'add "output", or delete the row'}
@@ -164,6 +170,64 @@ def test_check_of_good_rows_ends_well(work: Work) -> None:
     called = call("check", f"dataset={work.rows}", f"model={work.model}")
     assert (called.code, called.out) == (0, "")
     assert "⟦从前有一个月亮，天黑了。<|im_end|>⟧" in called.err
+
+
+def test_check_is_a_doctor(work: Work, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "病 行.json", [*ROWS, ROWS[0], {**ROWS[1], "output": "好\u200b的，知道了。"}])
+    before = rows.read_bytes()
+    out, page = tmp_path / "改好.json", tmp_path / "检查 报告.html"
+    called = call("check", rows, f"model={work.model}", "--fix", out, "--html", page, "--json", language="zh")
+    assert called.code == 0
+    found = called.json
+    assert (found["duplicates"], found["repeated_instructions"], found["mended"]) == (1, 2, 1)
+    assert {one["kind"] for one in found["findings"]} >= {"duplicates", "invisible_characters", "missing_system"}
+    assert found["fix"]["written"] == len(ROWS) + 1
+    assert found["tokens"]["per_epoch"] > 0
+    assert found["epoch_s"] > 0
+    assert rows.read_bytes() == before
+    mended = json.loads(out.read_text(encoding="utf-8"))
+    assert mended == [*ROWS, {**ROWS[1], "output": "好的，知道了。"}]
+    assert '<html lang="zh' in page.read_text(encoding="utf-8")
+    assert "· 1 条与前面某一条完全相同（第 13 条）；删掉多余的，免得模型只会背这几句\n" in called.err
+    again = call("check", rows, f"model={work.model}", "--html", page, language="zh")
+    assert (again.code, again.out) == (2, "")
+    assert again.err.splitlines()[-1] == f"{page} 已经有了；要覆盖请加 --force，或换一个文件"
+
+
+def test_answers_on_both_sides_are_told(work: Work, tmp_path: Path) -> None:
+    answer = "很久很久以前，森林里住着一只会唱歌的小狐狸。"
+    learned = write_rows(tmp_path / "学.json", [*ROWS, {"instruction": "讲个故事", "output": answer}])
+    held = write_rows(tmp_path / "考.json", [*ROWS[:1], {"instruction": "再讲一个", "output": answer}])
+    called = call("check", learned, f"eval_dataset={held}", f"model={work.model}", "--json")
+    assert called.json["leaks"] == 2
+    apart = write_rows(tmp_path / "另考.json", [{"instruction": "再讲一个", "output": "天亮了，公鸡叫了起来。"}])
+    assert call("check", learned, f"eval_dataset={apart}", f"model={work.model}", "--json").json["leaks"] == 0
+
+
+def test_columns_are_found_and_told(work: Work, tmp_path: Path) -> None:
+    path = tmp_path / "中文 列.csv"
+    lines = ["问题,回答", *(f"{row['instruction']},{row['output']}" for row in ROWS)]
+    path.write_bytes("\n".join(lines).encode("gb18030"))
+    called = call("check", path, f"model={work.model}", "--json")
+    assert called.code == 0
+    assert (called.json["encoding"], called.json["columns"]) == ("gb18030", [{"instruction": "问题", "output": "回答"}])
+    trained = call("train", f"dataset={path}", f"model={work.model}", *settings(**ONE_STEP), folder=tmp_path)
+    assert trained.code == 0
+    assert "columns: instruction <- 问题, output <- 回答" in trained.err
+
+
+def test_check_looks_at_one_dataset(work: Work) -> None:
+    called = call("check", "dataset=[a.json,b.json]", f"model={work.model}", language="zh")
+    assert (called.code, called.err.splitlines()[-1]) == (2, "check 一次看一份数据；请逐个来")
+
+
+def test_a_story_longer_than_max_length_is_learned_to_its_end(train: Any, work: Work, tmp_path: Path) -> None:
+    story = "从前有一只小熊。\n\n它走进了森林。\n\n天黑了，它回家了。\n\n妈妈在等它。"
+    rows = write_rows(tmp_path / "长.json", [*ROWS, {"instruction": "讲一个长故事", "output": story}])
+    result = train(dataset=rows, max_length=90, max_steps=1)
+    assert result.steps == 1
+    found = call("check", rows, f"model={work.model}", "max_length=90", "--json").json
+    assert (found["split"], found["dropped"], found["tokens"]["longer"]) == (1, 0, 1)
 
 
 # tonghua train

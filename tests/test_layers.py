@@ -13,9 +13,9 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ORDER = (
-    *("errors", "example", "config", "scan", "hub", "download", "prompt"),
+    *("errors", "example", "config", "scan", "hub", "download", "templates", "prompt"),
     *("sources", "records", "columns", "data", "measures", "privacy", "duplicates", "blemishes", "quality", "script"),
-    *("prepare", "device"),
+    *("endings", "workers", "tokenized", "prepare", "checkup", "mending", "page", "device"),
     *(
         "core.rounding",
         "core.pointwise",

@@ -180,11 +180,12 @@ def download(
 ) -> Downloaded:
     """The model `name`, whole: what is on this machine if it is sound, else from the nearest hub or from `source`.
 
-    `folder` takes the place of tonghua's own folder and is written anew. `offline` opens no socket. Damaged
-    files of tonghua's own are fetched again. Raises UsageError for what has no such name, is not there, or is not
-    here while offline; RefusedError for wrong bytes, hostile listings, pickled weights and untrusted
-    certificates; ResourceError for a full disk; Stopped where the network fails, with what has come kept.
+    `folder` takes the place of tonghua's own folder and is written anew. `offline`, or TONGHUA_OFFLINE, opens no
+    socket. Damaged files of tonghua's own are fetched again. Raises UsageError for what has no such name, is not
+    there, or is not here while offline; RefusedError for wrong bytes, hostile listings, pickled weights and
+    untrusted certificates; ResourceError for a full disk; Stopped where the network fails, with what has come kept.
     """
+    offline = offline or hub.is_offline()
     chosen = hub.sources(source)
     repository = hub.repository(name)
     located = hub.locate(name) if folder is None else _kept_in(folder, repository)
@@ -208,6 +209,14 @@ def download(
         if folder is not None:
             _require_own(target, repository)
         return _from_any(chosen, repository, target, tell)
+
+
+def fetch_if_needed(model: str | None) -> Path:
+    """The folder of `model`, ready to be scanned: what is on this machine, else what its name downloads.
+
+    Raises what `hub.on_disk` and `download` raise.
+    """
+    return hub.on_disk(model) or download(str(model)).path
 
 
 def _verified(model: Model) -> Verified:

@@ -7,9 +7,10 @@ from . import device as devices
 from .checkpoint import load_adapter, load_base
 from .config import Sampling
 from .core.lora import Adapter
+from .download import fetch_if_needed
 from .errors import DataError
 from .generate import Answer, Engine
-from .hub import find, fingerprint
+from .hub import fingerprint
 from .prompt import Contract, Message, Renderer
 from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
@@ -38,10 +39,11 @@ class Teller:
 def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:
     """An opened run on its base, or on `model` if the base has moved.
 
-    Raises DataError where base, tokenizer or template are not the ones it was trained on, naming what differs.
+    A base that is named and not on this machine is downloaded. Raises DataError where base, tokenizer or template
+    are not the ones it was trained on, naming what differs.
     """
     adapter = scan_adapter(run.folder)
-    base = scan_model(find(model or run.config.model))
+    base = scan_model(fetch_if_needed(model or run.config.model))
     scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)
     check_contract(run.contract, base, renderer)

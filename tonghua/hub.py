@@ -132,6 +132,11 @@ def lock_of(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.lock"
 
 
+def is_offline() -> bool:
+    """Whether the user wants no network: TONGHUA_OFFLINE is set, and not to 0."""
+    return os.environ.get("TONGHUA_OFFLINE", "") not in ("", "0")
+
+
 def sources(name: str | None = None) -> tuple[Source, ...]:
     """The hubs to ask, or the one that is named. HF_ENDPOINT takes the place of Hugging Face and its mirror.
 
@@ -223,6 +228,12 @@ def locate(model: str | None) -> Model | None:
     return _stored(named)
 
 
+def name_of(model: str | None, folder: Path) -> str:
+    """What others may call the model that lies in `folder`: its repository, or the folder's own name."""
+    located = locate(model)
+    return folder.name if located is None or located.origin == "folder" else located.name
+
+
 def _stored(name: str) -> Model | None:
     own = folder_of(name)
     if (own / MANIFEST).is_file():
@@ -290,7 +301,7 @@ def no_such(model: str) -> UsageError:
 
 
 def _shown(text: str) -> str:
-    cut = text if len(text) <= 80 else text[:80] + "…"
+    cut = text if len(text) <= 300 else text[:300] + "…"
     return "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in cut)
 
 

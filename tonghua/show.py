@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text as Line
@@ -17,9 +18,10 @@ from .errors import Language, Text
 
 if TYPE_CHECKING:
     from .data import Problem
+    from .download import Progress as Download
     from .example import Example
-    from .prepare import Table as Rows
     from .prompt import Renderer
+    from .tokenized import Table as Rows
     from .training import Event, HeldOut, Started, Stepped
 
 QUIET_EVERY_S = 10.0
@@ -58,6 +60,7 @@ class Screen:
         self._progress: Progress | None = None
         self._task: Any = None
         self._last = 0.0
+        self._fetching = ""
 
     def say(self, zh: str, en: str) -> None:
         self.console.print(Text(zh, en).to(self.language), markup=False)
@@ -66,6 +69,9 @@ class Screen:
         """Read, kept, dropped and why."""
         names = [("读到", "read"), ("可用", "kept"), ("有问题", "bad"), ("过长", "too long")]
         values = [table.read, table.kept, table.bad, table.too_long]
+        if table.split:
+            names.append(("拆成几段", "split"))
+            values.append(table.split)
         if heldout is not None:
             names += [("用于训练", "to train on"), ("留作验证", "held out")]
             values += [table.kept - heldout, heldout]
@@ -74,6 +80,25 @@ class Screen:
             grid.add_column(Text(zh, en).to(self.language), justify="right")
         grid.add_row(*map(str, values))
         self.console.print(grid)
+
+    def epoch(self, seconds: float) -> None:
+        """About how long an epoch takes."""
+        self.say(
+            f"在这台机器上，每轮训练大约要 {duration(seconds)}（估计）",
+            f"on this machine an epoch takes about {duration(seconds)} (an estimate)",
+        )
+
+    def read(self, rows: int) -> None:
+        """How many rows have been read until now."""
+        self._last = self._last or time.monotonic()
+        self._advance(rows, None, Text("行数据", "rows read").to(self.language))
+
+    def reading(self, notes: Sequence[Text], mapping: Sequence[str]) -> None:
+        """How the rows were read, where that is not plain."""
+        for note in notes:
+            self.say(f"提示：{note.zh}", f"note: {note.en}")
+        for each in mapping:
+            self.say(f"列名对应：{each}", f"columns: {each}")
 
     def problems(self, problems: Sequence["Problem"], most: int) -> None:
         for problem in problems[:most]:
@@ -95,9 +120,12 @@ class Screen:
 
     def event(self, event: "Event") -> None:
         """Follow a training run."""
-        from .training import Started, Stepped
+        from .training import Reading, Started, Stepped
 
-        if isinstance(event, Started):
+        if isinstance(event, Reading):
+            self.read(event.rows)
+        elif isinstance(event, Started):
+            self.stop()
             self._started(event)
         elif isinstance(event, Stepped):
             self._stepped(event)
@@ -113,6 +141,7 @@ class Screen:
             f"base {event.ready.model.folder.name}: {event.parameters / 1e6:.0f} M parameters; training"
             f" {event.trainable / 1e6:.2f} M more ({share:.2f} %); {event.place}{recompute.en}",
         )
+        self.reading(event.ready.notes, event.ready.mapping)
         self.rows(event.ready.table, len(event.heldout) if event.config.eval_dataset is None else None)
         self.example(event.train.examples[0], event.ready.renderer)
         self.say(
@@ -127,20 +156,22 @@ class Screen:
         ).to(self.language)
         self._advance(event.step, event.steps, text)
 
-    def _advance(self, done: int, total: int, text: str) -> None:
+    def _advance(self, done: int, total: int | None, text: str) -> None:
+        """`total` None: it will be known at the end, as for the rows of a file that is being read."""
         if not self.console.is_terminal:
             now = time.monotonic()
-            if now - self._last >= QUIET_EVERY_S or done in (1, total):
+            if now - self._last >= QUIET_EVERY_S or (total and done in (1, total)):
                 self._last = now
-                self.console.print(f"{done}/{total}  {text}", markup=False)
+                self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
             return
         if self._progress is None:
-            columns = (BarColumn(), TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[text]}"))
+            count = "{task.completed}/{task.total}" if total else "{task.completed}"
+            columns = (BarColumn(), TextColumn(count), TextColumn("{task.fields[text]}"))
             self._progress = Progress(*columns, console=self.console)
             self._task = self._progress.add_task("", total=total, text="")
             self._progress.start()
         self._progress.update(self._task, completed=done, text=text)
-        if done >= total:
+        if total and done >= total:
             self.stop()
 
     def _held_out(self, event: "HeldOut") -> None:
@@ -182,6 +213,35 @@ class Screen:
             f"{found['rows']} rows, {found['targets']} tokens; difference of the loss {found['delta']:+.3f}"
             f" (95 % interval {low:+.3f} to {high:+.3f}): {verdict.en}",
         )
+
+    def download(self, told: "Download") -> None:
+        """Follow a download: from where, how much of how much, how fast, how long yet; or what it waits for."""
+        whole = decimal(told.total_bytes)
+        heading = Text(
+            f"正在从 {told.source} 下载 {told.model}（{whole}）", f"fetching {told.model} ({whole}) from {told.source}"
+        ).to(self.language)
+        if told.total_bytes and heading != self._fetching:
+            self._fetching, self._last = heading, time.monotonic()
+            self.console.print(heading, markup=False)
+        text = f"{decimal(told.done_bytes)}/{whole}"
+        if told.waiting is not None:
+            text = told.waiting.to(self.language)
+        elif told.remaining_s is not None:
+            left = Text(f"还要 {duration(told.remaining_s)}", f"{duration(told.remaining_s)} left").to(self.language)
+            text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
+        if not self.console.is_terminal:
+            now = time.monotonic()
+            if now - self._last >= QUIET_EVERY_S:
+                self._last = now
+                self.console.print(text, markup=False)
+            return
+        if self._progress is None:
+            self._progress = Progress(
+                BarColumn(), TextColumn("{task.fields[text]}", markup=False), console=self.console, transient=True
+            )
+            self._task = self._progress.add_task("", text="")
+            self._progress.start()
+        self._progress.update(self._task, completed=told.done_bytes, total=told.total_bytes or None, text=text)
 
     def stop(self) -> None:
         """Take down the bar, if there is one."""
