@@ -71,6 +71,14 @@ def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name)))
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder of rows, with a Chinese name and a space."""
+    made = tmp_path / "我的 数据"
+    made.mkdir()
+    return made
+
+
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A model folder of each kind in `reference.KINDS`, made when it is first asked for."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from test_end_to_end import Called, call, environment, settings, write_rows
+from user_files import ONLY_A_PICKLE
 
 from tonghua import hub
 from tonghua.errors import Text
@@ -115,15 +116,7 @@ def test_a_pickle_bomb_beside_the_weights_stays_closed(table: Table) -> None:
 def test_weights_that_are_only_a_pickle_bomb(table: Table) -> None:
     (table.model / "model.safetensors").unlink()
     (table.model / "pytorch_model.bin").write_bytes(table.bomb)
-    zh = (
-        "pytorch_model.bin：权重只有 pickle 格式，打开它可能会运行别人的代码，所以没有打开；"
-        "请下载 safetensors 版本（model.safetensors）"
-    )
-    en = (
-        "pytorch_model.bin: the weights come only as a pickle, which can run code when opened, so it was left closed; "
-        "get the safetensors edition (model.safetensors)"
-    )
-    refused(table, 4, zh, en)
+    refused(table, 4, *ONLY_A_PICKLE)
 
 
 # A run that came from somebody else

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from user_files import alpaca, written
 
 from tonghua.checkup import Bin, Checkup, Place, _histogram, examine_rows
 from tonghua.data import read_rows
@@ -16,26 +17,6 @@ from tonghua.quality import Kind
 
 PERSONA = "你是小狐狸。"
 MOBILE = "13800138000"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "我的 数据"
-    made.mkdir()
-    return made
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    return path
-
-
-def alpaca(*pairs: tuple[str, str]) -> str:
-    return "".join(
-        json.dumps({"instruction": question, "output": answer}, ensure_ascii=False) + "\n" for question, answer in pairs
-    )
 
 
 def checked(path: Path, held_out: Sequence[int] = (), eval_path: Path | None = None) -> Checkup:

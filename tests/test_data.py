@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from user_files import written
 
 from tonghua import data
 from tonghua.columns import ColumnMap
@@ -18,19 +19,6 @@ from tonghua.prompt import JOIN, Conversation, Message
 from tonghua.records import CSV_FIELD_CHARACTERS
 
 GOOD = '{"instruction": "问", "output": "答"}'
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "我的 数据"
-    made.mkdir()
-    return made
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    return path
 
 
 def read(folder: Path, name: str, content: str | bytes) -> Rows:

@@ -15,12 +15,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 import pytest
+from user_files import RUN_FILES
 
 import tonghua
 from tonghua import cli
 from tonghua.config import Sampling, load
+from tonghua.errors import Text
 from tonghua.generate import Answer, Engine
 from tonghua.prompt import Message
 
@@ -217,7 +220,7 @@ def test_columns_are_found_and_told(work: Work, tmp_path: Path) -> None:
 
 
 def test_check_looks_at_one_dataset(work: Work) -> None:
-    called = call("check", "dataset=[a.json,b.json]", f"model={work.model}", language="zh")
+    called = call("check", f"dataset=[{work.rows},{work.rows}*2]", f"model={work.model}", language="zh")
     assert (called.code, called.err.splitlines()[-1]) == (2, "check 一次看一份数据；请逐个来")
 
 
@@ -254,15 +257,7 @@ def test_a_run_folder_holds_exactly_this(work: Work) -> None:
     files = {path.relative_to(work.run).as_posix() for path in work.run.rglob("*") if path.is_file()}
     inside = {"adapter_model.safetensors", "adapter_config.json", "MANIFEST.json"}
     assert files == {
-        "adapter_model.safetensors",
-        "adapter_config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "chat_template.jinja",
-        "generation_config.json",
-        "contract.json",
-        "config.yaml",
-        "metrics.jsonl",
+        *RUN_FILES,
         *(f"checkpoints/step-{step:06d}/{name}" for step in (3, 6) for name in inside),
     }
     assert work.run.parent == work.folder / "runs"
@@ -711,6 +706,29 @@ def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, env=environment(), timeout=60, check=True
     )
     assert done.stdout.decode("utf-8").splitlines()[-1] == "loaded: []"
+
+
+def not_on_one_line(commands: str) -> list[str]:
+    """Lines that are cut short, or wider than 80 columns (a Chinese character has two)."""
+
+    def columns(line: str) -> int:
+        return sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
+
+    return [line for line in commands.splitlines() if line.endswith("...") or columns(line) > 80]
+
+
+@pytest.mark.parametrize("language", Text._fields)
+def test_each_verb_is_told_on_one_line(tmp_path: Path, language: str) -> None:
+    shown = spawn("--help", folder=tmp_path, TONGHUA_LANG=language).out.split("Commands:\n")[1]
+    verbs = [line.split()[0] for line in shown.splitlines() if line]
+    assert verbs == ["check", "train", "chat", "eval", "download", "models", "rows"]
+    assert not_on_one_line(shown) == []
+
+
+def test_a_line_too_long_is_seen() -> None:
+    assert not_on_one_line("故" * 40) == []
+    assert not_on_one_line("故" * 40 + "a") == ["故" * 40 + "a"]
+    assert not_on_one_line("Look at\n  your...") == ["  your..."]
 
 
 def test_the_version_is_told() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
+from user_files import ONLY_A_PICKLE
 
 from tonghua import hub, tokenized
 from tonghua.data import stream_rows
@@ -659,15 +660,7 @@ def test_code_in_the_config(desk: Desk) -> None:
 def test_weights_that_are_a_pickle(desk: Desk) -> None:
     model = desk.own_model()
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
-    zh = (
-        "pytorch_model.bin：权重只有 pickle 格式，打开它可能会运行别人的代码，所以没有打开；"
-        "请下载 safetensors 版本（model.safetensors）"
-    )
-    en = (
-        "pytorch_model.bin: the weights come only as a pickle, which can run code when opened, so it was left closed; "
-        "get the safetensors edition (model.safetensors)"
-    )
-    refused(lambda language: desk.train(language, model=model), 4, zh, en, desk.runs)
+    refused(lambda language: desk.train(language, model=model), 4, *ONLY_A_PICKLE, desk.runs)
 
 
 def test_weights_cut_short(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from user_files import alpaca, written
 
 from tonghua import mending as room
 from tonghua.checkup import Place
@@ -23,26 +24,6 @@ CLEAN = (
     '{"instruction": "再讲一个", "output": "河水不响了，它就上山去看。"}\n'
 )
 STORY = "从前有一只小狐狸，它住在山脚下的树洞里，每天清晨都去河边听水声，听完了再回家给妹妹做早饭。"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "我的 数据"
-    made.mkdir()
-    return made
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    return path
-
-
-def alpaca(*pairs: tuple[str, str]) -> str:
-    return "".join(
-        json.dumps({"instruction": question, "output": answer}, ensure_ascii=False) + "\n" for question, answer in pairs
-    )
 
 
 def kinds_of(path: Path) -> set[str]:

@@ -12,29 +12,16 @@ from typing import Any
 
 import pytest
 import typer
+from user_files import RUN_FILES
 
 from tonghua import cli
+from tonghua.cli.shared import split_arguments
 from tonghua.config import load, recipe_names
 from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
 SHELLS = ("bash", "sh", "shell", "console")
-
-RUN_FILES = {
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    "contract.json",
-    "config.yaml",
-    "metrics.jsonl",
-    "checkpoints",
-    "MANIFEST.json",
-}
-"""What a run folder holds; `test_end_to_end` holds the same against a real one."""
 
 _BLOCK = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^([\s│|]*)(?:├──|└──|\|--|`--)\s*(.+)$")
@@ -78,7 +65,7 @@ def fault_of(words: Sequence[str]) -> str | None:
             context = verb.make_context(words[0], list(words[1:]), parent=parent)
         except Exception as error:  # what a wrong option raises has moved between versions of typer
             return str(error)
-    first, overrides = cli._split(context.args)
+    first, overrides = split_arguments(context.args)
     recipe = first if words[0] in ("train", "sft") and first in recipe_names() else None
     if words[0] in ("train", "sft") and first and recipe is None and not first.endswith((".yaml", ".yml")):
         return f"no such recipe: {first}"
@@ -113,7 +100,7 @@ def missing_in(block: str) -> list[str]:
             continue
         parts = [*above[1:], name.strip("/")]
         if any(re.fullmatch(r"runs(/.*)?|step-.*", part) for part in (above[0], *parts)):
-            fine = name in RUN_FILES or name.strip("/") in RUN_FILES or name.endswith("/")
+            fine = name in (*RUN_FILES, "MANIFEST.json") or name.endswith("/")
         else:
             fine = any((ROOT / Path(*start, *parts)).exists() for start in ((), (above[0],)))
         if not fine:
@@ -178,7 +165,7 @@ def test_a_missing_file_of_a_tree_is_found() -> None:
     """Negative control, and how the drawings are read."""
     tree = (
         "tonghua/\n"
-        "├── cli.py          the command line\n"
+        "├── show.py         what terminals show\n"
         "├── core/           # tensors\n"
         "│   ├── lora.py\n"
         "│   └── nothing.py\n"

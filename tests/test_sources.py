@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from user_files import written
 
 from tonghua import records as records_room
 from tonghua import sources as sources_room
@@ -21,20 +22,6 @@ from tonghua.sources import find_mojibake, find_sources, find_text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 CSV = "指令,输出\n你是谁？,我是讲故事的人。\n从前有一座山，山里有什么？,山里有一座庙。\n"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "我的 数据"
-    made.mkdir()
-    return made
-
-
-def written(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-    return path
 
 
 def answers(rows: Rows) -> list[str]:

@@ -174,7 +174,8 @@ def test_offline(machine: Machine, monkeypatch: pytest.MonkeyPatch, how: str) ->
     switch = ["--offline"] if how == "switch" else []
     if how == "variable":
         monkeypatch.setenv("TONGHUA_OFFLINE", "1")
-    for verb in (("download", NAME), ("check", "rows.json", f"model={NAME}"), ("train", f"model={NAME}")):
+    rows = write_rows(machine.folder / "rows.json", ROWS)
+    for verb in (("download", NAME), ("check", rows, f"model={NAME}"), ("train", f"model={NAME}")):
         for language in ("zh", "en"):
             called = call(*verb, *switch, language=language, folder=machine.folder)
             assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
@@ -491,6 +492,13 @@ def test_rows_of_other_encodings(play: Path, encoding: str, name: str | None) ->
     assert read(Path(done.json["out"])) == ALPACA
     told = [line for line in done.err.splitlines() if line.startswith("note: ")]
     assert told == ([f"note: {play} is in {name}, and read as such"] if name else [])
+
+
+def test_rows_that_are_not_there_are_told_before_a_model_is_fetched(tmp_path: Path) -> None:
+    for verb in (("train", "daiyu", "dataset=没有.json"), ("check", "没有.json")):
+        called = call(*verb, "model=qwen2.5-0.5b", language="zh", folder=tmp_path)
+        assert (called.code, called.out) == (3, "")
+        assert called.err == "找不到文件 没有.json；请检查路径和文件名\n"
 
 
 def test_rows_overwrite_nothing_unasked(play: Path) -> None:

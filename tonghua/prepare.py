@@ -22,7 +22,7 @@ from .errors import DataError, Text, UsageError
 from .example import Example
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
-from .sources import content_sha256
+from .sources import content_sha256, require_there
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
@@ -140,6 +140,13 @@ def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
     """A model's folder, fetched if need be and vetted, and its template and tokenizer."""
     files = scan_model(fetch_if_needed(model))
     return files, Renderer(files.folder)
+
+
+def require_datasets(config: Config) -> None:
+    """Raises DataError for a dataset that is not there: to be told before a model is fetched or loaded."""
+    for named in (config.dataset, config.eval_dataset):
+        for path in [named] if isinstance(named, str) else named or ():
+            require_there(Path(_weighted(path)[0]).expanduser())
 
 
 def prepare(

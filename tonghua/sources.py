@@ -172,6 +172,11 @@ def content_sha256(path: Path) -> str:
     return whole.hexdigest()
 
 
+def require_there(path: Path) -> None:
+    """Raises DataError where there is nothing at `path`, or nothing that may be read."""
+    _mode(path, shown(str(path)))
+
+
 def _origins(path: Path) -> tuple[list[tuple[str, Path | _Entry]], list[Text]]:
     """Every file of the dataset, and what its user should know of them."""
     name = shown(str(path))

@@ -1,0 +1,93 @@
+"""The command line: `tonghua check | train | chat | eval | download | models | rows`.
+
+Every verb does its imports when it runs, so that `--help` is there at once. What people read goes to stderr
+while work is going on; stdout carries the result, with `--json` one object on its last line.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import UserError
+from . import models, rows, runs
+from .shared import help_text, language
+
+app = typer.Typer(
+    name="tonghua",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=help_text(
+        "把小模型教成会讲故事的人、一个角色或一门专家。",
+        "Teach a small model to tell stories, to be a character or an expert.",
+    ),
+)
+
+
+def main() -> None:
+    """Entry point: a mistake of the user is one line and its exit code, a bug keeps its traceback."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UserError as error:
+        if debug:
+            raise
+        print(error.text.to(language()), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        # Wrong options are click's errors; the class has moved between versions of typer, its method has not.
+        if not hasattr(error, "format_message"):
+            raise
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _tonghua(
+    version: Annotated[bool, typer.Option("--version", help=help_text("显示版本", "show the version"))] = False,
+) -> None:
+    if version:
+        print(__version__)
+
+
+# The first sentence of each help stands on one line of `tonghua --help`: 64 characters, or it is cut short.
+_CHECK = help_text(
+    "看一看数据：哪些行能用，训练会看到什么。", "Look at rows: which can be used, and what training will see."
+)
+_TRAIN = help_text(
+    "用自己的数据训练：tonghua train 配方 dataset=数据 model=模型。",
+    "Train on rows: tonghua train RECIPE dataset=FILE model=MODEL.",
+)
+_CHAT = help_text("与训练好的模型说话（不写结果文件夹就用最新的）。", "Talk to a run (the newest, if none is named).")
+_EVALUATE = help_text(
+    "比一比：训练前后在没见过的数据上差多少。", "Base against tuned on rows that neither has learned."
+)
+_DOWNLOAD = help_text(
+    "下载模型并核对每个文件，断了再运行一次会接着下。",
+    "Download a model and check its files; after a break it goes on.",
+)
+_MODELS = help_text("本机有哪些模型；也可以核对或删除它们。", "The models on this machine; check or delete them.")
+_ROWS = help_text(
+    "从剧本或小说里找出一个角色的话，做成训练数据。", "Make rows of what one character says in a script or novel."
+)
+
+_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command("check", context_settings=_SETTINGS, help=_CHECK)(rows.check)
+app.command("train", context_settings=_SETTINGS, help=_TRAIN)(runs.train)
+app.command("sft", context_settings=_SETTINGS, help=_TRAIN, hidden=True)(runs.train)
+app.command("chat", context_settings=_SETTINGS, help=_CHAT)(runs.chat)
+app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(runs.chat)
+app.command("eval", context_settings=_SETTINGS, help=_EVALUATE)(runs.evaluate)
+app.command("download", help=_DOWNLOAD)(models.download)
+app.command("models", help=_MODELS)(models.models)
+app.command("rows", help=_ROWS)(rows.rows)

@@ -1,0 +1,184 @@
+"""`tonghua download` brings a model here, `tonghua models` lists, checks and deletes them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import RefusedError, Text, UsageError
+from .shared import (
+    AsJson,
+    Debug,
+    Offline,
+    download_model,
+    help_text,
+    language,
+    new_screen,
+    print_json,
+    show_unchecked,
+)
+
+if TYPE_CHECKING:
+    from ..hub import Model
+    from ..show import Screen
+
+ModelName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help=help_text("模型的名字，例如 qwen2.5-0.5b", "a model's name, such as qwen2.5-0.5b")
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        metavar="HUB",
+        help=help_text(
+            "modelscope、huggingface 或 mirror；不写就用最快的",
+            "modelscope, huggingface or mirror; none = the one that answers first",
+        ),
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to", metavar="DIR", help=help_text("放到这个文件夹里", "into this folder instead of tonghua's own")
+    ),
+]
+
+
+def download(
+    name: ModelName = None,
+    source: From = None,
+    offline: Offline = False,
+    to: To = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    if name is None:
+        raise UsageError(
+            "没有写模型的名字；例如 tonghua download qwen2.5-0.5b",
+            "no model is named; write for example tonghua download qwen2.5-0.5b",
+        )
+    screen = new_screen()
+    done = download_model(name, screen, source=source, offline=offline, folder=Path(to) if to else None)
+    model = done.path if to else name
+    screen.say(
+        f"接着训练：tonghua train 配方 dataset=数据 model={model}",
+        f"train it: tonghua train RECIPE dataset=FILE model={model}",
+    )
+    if as_json:
+        print_json(done.as_json())
+
+
+Verify = Annotated[
+    bool, typer.Option("--verify", help=help_text("重新核对每个文件", "read every file again and compare its hash"))
+]
+Remove = Annotated[bool, typer.Option("--remove", help=help_text("删除这个模型", "delete this model"))]
+Yes = Annotated[bool, typer.Option("--yes", help=help_text("删除前不再询问", "delete without asking"))]
+
+
+def models(
+    name: ModelName = None,
+    verify: Verify = False,
+    remove: Remove = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    from .. import hub
+
+    screen = new_screen()
+    if remove:
+        _remove(name, verify, yes, as_json, screen)
+        return
+    found = hub.models() if name is None else [hub.locate(name)]
+    known = [model for model in found if model is not None]
+    if name is not None and not known:
+        raise hub.not_here(name)
+    if not known:
+        screen.say(
+            "本机还没有模型；例如运行 tonghua download qwen2.5-0.5b",
+            "no model is on this machine; run for example tonghua download qwen2.5-0.5b",
+        )
+    if verify:
+        _verify(known, as_json, screen)
+        return
+    listed = [_listed(model) for model in known]
+    if as_json:
+        print_json({"models": listed})
+        return
+    for each in listed:
+        where = Text(f"来自 {each['source']}", f"from {each['source']}").to(language())
+        print(f"{each['name']}  {each['bytes'] / 1e6:.0f} MB  {where}  {each['path']}")
+
+
+def _listed(model: "Model") -> dict[str, Any]:
+    """A model in `models --json`; `source` is the hub of tonghua's own ones, else whose cache it lies in."""
+    from .. import hub
+
+    source: str = model.origin
+    if source == "tonghua":
+        try:
+            source = hub.read_manifest(model.path).source
+        except RefusedError:
+            source = "?"
+    return {"name": model.name, "path": str(model.path), "source": source, "bytes": model.size_bytes}
+
+
+def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
+    """Read all of these models. Exits with the code of damage after the last one where any is damaged."""
+    from .. import hub
+
+    verdicts = []
+    for model in found:
+        screen.say(f"正在核对 {model.name}", f"checking {model.name}")
+        try:
+            verified = hub.verify(model)
+        except RefusedError as error:  # the manifest itself
+            verified = hub.Verified(model, (hub.MANIFEST,), ())
+            screen.say(*error.text)
+        else:
+            show_unchecked(verified.unchecked, screen)
+            verdict = hub.damaged_error(verified).text if verified.damaged else Text("没有发现损坏", "no damage found")
+            screen.say(*verdict)
+        verdicts.append({**_listed(model), "damaged": verified.damaged, "unchecked": verified.unchecked})
+    if as_json:
+        print_json({"models": verdicts})
+    if any(verdict["damaged"] for verdict in verdicts):
+        raise typer.Exit(RefusedError.exit_code)
+
+
+def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "Screen") -> None:
+    """Delete a model of tonghua's own, once the user has agreed."""
+    from .. import hub
+
+    if name is None or verify:
+        raise UsageError(
+            "请写要删除哪一个：tonghua models --remove 模型的名字",
+            "write which one to delete: tonghua models --remove NAME",
+        )
+    repository, located = hub.repository(name), hub.locate(name)
+    if repository is None:
+        assert located is not None  # a text that is neither is refused by `locate`
+        raise UsageError(
+            f"{located.path} 是你自己的文件夹，tonghua 不会删；不要了请自己删掉它",
+            f"{located.path} is a folder of your own, which tonghua does not delete; delete it yourself",
+        )
+    if not yes and hub.folder_of(repository).is_dir():
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"删除 {repository} 前需要确认；确定要删请加 --yes",
+                f"deleting {repository} needs your consent; add --yes to give it",
+            )
+        folder = hub.folder_of(repository)
+        question = Text(f"删除 {repository}（{folder}）？", f"delete {repository} ({folder})?")
+        typer.confirm(question.to(language()), abort=True, err=True)
+    freed = hub.remove(name)
+    screen.say(
+        f"已删除 {repository}，腾出 {freed / 1e6:.0f} MB", f"deleted {repository}, {freed / 1e6:.0f} MB are free"
+    )
+    if as_json:
+        print_json({"removed": repository, "bytes": freed})

@@ -1,0 +1,289 @@
+"""`tonghua check` looks at rows, `tonghua rows` makes them of a script or a novel."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import DataError, ResourceError, Text, UsageError
+from .shared import (
+    AsJson,
+    Debug,
+    Offline,
+    help_text,
+    language,
+    load_settings,
+    new_screen,
+    print_json,
+    show_note,
+    split_arguments,
+)
+
+if TYPE_CHECKING:
+    from ..checkup import Checkup
+    from ..config import Config
+    from ..example import Example
+    from ..prepare import Prepared
+    from ..prompt import Renderer
+    from ..script import Script
+    from ..show import Screen
+
+Force = Annotated[bool, typer.Option("--force", help=help_text("覆盖已有的文件", "overwrite what is there"))]
+Fix = Annotated[
+    Path | None,
+    typer.Option("--fix", help=help_text("把改好的副本写到这里，原文件不动", "write a mended copy here")),
+]
+Redact = Annotated[
+    bool,
+    typer.Option("--redact", help=help_text("副本里遮住个人信息", "with --fix: hide personal data in the copy")),
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", help=help_text("把结果写成网页", "write what was found as a page"))
+]
+
+
+def check(
+    context: typer.Context,
+    fix: Fix = None,
+    redact: Redact = False,
+    html: Html = None,
+    force: Force = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    from ..prepare import MOST_PROBLEMS_SHOWN, open_model, prepare
+
+    path, overrides = split_arguments(context.args)
+    screen = new_screen()
+    config = load_settings(None, overrides, screen, offline, path).config
+    dataset = _only_dataset(config.dataset)
+    if html is not None:
+        _require_free(html, Path(dataset), force)
+    files, renderer = open_model(config.model)
+    try:
+        ready = prepare(config, files, renderer, dataset, screen.read)
+    finally:
+        screen.stop()
+    checkup, epoch_s = _examine(config, ready, dataset)
+    screen.rows(ready.table)
+    screen.problems(ready.problems, MOST_PROBLEMS_SHOWN)
+    examples = ready.samples.examples[:2]
+    for example in examples:
+        screen.example(example, renderer)
+    for line in checkup.lines(language()):
+        screen.say(line, line)
+    if epoch_s:
+        screen.epoch(epoch_s)
+    fixed = None
+    if fix is not None:
+        from ..mending import fix as mend
+
+        fixed = mend(Path(dataset).expanduser(), fix, config.columns, redact, force, language())
+        screen.say(*fixed.summary())
+    if html is not None:
+        from ..page import check_page, pieces
+
+        shown = [pieces(example, renderer.plain) for example in examples]
+        _write(html, check_page(checkup, ready.table, shown, language(), ready.problems))
+    if as_json:
+        found = checkup.as_json(language(), ready.table.split, fixed)
+        print_json({**_read_as_json(ready, examples, renderer), **found, "epoch_s": epoch_s})
+    if ready.table.bad or not ready.table.kept:
+        raise typer.Exit(3)
+
+
+def _read_as_json(ready: "Prepared", examples: Sequence["Example"], renderer: "Renderer") -> dict[str, Any]:
+    """What became of the rows, and these examples as training sees them."""
+    return {
+        **{"read": ready.table.read, "kept": ready.table.kept, "dropped": ready.table.dropped},
+        "problems": [problem.as_json(language()) for problem in ready.problems],
+        "examples": [
+            {
+                "ids": list(example.ids),
+                "targets": [int(wanted) for wanted in example.is_target],
+                "text": renderer.plain(example.ids),
+            }
+            for example in examples
+        ],
+    }
+
+
+def _only_dataset(dataset: str | Sequence[str] | None) -> str:
+    if not dataset:
+        raise UsageError("没有指定数据；请写 tonghua check 数据文件", "no rows are named; write tonghua check FILE")
+    if isinstance(dataset, str):
+        return dataset
+    if len(dataset) > 1:
+        raise UsageError("check 一次看一份数据；请逐个来", "check looks at one dataset at a time; name one")
+    return dataset[0]
+
+
+def _examine(config: "Config", ready: "Prepared", dataset: str) -> tuple["Checkup", float | None]:
+    """What the data doctor says, and about how many seconds an epoch takes here."""
+    from .. import device, plan
+    from ..checkpoint import shape_of
+    from ..checkup import examine_rows
+    from ..data import question_hash, read_rows
+    from ..prepare import split
+
+    rows = read_rows(Path(dataset).expanduser(), config.columns)
+    held_out, others = [], None
+    if config.eval_dataset:
+        others = read_rows(Path(config.eval_dataset).expanduser(), config.columns)
+    elif len(ready.samples):
+        questions = set(split(ready, config.val_size, config.seed)[1].questions.tolist())
+        held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
+    samples = ready.samples
+    tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
+    checkup = examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length)
+    if not tokens:
+        return checkup, None
+    shape = shape_of(ready.model.config, ready.model.tensors)
+    place = device.choose(config.device, config.dtype)
+    tokens_read = samples.packed_tokens(config.samples_per_step)
+    return checkup, plan.epoch_s(shape, place, tokens_read, int(samples.targets.sum()))
+
+
+MOST_SPEAKERS_SHOWN = 10
+MOST_DOUBTS_SHOWN = 5
+DOUBT_CHARACTERS = 60
+
+PlainText = Annotated[
+    str | None,
+    typer.Argument(metavar="FROM.txt", help=help_text("剧本或小说，纯文本", "a script or a novel, plain text")),
+]
+Speaker = Annotated[
+    str | None,
+    typer.Option("--speaker", metavar="NAME", help=help_text("要学谁说话，例如 黛玉", "whose lines to learn")),
+]
+Alias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--alias",
+        metavar="NAME=OTHER,...",
+        help=help_text("同一个人的别名：黛玉=林妹妹,颦儿", "other names of a person: 黛玉=林妹妹,颦儿"),
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option("--system", metavar="TEXT", help=help_text("每一行的系统提示词", "the system prompt of every row")),
+]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", metavar="FILE", help=help_text("写到哪里；默认在原文旁边", "where to; else beside the text")),
+]
+
+
+def rows(
+    path: PlainText = None,
+    speaker: Speaker = None,
+    alias: Alias = None,
+    system: System = None,
+    out: Out = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    from ..script import parse_aliases, rows_from_text
+
+    if path is None or speaker is None:
+        raise UsageError(
+            "请写出文本和角色，例如 tonghua rows 剧本.txt --speaker 黛玉",
+            "name the text and the speaker, for example tonghua rows play.txt --speaker 黛玉",
+        )
+    screen, source = new_screen(), Path(path).expanduser()
+    aliases = parse_aliases(alias or [])
+    text = _read_text(source, screen)
+    target = Path(out).expanduser() if out else source.with_name(f"{source.stem}.rows.json")
+    unsure = target.with_name(f"{target.name}.unsure.txt")
+    for file in (target, unsure):
+        _require_free(file, source, force)
+    found = rows_from_text(text, speaker, aliases)
+    _show_script(found, unsure if found.rows else None, screen)
+    if not found.rows:
+        raise DataError(
+            f"“{speaker}”的话没有一句能做成数据，什么都没有写；请照上面说的改原文，或用 --alias 补上别名",
+            f"none of what “{speaker}” says makes a row, and nothing was written; "
+            "mend the text as told above, or add other names with --alias",
+        )
+    doubts = [_doubt(doubt.line, doubt.text, doubt.why) for doubt in found.unsure]
+    alpaca = [row.as_json(system) for row in found.rows]
+    _write(unsure, "".join(f"{line}\n" for line in doubts))
+    _write(target, json.dumps(alpaca, ensure_ascii=False, indent=2) + "\n")
+    screen.say(f"{len(alpaca)} 行数据写进了 {target}", f"rows: {len(alpaca)}, written to {target}")
+    if as_json:
+        told = [doubt.as_json(language()) for doubt in found.unsure]
+        print_json({"rows": len(alpaca), "unsure": told, "speakers": dict(found.speakers), "out": str(target)})
+
+
+def _read_text(path: Path, screen: "Screen") -> str:
+    """The text of one file, in any encoding that rows may have; which one is told where it is not UTF-8."""
+    from ..sources import find_text
+
+    (source,), notes = find_text(path)
+    for note in notes:
+        show_note(note, screen)
+    with source.text(newline=None) as stream:
+        return stream.read()
+
+
+def _require_free(file: Path, source: Path, force: bool) -> None:
+    if not file.exists():
+        return
+    if source.exists() and file.samefile(source):
+        raise UsageError(
+            f"{file} 就是原文，不能覆盖；请换一个文件",
+            f"{file} is the source itself and is not overwritten; choose another file",
+        )
+    if not force:
+        raise UsageError(
+            f"{file} 已经有了；要覆盖请加 --force，或换一个文件",
+            f"{file} exists; add --force to overwrite it, or choose another file",
+        )
+
+
+def _show_script(found: "Script", unsure: Path | None, screen: "Screen") -> None:
+    """Who speaks how often, and the first doubts; `unsure` is where all of them will be."""
+    screen.say("各人说了几句：", "who speaks how often:")
+    for name, count in list(found.speakers.items())[:MOST_SPEAKERS_SHOWN]:
+        screen.say(f"{count:6}  {name}", f"{count:6}  {name}")
+    more = len(found.speakers) - MOST_SPEAKERS_SHOWN
+    if more > 0:
+        screen.say(f"…… 还有 {more} 人", f"... and {more} more")
+    if found.unsure:
+        where = Text(f"，都写在 {unsure}", f", all in {unsure}") if unsure else Text("", "")
+        count = len(found.unsure)
+        screen.say(
+            f"{count} 处拿不准，没有用{where.zh}；前几处：", f"unsure and left out: {count}{where.en}; the first:"
+        )
+    for doubt in found.unsure[:MOST_DOUBTS_SHOWN]:
+        line = _doubt(doubt.line, doubt.text, doubt.why, DOUBT_CHARACTERS)
+        screen.say(f"  {line}", f"  {line}")
+
+
+def _doubt(line: int, text: str, why: Text, most_characters: int | None = None) -> str:
+    """One line about words that are in no row."""
+    from ..sources import shown
+
+    words = shown(" ".join(text.split()), most_characters or len(text) + 1)
+    return Text(f"第 {line} 行：{words}（{why.zh}）", f"line {line}: {words} ({why.en})").to(language())
+
+
+def _write(file: Path, text: str) -> None:
+    """The file, whole or not at all; without any text, no file."""
+    from ..runs import write_atomic
+
+    if not text:
+        file.unlink(missing_ok=True)
+        return
+    try:
+        write_atomic(file, text.encode())
+    except ResourceError as error:
+        reason = getattr(error.__cause__, "strerror", "")
+        raise ResourceError(
+            f"写不进 {file}：{reason}；请腾出空间，或用 --out 换一个地方",
+            f"cannot write {file}: {reason}; free some space, or choose another place with --out",
+        ) from error

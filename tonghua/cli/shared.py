@@ -1,0 +1,124 @@
+"""What the verbs share: language, options, the settings, the screen, and models that are fetched when named."""
+
+import json
+import locale
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Language, Stopped, Text
+
+if TYPE_CHECKING:
+    from ..config import Loaded
+    from ..download import Downloaded
+    from ..show import Screen
+
+
+def language() -> Language:
+    """zh where TONGHUA_LANG, the shell or the system says Chinese, else en."""
+    names = (os.environ.get(name) for name in ("TONGHUA_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
+    named = next((name for name in names if name), None) or locale.getlocale()[0] or ""
+    return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
+
+
+def help_text(zh: str, en: str) -> str:
+    return Text(zh, en).to(language())
+
+
+AsJson = Annotated[bool, typer.Option("--json", help=help_text("最后一行输出 JSON", "print one JSON object last"))]
+Debug = Annotated[
+    bool, typer.Option("--debug", help=help_text("出错时显示完整的追踪", "show the traceback of a mistake"))
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline", help=help_text("不联网，只用本机已有的模型", "no network: only what is on this machine already")
+    ),
+]
+
+
+def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The verb's one argument, if there is one, and the config overrides after it."""
+    if arguments and not _is_override(arguments[0]):
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def _is_override(argument: str) -> bool:
+    return argument.startswith("--") or ("=" in argument and not Path(argument).exists())
+
+
+def new_screen() -> "Screen":
+    from ..show import Screen
+
+    return Screen(language())
+
+
+def load_settings(
+    recipe: str | Path | None, overrides: list[str], screen: "Screen", offline: bool, dataset: str | None = None
+) -> "Loaded":
+    """The settings, with this dataset if one is given; rows and model are on this machine from here on."""
+    from ..config import load
+    from ..prepare import require_datasets
+
+    loaded = load(recipe, overrides)
+    if dataset is not None:
+        loaded = replace(loaded, config=loaded.config.model_copy(update={"dataset": dataset}))
+    require_datasets(loaded.config)
+    for note in loaded.notes:
+        show_note(note, screen)
+    require_model(loaded.config.model, offline, screen)
+    return loaded
+
+
+def show_note(note: Text, screen: "Screen") -> None:
+    screen.say(f"提示：{note.zh}", f"note: {note.en}")
+
+
+def print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, ensure_ascii=False), flush=True)
+
+
+def require_model(model: str | None, offline: bool, screen: "Screen") -> None:
+    """Download a model that is only named, before anything opens it."""
+    from .. import hub
+
+    if hub.on_disk(model) is None:
+        download_model(str(model), screen, offline=offline)
+
+
+def download_model(name: str, screen: "Screen", **options: Any) -> "Downloaded":
+    """`download.download`, followed on the screen. Raises Stopped after Ctrl-C, with what has come kept."""
+    from ..download import download
+
+    try:
+        done = download(name, on_progress=screen.download, **options)
+    except KeyboardInterrupt:
+        raise Stopped(
+            "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
+            "the download has stopped; what has come is kept, run it again and it goes on from there",
+        ) from None
+    finally:
+        screen.stop()
+    if done.bytes:
+        screen.say(f"下载完成：{done.path}", f"downloaded: {done.path}")
+    else:
+        screen.say(f"本机已经有了：{done.path}", f"already on this machine: {done.path}")
+    show_unchecked(done.unchecked, screen)
+    return done
+
+
+def show_unchecked(files: Sequence[str], screen: "Screen") -> None:
+    more = len(files) - 3
+    zh, en = (f" 等 {len(files)} 个文件", f" and {more} more") if more > 0 else ("", "")
+    if files:
+        names = Text("、".join(files[:3]) + zh, ", ".join(files[:3]) + en)
+        note = Text(
+            f"没有校验值可以比对，无法确认内容完好：{names.zh}",
+            f"no hash is known, so this was not checked: {names.en}",
+        )
+        show_note(note, screen)
