@@ -323,10 +323,10 @@ def test_a_folder_of_rows_is_read_in_the_order_of_names(folder: Path) -> None:
     assert answers(rows) == ["1", "3"]
     assert (rows.kind, rows.columns, rows.encoding, rows.read) == ("mixed", "mixed", "utf-8", 4)
     assert [(problem.file, problem.line) for problem in rows.problems] == [
-        (str(folder / "b.jsonl"), 1),
-        (str(folder / "b.jsonl"), 2),
+        ("b.jsonl", 1),
+        ("b.jsonl", 2),
     ]
-    assert rows.problems[0].as_json("en")["file"] == str(folder / "b.jsonl")
+    assert rows.problems[0].as_json("en")["file"] == "b.jsonl"
     assert [str(columns) for columns in rows.mapping] == [
         "instruction <- instruction, output <- output",
         "messages <- messages",
@@ -396,7 +396,7 @@ def test_stories_in_several_encodings_and_an_empty_one(folder: Path) -> None:
     rows = read_rows(folder)
     assert answers(rows) == ["从前有一个雪孩子。", "从前有一个月亮。", "山上有庙。"]
     assert [(problem.file, problem.what.zh) for problem in rows.problems] == [
-        (str(folder / "c.txt"), "output（答案）是空的")
+        ("c.txt", "output（答案）是空的")
     ]
     assert rows.encoding == "mixed"
     assert [note.zh for note in rows.notes] == [f"{folder / 'a.txt'} 等 2 个文件是 GB18030 编码，已照此读取"]
@@ -479,7 +479,7 @@ def test_a_zip_is_read_like_a_folder(folder: Path) -> None:
     )
     rows = read_rows(path)
     assert answers(rows) == ["答", "我是讲故事的人。", "山里有一座庙。"]
-    assert [problem.file for problem in rows.problems] == [str(path / "数据/二.jsonl")]
+    assert [problem.file for problem in rows.problems] == ["数据/二.jsonl"]
     assert sorted(child.name for child in folder.iterdir()) == [path.name]
 
 
@@ -590,3 +590,19 @@ def test_damaged_parquet(folder: Path) -> None:
     zh, en = refusal(written(folder, "a.parquet", "PAR1" + "x" * 100 + "PAR1"))
     assert "损坏了，或者不是 Parquet（" in zh
     assert "is damaged or no Parquet (" in en
+
+
+def test_the_kind_is_that_of_the_file_however_long_its_path(tmp_path: Path) -> None:
+    deep = tmp_path / ("很深的文件夹" * 12) / ("更深的文件夹" * 12) / ("最深的文件夹" * 12)
+    deep.mkdir(parents=True)
+    path = deep / "rows.csv"
+    path.write_text("instruction,output\n问,答\n", encoding="utf-8")
+    assert len(str(path)) > 200
+    rows = read_rows(path)
+    assert (rows.kind, [m.content for m in rows.kept[0].messages]) == ("csv", ["问", "答"])
+
+
+def test_a_title_is_that_of_the_file_and_not_what_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "雪孩子\u3000下.txt").write_text("从前有一个雪孩子，它住在山上。" * 3, encoding="utf-8")
+    (row,) = read_rows(tmp_path).kept
+    assert row.messages[0].content == "请写一个题为《雪孩子\u3000下》的童话故事。"

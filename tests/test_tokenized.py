@@ -1,6 +1,8 @@
 """Token ids on disk: what is read back, what becomes of rows that are too long, and when they are made anew."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 from tonghua import prepare as preparing
 from tonghua import tokenized
 from tonghua.config import Config
-from tonghua.errors import DataError, RefusedError, ResourceError
-from tonghua.prepare import MOST_HELD_OUT, Prepared, open_model, prepare, split, weighted
+from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
+from tonghua.prepare import MOST_HELD_OUT, Prepared, named, open_model, prepare, require_usable, split, weighted
 from tonghua.prompt import Conversation, Message, Renderer
 from tonghua.tokenized import Maker, Settings
 
@@ -113,8 +115,6 @@ def test_a_changed_row_template_or_tokenizer_makes_them_anew(
     before = Path(path).stat()
     text = Path(path).read_text(encoding="utf-8").replace("答1。", "嗒1。")
     Path(path).write_text(text, encoding="utf-8")
-    import os
-
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # neither size nor time tells it
     assert Path(path).stat().st_size == before.st_size
     assert "嗒1。" in ready(path).samples.conversations[1].messages[1].content
@@ -180,12 +180,12 @@ def test_a_template_without_an_end_of_turn_is_refused(tiny_folder: Path) -> None
     assert len(maker([(talk, "")]).samples) == 1
     example = maker.renderer.examples([talk], None)[0]
     other = replace(talk, line=3)
-    assert len(maker._written([tokenized._Sample(other, example, 0, 0)] * 2)[1]) == 2
+    assert len(maker._written([tokenized._Sample(other, example, 0, 0, 0)] * 2)[1]) == 2
     cut = replace(example, ids=example.ids[:-1], is_target=example.is_target[:-1])
     while cut.ids[-1] == maker.renderer.stop_ids[0] or not cut.is_target[-1]:
         cut = replace(cut, ids=cut.ids[:-1], is_target=cut.is_target[:-1])
     with pytest.raises(RefusedError) as told:
-        maker._written([tokenized._Sample(other, example, 0, 0), tokenized._Sample(talk, cut, 0, 0)])
+        maker._written([tokenized._Sample(other, example, 0, 0, 0), tokenized._Sample(talk, cut, 0, 0, 0)])
     assert told.value.text.zh.startswith("第 7 行的回答没有以结束标记收尾")
 
 
@@ -204,20 +204,78 @@ def test_nothing_half_written_stays(
     assert list((tmp_path / "童话 home" / "rows").iterdir()) == []
 
 
-def test_the_oldest_are_forgotten(
-    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-
-    monkeypatch.setattr(tokenized, "KEPT_FOLDERS", 2)
-    paths = [written(tmp_path, rows(3 + i), f"{i}.json") for i in range(3)]
+def test_what_nobody_uses_any_more_is_forgotten(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    paths = [written(tmp_path, rows(3 + i), f"{i}.json") for i in range(12)]
     ready(paths[0])
     (oldest,) = tokenized_folders()
     os.utime(oldest / "about.json", (1, 1))
     for path in paths[1:]:
         ready(path)
-    assert len(tokenized_folders()) == 2
+    assert len(tokenized_folders()) == 11
     assert oldest not in tokenized_folders()
+
+
+def test_the_parts_of_a_long_talk_stay_on_one_side(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    talks = [
+        {
+            "messages": [
+                {"role": r, "content": f"{r}{i}-{t}，这是第{t}轮说的话。"}
+                for t in range(5)
+                for r in ("user", "assistant")
+            ]
+        }
+        for i in range(10)
+    ]
+    found = ready(written(tmp_path, talks), max_length=150)
+    assert found.table.split == 10
+    for seed in range(5):
+        train, held_out = split(found, 0.3, seed)
+        lines = [{c.messages[0].content.split("-")[0] for c in side.conversations} for side in (train, held_out)]
+        assert lines[1]
+        assert not lines[0] & lines[1]
+
+
+def test_another_process_may_be_first(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, rows(5))
+    original = tokenized._put
+
+    def late(temporary: Path, folder: Path) -> None:
+        shutil.copytree(temporary, folder)
+        original(temporary, folder)
+
+    monkeypatch.setattr(tokenized, "_put", late)
+    assert len(ready(path).samples) == 5
+    assert len(list((tmp_path / "童话 home" / "rows").iterdir())) == 1
+
+
+def test_named_tokens_are_part_of_the_key(tiny_folder: Path) -> None:
+    renderer = Renderer(tiny_folder)
+    settings = Settings(None, 8, "split")
+    key = tokenized.key_of("c", renderer, settings, None)
+    renderer.named_tokens = {**renderer.named_tokens, "bos_token": "<|im_start|>"}
+    assert tokenized.key_of("c", renderer, settings, None) != key
+
+
+def test_every_answer_is_learned_where_the_template_teaches_the_last_alone(tiny_folder: Path, tmp_path: Path) -> None:
+    from test_prompt import THINKING
+
+    folder = shutil.copytree(tiny_folder, tmp_path / "会想 的模型")
+    (folder / "chat_template.jinja").write_text(THINKING, encoding="utf-8")
+    talk = Conversation(tuple(Message(role, f"{role}{t}。") for t in range(3) for role in ("user", "assistant")), 4)
+    maker = Maker(folder, Settings(None, 500, "split"))
+    made = maker([(talk, "")])
+    assert (made.counts.read, made.counts.kept, made.counts.split, len(made.samples)) == (1, 1, 0, 3)
+    ids = np.frombuffer(made.tokens, np.uint32)
+    learned = [
+        maker.renderer.decode([int(id - tokenized.TARGET) for id in part if id >= tokenized.TARGET])
+        for part in np.split(ids, np.cumsum(made.samples["tokens"])[:-1])
+    ]
+    assert [text.strip().removeprefix("<think>").strip().removeprefix("</think>").strip() for text in learned] == [
+        "assistant0。", "assistant1。", "assistant2。",
+    ]  # fmt: skip
+    assert set(made.samples["question"]) == {made.samples["question"][0]}
 
 
 def test_several_files_with_weights(ready: Callable[..., Prepared], tmp_path: Path) -> None:
@@ -233,6 +291,29 @@ def test_several_files_with_weights(ready: Callable[..., Prepared], tmp_path: Pa
     assert (times[40:] == 1).all()
     assert [train.examples[i] for i in range(3)] == [train.examples[0], *(train.examples[i] for i in (1, 2))]
     assert (split(found, 0, 0)[0].order == train.order).all()
+
+
+@pytest.mark.parametrize("weight", ["0", "101", "99999999999"])
+def test_weights_have_bounds(ready: Callable[..., Prepared], tmp_path: Path, weight: str) -> None:
+    path = written(tmp_path, rows(5))
+    with pytest.raises(UsageError, match="must be above 0 and at most 100"):
+        ready(f"{path}*{weight}")
+    assert len(split(ready(f"{path}*0.01"), 0, 0)[0]) == 1
+
+
+def test_a_problem_names_its_dataset(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    good, bad = written(tmp_path, rows(5), "好.json"), written(tmp_path, [*rows(2), {"instruction": "问"}], "坏.json")
+    (problem,) = ready((good, bad)).problems
+    assert problem.file == bad
+    with pytest.raises(DataError) as told:
+        require_usable(ready((good, bad)), named((good, bad)), False)
+    assert told.value.text.zh.startswith(f"{good}、{bad} 有 1 行不能用")
+    assert f"\n  {bad} 第 " in told.value.text.zh
+
+
+def test_nobodys_home_is_a_path_like_others(ready: Callable[..., Prepared]) -> None:
+    with pytest.raises(DataError, match=r"~nobody-of-that-name/rows\.json"):
+        ready("~nobody-of-that-name/rows.json")
 
 
 def test_a_weight_below_one_leaves_out() -> None:

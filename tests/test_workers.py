@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tonghua import data
-from tonghua.errors import UsageError
+from tonghua.errors import ResourceError, UsageError
 from tonghua.workers import IN_FLIGHT, ordered_map
 
 ADD_THREE = partial(partial, operator.add, 3)
@@ -51,7 +51,7 @@ def test_a_users_mistake_keeps_both_its_languages() -> None:
 
 
 def test_a_child_that_dies_is_told() -> None:
-    with pytest.raises(RuntimeError, match="a worker process ended with code 7"):
+    with pytest.raises(ResourceError, match=r"ended by the system \(7\)"):
         list(ordered_map(partial(partial, os._exit), [7], 1))
 
 

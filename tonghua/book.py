@@ -10,6 +10,7 @@ from .checkpoint import adapter_files
 from .config import Config, to_yaml
 from .core.lora import Adapter
 from .prompt import JOIN, Contract, Renderer
+from .sources import user_path
 
 
 @dataclass(slots=True)
@@ -95,5 +96,5 @@ class Book:
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:
     """One path or several, from the root."""
     if isinstance(paths, str):
-        return str(Path(paths).expanduser().resolve())
-    return tuple(str(Path(each).expanduser().resolve()) for each in paths)
+        return str(user_path(paths).resolve())
+    return tuple(str(user_path(each).resolve()) for each in paths)

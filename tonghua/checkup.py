@@ -243,7 +243,7 @@ def _places(rows: data.Rows) -> list[Place]:
         return [Place("", row.line) for row in rows.kept]
     asked = {role: dict(columns.names).get(role, "") for columns in rows.mapping for role in columns.asked}
     stream = data.stream_rows(path, asked)
-    names = file_names(stream)
+    names = stream.file_names
     places = [Place(names[row.source], row.line, number) for number, row in numbered(stream) if row.conversation]
     if [place.line for place in places] != [row.line for row in rows.kept]:
         name = shown(str(path))
@@ -264,14 +264,6 @@ def numbered(rows: Iterable[data.Row]) -> Iterator[tuple[int, data.Row]]:
         neighbours = ((other.source, other.line) for other in (last, after) if other)
         yield number if (row.source, row.line) in neighbours else 0, row
         last = row
-
-
-def file_names(rows: data.RowStream) -> list[str]:
-    """The names of a dataset's files, without the path of the dataset; "" for the only one."""
-    if len(rows.sources) == 1:
-        return [""]
-    path = shown(str(rows.path))
-    return [source.name.removeprefix(path).lstrip("/\\") or source.name for source in rows.sources]
 
 
 def _located(finding: Finding, table: Sequence[Place]) -> Finding:

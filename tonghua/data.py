@@ -31,7 +31,7 @@ from tonghua.columns import ColumnMap, Form, RowReader, Sample, filled_columns, 
 from tonghua.errors import Language, Text, UsageError
 from tonghua.prompt import Conversation
 from tonghua.records import Faults, Found, records
-from tonghua.sources import Kind, Source, find_sources
+from tonghua.sources import Kind, Source, find_sources, shown
 
 SAMPLE_ROWS = 1_000
 """So many rows of each file are looked at to see what its columns are."""
@@ -123,6 +123,14 @@ class RowStream:
         """Columns that were not used in the rows read so far, in order of appearance."""
         return tuple(self._ignored)
 
+    @property
+    def file_names(self) -> list[str]:
+        """The names of the files, without the path of the dataset; "" for the only one."""
+        if len(self.sources) == 1:
+            return [""]
+        path = shown(str(self.path))
+        return [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
+
     def __iter__(self) -> Iterator[Row]:
         for index in range(len(self.sources)):
             yield from self._rows(index)
@@ -130,7 +138,7 @@ class RowStream:
     def _rows(self, index: int) -> Iterator[Row]:
         source = self.sources[index]
         reader = RowReader(self.columns[index], cells_are_text=source.kind in ("csv", "tsv"))
-        file = source.name if len(self.sources) > 1 else ""
+        file = self.file_names[index]
         for number, shares_its_line, row in _numbered(records(source)):
             faults = Faults(row.faults)
             messages = [] if faults else reader.messages(row.value, faults)

@@ -23,7 +23,7 @@ from pydantic_core import to_jsonable_python
 
 from tonghua import data
 from tonghua.blemishes import mend
-from tonghua.checkup import Place, file_names, numbered
+from tonghua.checkup import Place, numbered
 from tonghua.columns import KNOWN, ROLE_OF, ColumnMap
 from tonghua.duplicates import folded
 from tonghua.errors import DataError, Language, ResourceError, Text, UsageError
@@ -218,7 +218,7 @@ class _Mender:
     def __init__(self, stream: data.RowStream, copy: _Copy, noted: TextIO, redact: bool, language: Language) -> None:
         self._stream, self._copy, self._noted = stream, copy, noted
         self._redact, self._language = redact, language
-        self._files = file_names(stream)
+        self._files = stream.file_names
         # One file stays as it is written; rows of several must agree in the names of their columns.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
         self._as_messages = not _agree(stream.mapping)

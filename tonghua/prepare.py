@@ -7,7 +7,7 @@ rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> 
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from .errors import DataError, Text, UsageError
 from .example import Example
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
-from .sources import content_sha256, require_there
+from .sources import content_sha256, require_there, user_path
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
@@ -31,6 +31,9 @@ MOST_HELD_OUT = 2_000
 """Samples held out where `val_size` is a share: enough for an interval of a hundredth, and soon measured."""
 
 T = TypeVar("T")
+
+MOST_OFTEN = 100
+"""Times that a dataset's rows are seen in an epoch."""
 
 _WEIGHT = re.compile(r"(?P<path>.+)\*(?P<weight>\d+(\.\d+)?)")
 
@@ -145,8 +148,8 @@ def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
 def require_datasets(config: Config) -> None:
     """Raises DataError for a dataset that is not there: to be told before a model is fetched or loaded."""
     for named in (config.dataset, config.eval_dataset):
-        for path in [named] if isinstance(named, str) else named or ():
-            require_there(Path(_weighted(path)[0]).expanduser())
+        for each in [named] if isinstance(named, str) else named or ():
+            require_there(dataset_path(each))
 
 
 def prepare(
@@ -170,10 +173,14 @@ def prepare(
         done += rows
         advance(done)
 
-    named = [_weighted(each) for each in ([asked] if isinstance(asked, str) else asked)]
+    named = [asked] if isinstance(asked, str) else list(asked)
     settings = Settings(config.system, config.max_length, config.overlong)
-    parts = [_tokenized(Path(path).expanduser(), config, settings, renderer, more) for path, _ in named]
-    problems = [problem for part in parts for problem in part.problems]
+    parts = [_tokenized(dataset_path(each), config, settings, renderer, more) for each in named]
+    problems = [
+        replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(named) > 1 else problem.file)
+        for each, part in zip(named, parts, strict=True)
+        for problem in part.problems
+    ]
     abouts = [part.about for part in parts]
     return Prepared(
         files,
@@ -187,7 +194,7 @@ def prepare(
         _only(about["form"] for about in abouts),
         _only(about["encoding"] for about in abouts),
         tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
-        np.repeat([weight for _, weight in named], [len(part) for part in parts]),
+        np.repeat([weight_of(each) for each in named], [len(part) for part in parts]),
     )
 
 
@@ -196,12 +203,26 @@ def _only(values: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else "mixed"
 
 
-def _weighted(named: str) -> tuple[str, float]:
-    """`rows.json*0.5` -> the path and how often its rows are seen in an epoch."""
-    weighted = _WEIGHT.fullmatch(named)
-    if weighted is None or Path(named).expanduser().exists():
-        return named, 1.0
-    return weighted["path"], float(weighted["weight"])
+def dataset_path(named: str) -> Path:
+    """`rows.json*0.5` -> the path."""
+    weighted = _weighted(named)
+    return user_path(weighted["path"] if weighted else named)
+
+
+def weight_of(named: str) -> float:
+    """`rows.json*0.5` -> how often its rows are seen in an epoch. Raises UsageError for 0 and for too often."""
+    weighted = _weighted(named)
+    weight = float(weighted["weight"]) if weighted else 1.0
+    if not 0 < weight <= MOST_OFTEN:
+        raise UsageError(
+            f"{named} 里的倍数应大于 0、不大于 {MOST_OFTEN}",
+            f"the number in {named} must be above 0 and at most {MOST_OFTEN}",
+        )
+    return weight
+
+
+def _weighted(named: str) -> re.Match[str] | None:
+    return None if user_path(named).exists() else _WEIGHT.fullmatch(named)
 
 
 def _tokenized(
@@ -214,7 +235,6 @@ def _tokenized(
         advance(kept.counts.read)
         return kept
     rows = stream_rows(path, config.columns)
-    names = [source.name if len(rows.sources) > 1 else "" for source in rows.sources]
 
     def about() -> dict[str, object]:
         if content_sha256(path) != content:
@@ -231,8 +251,13 @@ def _tokenized(
             "ignored": list(rows.ignored),
         }
 
-    tokenize(rows, names, folder, renderer.folder, settings, about, advance)
+    tokenize(rows, rows.file_names, folder, renderer.folder, settings, about, advance)
     return Tokenized(folder)
+
+
+def named(datasets: str | Sequence[str] | None) -> str:
+    """One dataset or several, for people."""
+    return datasets if isinstance(datasets, str) else "、".join(datasets or ())
 
 
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
@@ -269,4 +294,5 @@ def weighted(places: NDArray[np.int64], weights: NDArray[np.float64], seed: int)
         return places
     whole = np.floor(weights)
     drawn = np.random.default_rng(seed).random(len(places)) < weights - whole
-    return np.repeat(places, (whole + drawn).astype(np.int64))
+    chosen = np.repeat(places, (whole + drawn).astype(np.int64))
+    return chosen if len(chosen) else places[:1]

@@ -136,7 +136,7 @@ class Renderer:
         self._controls = {token.content: id for id, token in added.items() if token.special}
         self._control = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))) or "(?!)")
         settings = _json(folder / "tokenizer_config.json")
-        self._named = {
+        self.named_tokens = {
             k: v for k in ("bos_token", "eos_token", "unk_token", "pad_token") if (v := _token(settings.get(k)))
         }
         self._template = _template(folder, settings)
@@ -156,7 +156,11 @@ class Renderer:
     def stop_ids(self) -> tuple[int, ...]:
         """The end of turn first, then whatever else the model's files name as an end."""
         ids = [self._end_of_turn]
-        ids += [self._controls[self._named["eos_token"]]] if self._named.get("eos_token") in self._controls else []
+        ids += (
+            [self._controls[self.named_tokens["eos_token"]]]
+            if self.named_tokens.get("eos_token") in self._controls
+            else []
+        )
         others = _json(self.folder / "generation_config.json").get("eos_token_id", [])
         ids += others if isinstance(others, list) else [others]
         return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
@@ -223,7 +227,7 @@ class Renderer:
     def _render(self, messages: Sequence[Mapping[str, str]], generate: bool, line: int) -> str:
         try:
             return self._compiled.render(
-                messages=messages, add_generation_prompt=generate, enable_thinking=False, **self._named
+                messages=messages, add_generation_prompt=generate, enable_thinking=False, **self.named_tokens
             )
         except TemplateFaultError as error:
             where = _where(line)

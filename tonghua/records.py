@@ -411,16 +411,23 @@ def _parquet_rows(source: Source) -> Iterator[Found]:
     line = 0
     with source.file() as file:
         try:
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+            opened = parquet.ParquetFile(file)
+            for batch in opened.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=_without_times(opened)):
                 for value in batch.to_pylist():
                     line += 1
                     yield Found(line, value)
-        except (ValueError, OSError) as error:  # pyarrow's own errors are of these
+        except (ValueError, OSError, ArithmeticError, LookupError, TypeError) as error:  # pyarrow's own are of these
             said = shown(str(error), 100)
             raise DataError(
                 f"{source.name} 损坏了，或者不是 Parquet（{said}）；请重新下载",
                 f"{source.name} is damaged or no Parquet ({said}); download it again",
             ) from error
+
+
+def _without_times(opened: Any) -> list[str]:
+    """Columns that may hold text: a time may lie outside of Python's, or in a zone that this machine does not know."""
+    types: Any = importlib.import_module("pyarrow.types")
+    return [field.name for field in opened.schema_arrow if not types.is_temporal(field.type)]
 
 
 def _story(source: Source) -> Iterator[Found]:

@@ -74,18 +74,15 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of rows. `encoding` is Python's name of it, "" for parquet; `name` is for people."""
+    """One file of rows. `encoding` is Python's name of it, "" for parquet; `name` is for people, `stem` as it is."""
 
     name: str
+    stem: str
     kind: Kind
     encoding: str
     size_bytes: int
     sha256: str
     origin: Path | _Entry
-
-    @property
-    def stem(self) -> str:
-        return PurePath(self.name).stem
 
     @contextmanager
     def text(self, newline: str | None) -> Iterator[TextIO]:
@@ -143,7 +140,7 @@ def find_sources(path: Path) -> Sources:
     RefusedError for an archive that is damaged, encrypted, or holds links, archives or far too much.
     """
     origins, notes = _origins(path)
-    files = tuple(_source(shown(str(each)), origin) for each, origin in origins)
+    files = tuple(_source(str(each), origin) for each, origin in origins)
     return Sources(files, (*_encoding_notes(files), *notes))
 
 
@@ -170,6 +167,14 @@ def content_sha256(path: Path) -> str:
         with _open(origin, shown(each)) as file:
             whole.update(f"{name}\0{_sha256_and_size(file)[0]}\0".encode())
     return whole.hexdigest()
+
+
+def user_path(written: str) -> Path:
+    """A path as people write it, with ~ for their own folder; ~somebody stays as it is where nobody is called so."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
 
 
 def require_there(path: Path) -> None:
@@ -434,12 +439,12 @@ class _Look(NamedTuple):
     stopped: tuple[int, int] | None
 
 
-def _source(name: str, origin: Path | _Entry) -> Source:
-    suffix = PurePath(name).suffix.lower()
+def _source(path: str, origin: Path | _Entry) -> Source:
+    name, stem, suffix = shown(path), PurePath(path).stem, PurePath(path).suffix.lower()
     if suffix == ".parquet":
         with _open(origin, name) as file:
             sha256, size_bytes = _sha256_and_size(file)
-        return Source(name, "parquet", "", size_bytes, sha256, origin)
+        return Source(name, stem, "parquet", "", size_bytes, sha256, origin)
     look = _decodable(name, lambda encoding: _look(name, origin, encoding), _candidates(name, origin))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")
@@ -448,7 +453,7 @@ def _source(name: str, origin: Path | _Entry) -> Source:
         kind = "json" if look.first == "[" else "jsonl"
     else:
         kind = "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "txt"
-    return Source(name, kind, look.encoding, look.size_bytes, look.sha256, origin)
+    return Source(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin)
 
 
 def _decodable(name: str, look: Callable[[str], _Look], candidates: Sequence[str]) -> _Look:

@@ -18,13 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from .config import Overlong
@@ -57,8 +58,11 @@ ROWS_AT_A_TIME = 256
 ROWS_WITHOUT_PROCESSES = 4096
 """So many rows are done in this process: to start others takes longer than that."""
 
-KEPT_FOLDERS = 8
-"""Datasets kept on disk; the one that was not used for the longest time goes first."""
+KEPT_S = 7 * 24 * 3600
+"""How long rows that nobody uses are kept on disk."""
+
+MOST_PROCESSES = 8
+"""Each holds a tokenizer of its own, some 130 MB, and one more than eight hardly speeds up the reading of one file."""
 
 ABOUT = "about.json"
 DATA_FILES = ("tokens.bin", "samples.bin", "texts.jsonl")
@@ -115,8 +119,9 @@ class Made(NamedTuple):
 class _Sample(NamedTuple):
     conversation: Conversation
     example: Example
-    row_tokens: int
+    row_tokens: int  # of the row that it is a part of
     part: int
+    question: int  # hash of the row's first question, also where the part does not have it
 
 
 class Maker:
@@ -132,18 +137,50 @@ class Maker:
         problems: list[Problem] = []
         split = 0
         for (conversation, file), example in zip(rows, examples, strict=True):
-            if len(example.ids) <= self.settings.max_length:
-                samples.append(_Sample(conversation, example, len(example.ids), 0))
+            tokens, question = len(example.ids), question_hash(conversation)
+            if tokens <= self.settings.max_length and self._teaches_all(conversation, example):
+                samples.append(_Sample(conversation, example, tokens, 0, question))
                 continue
-            parts = self._split(conversation) if self.settings.overlong == "split" else None
-            if parts:
-                made = self.renderer.examples(parts, self.settings.system)
-                samples += [_Sample(*both, len(example.ids), n) for n, both in enumerate(zip(parts, made, strict=True))]
-                split += 1
-            else:
-                problems.append(self._too_long(conversation.line, file, len(example.ids)))
+            parts = self._parts(conversation)
+            if parts is None:
+                problems.append(self._too_long(conversation.line, file, tokens))
+                continue
+            made = self.renderer.examples(parts, self.settings.system)
+            both = zip(parts, made, strict=True)
+            samples += [_Sample(*one, tokens, number, question) for number, one in enumerate(both)]
+            split += tokens > self.settings.max_length
         counts = Table(len(rows), len(rows) - len(problems), 0, len(problems), split)
         return Made(*self._written(samples), counts, problems)
+
+    def _teaches_all(self, conversation: Conversation, example: Example) -> bool:
+        """Whether the template teaches every answer that is to be learned; some teach the last one alone."""
+        wanted = sum(message.role == "assistant" and message.learn for message in conversation.messages)
+        if wanted == 1:
+            return True
+        starts = sum(now and not before for before, now in pairwise(example.is_target))
+        return starts == wanted
+
+    def _parts(self, conversation: Conversation) -> list[Conversation] | None:
+        """Conversations that fit and together teach every answer once; None where there are none."""
+        parts: list[Conversation] = []
+        for one in self._by_answer(conversation):
+            if self.renderer.count(with_system(one.messages, self.settings.system)) <= self.settings.max_length:
+                parts.append(one)
+                continue
+            pieces = self._split(one) if self.settings.overlong == "split" else None
+            if not pieces:
+                return None
+            parts += pieces
+        return parts
+
+    def _by_answer(self, conversation: Conversation) -> list[Conversation]:
+        """The conversation up to each answer, learned alone, where the template would teach the last one only."""
+        (example,) = self.renderer.examples([conversation], self.settings.system)
+        if self._teaches_all(conversation, example):
+            return [conversation]
+        learned = [i for i, m in enumerate(conversation.messages) if m.role == "assistant" and m.learn]
+        upto = (conversation.messages[: at + 1] for at in learned)
+        return [replace(conversation, messages=(*_as_context(some[:-1]), some[-1])) for some in upto]
 
     def _split(self, conversation: Conversation) -> list[Conversation] | None:
         def count(messages: Sequence[Message]) -> int:
@@ -183,7 +220,7 @@ class Maker:
         index["start"][1:], index["text"][1:] = ends[:-1], text_ends[:-1]
         for place, sample in enumerate(samples):
             conversation, example = sample.conversation, sample.example
-            index["question"][place] = question_hash(conversation)
+            index["question"][place] = sample.question
             index["targets"][place], index["shared"][place] = example.targets, example.shared
             index["line"][place], index["row_tokens"][place] = conversation.line, sample.row_tokens
             index["part"][place] = sample.part
@@ -204,6 +241,10 @@ class Maker:
                 f"line {line}: an answer does not end with the end-of-turn token, so the model would not learn to stop;"
                 " this chat template cannot be used",
             )
+
+
+def _as_context(messages: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(replace(message, learn=False) for message in messages)
 
 
 def _text(conversation: Conversation) -> bytes:
@@ -261,6 +302,7 @@ def key_of(content_sha256: str, renderer: Renderer, settings: Settings, columns:
         "settings": asdict(settings),
         "columns": dict(columns or {}),
         "layout": SAMPLE.descr,
+        "named_tokens": renderer.named_tokens,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -294,8 +336,7 @@ def tokenize(
             json.dump(told, file, ensure_ascii=False)
             file.flush()
             os.fsync(file.fileno())
-        if not folder.exists():
-            temporary.replace(folder)
+        _put(temporary, folder)
     except OSError as error:
         raise ResourceError(
             f"在 {folder.parent} 里写不下处理好的数据（{error.strerror}）；"
@@ -307,6 +348,15 @@ def tokenize(
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     _forget_old(folder.parent)
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Give the folder its name; where another process was first, its rows are the same."""
+    try:
+        temporary.replace(folder)
+    except OSError:
+        if not (folder / ABOUT).is_file():
+            raise
 
 
 def _write(
@@ -359,20 +409,33 @@ def _made(rows: Iterator[tuple[Conversation, str]], model: Path, settings: Setti
         yield maker(batch)
     first = next(batches, None)
     if first is not None:
-        yield from ordered_map(make, chain([first], batches), max(1, os.cpu_count() or 1))
+        yield from ordered_map(make, chain([first], batches), _processes())
+
+
+def _processes() -> int:
+    """One for each core that this process may use, which in a container are fewer than the machine has."""
+    own = psutil.Process()
+    cores = len(own.cpu_affinity() or ()) if hasattr(own, "cpu_affinity") else os.cpu_count()
+    return max(1, min(MOST_PROCESSES, cores or 1))
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove what was not used for the longest time, and what a killed process has left."""
-    by_age = sorted((each for each in folder.iterdir() if (each / ABOUT).is_file()), key=_last_use)
-    parts = folder.glob(f"{PART}*")
-    left = [part for part in parts if time.time() - part.stat().st_mtime > LEFT_AFTER_S]
-    for old in (*by_age[:-KEPT_FOLDERS], *left):
-        shutil.rmtree(old, ignore_errors=True)
+    """Remove what was not used for long, and what a killed process has left. Others may be at the same."""
+    for each in folder.iterdir():
+        with suppress(OSError):
+            if each.name.startswith(PART):
+                last, limit = each.stat().st_mtime, LEFT_AFTER_S
+            else:
+                last, limit = (each / ABOUT).stat().st_mtime, KEPT_S
+            if time.time() - last > limit:
+                _remove(each)
 
 
-def _last_use(folder: Path) -> float:
-    return (folder / ABOUT).stat().st_mtime
+def _remove(folder: Path) -> None:
+    """Whole or not at all: where a file of it is in use and may not be moved, as on Windows, it stays as it is."""
+    aside = folder if folder.name.startswith(PART) else folder.with_name(f"{PART}{folder.name}-{os.getpid()}")
+    with suppress(OSError):
+        shutil.rmtree(folder.replace(aside), ignore_errors=True)
 
 
 def opened(folder: Path) -> Tokenized | None:
@@ -386,7 +449,7 @@ def opened(folder: Path) -> Tokenized | None:
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         return None
     with suppress(OSError):  # a home that can only be read
         os.utime(folder / ABOUT)

@@ -29,7 +29,7 @@ from .errors import DivergedError, Stopped
 from .evaluate import hidden_states, losses
 from .example import Example
 from .optimizer import Optimizer, learning_rate
-from .prepare import Prepared, Samples, open_model, prepare, require_usable, split, weighted
+from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
     config = loaded.config
     files, renderer = open_model(config.model)
     ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
-    require_usable(ready, str(config.dataset), config.skip_bad_rows)
+    require_usable(ready, named(config.dataset), config.skip_bad_rows)
     training, heldout = _sides(config, ready)
     place = devices.choose(config.device, config.dtype)
     devices.keep_freed_memory()

@@ -19,6 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from .errors import ResourceError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -72,12 +74,17 @@ class _Child:
         self._send(make)
 
     def ask(self, item: Any) -> Any:
-        self._send(item)
         assert self._process.stdout is not None
         try:
+            self._send(item)
             done, result = pickle.load(self._process.stdout)  # noqa: S301 - written by our own child
-        except EOFError:
-            raise RuntimeError(f"a worker process ended with code {self._process.wait()}") from None
+        except (OSError, EOFError, pickle.UnpicklingError):
+            code = self._process.wait()
+            raise ResourceError(
+                f"一个处理数据的进程被系统结束了（{code}），多半是内存不够；请关掉别的程序再试",
+                f"a process that prepared rows was ended by the system ({code}), most likely for want of memory;"
+                " close other programs and try again",
+            ) from None
         if not done:
             raise result
         return result

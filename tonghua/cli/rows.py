@@ -54,14 +54,14 @@ def check(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..prepare import MOST_PROBLEMS_SHOWN, open_model, prepare
+    from ..prepare import MOST_PROBLEMS_SHOWN, dataset_path, open_model, prepare
 
     path, overrides = split_arguments(context.args)
     screen = new_screen()
     config = load_settings(None, overrides, screen, offline, path).config
     dataset = _only_dataset(config.dataset)
     if html is not None:
-        _require_free(html, Path(dataset), force)
+        _require_free(html, dataset_path(dataset), force)
     files, renderer = open_model(config.model)
     try:
         ready = prepare(config, files, renderer, dataset, screen.read)
@@ -81,7 +81,7 @@ def check(
     if fix is not None:
         from ..mending import fix as mend
 
-        fixed = mend(Path(dataset).expanduser(), fix, config.columns, redact, force, language())
+        fixed = mend(dataset_path(dataset), fix, config.columns, redact, force, language())
         screen.say(*fixed.summary())
     if html is not None:
         from ..page import check_page, pieces
@@ -127,12 +127,12 @@ def _examine(config: "Config", ready: "Prepared", dataset: str) -> tuple["Checku
     from ..checkpoint import shape_of
     from ..checkup import examine_rows
     from ..data import question_hash, read_rows
-    from ..prepare import split
+    from ..prepare import dataset_path, split
 
-    rows = read_rows(Path(dataset).expanduser(), config.columns)
+    rows = read_rows(dataset_path(dataset), config.columns)
     held_out, others = [], None
     if config.eval_dataset:
-        others = read_rows(Path(config.eval_dataset).expanduser(), config.columns)
+        others = read_rows(dataset_path(config.eval_dataset), config.columns)
     elif len(ready.samples):
         questions = set(split(ready, config.val_size, config.seed)[1].questions.tolist())
         held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
@@ -188,16 +188,17 @@ def rows(
     debug: Debug = False,
 ) -> None:
     from ..script import parse_aliases, rows_from_text
+    from ..sources import user_path
 
     if path is None or speaker is None:
         raise UsageError(
             "请写出文本和角色，例如 tonghua rows 剧本.txt --speaker 黛玉",
             "name the text and the speaker, for example tonghua rows play.txt --speaker 黛玉",
         )
-    screen, source = new_screen(), Path(path).expanduser()
+    screen, source = new_screen(), user_path(path)
     aliases = parse_aliases(alias or [])
     text = _read_text(source, screen)
-    target = Path(out).expanduser() if out else source.with_name(f"{source.stem}.rows.json")
+    target = user_path(out) if out else source.with_name(f"{source.stem}.rows.json")
     unsure = target.with_name(f"{target.name}.unsure.txt")
     for file in (target, unsure):
         _require_free(file, source, force)
