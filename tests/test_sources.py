@@ -395,9 +395,7 @@ def test_stories_in_several_encodings_and_an_empty_one(folder: Path) -> None:
     written(folder, "d.txt", "山\n山上有庙。")
     rows = read_rows(folder)
     assert answers(rows) == ["从前有一个雪孩子。", "从前有一个月亮。", "山上有庙。"]
-    assert [(problem.file, problem.what.zh) for problem in rows.problems] == [
-        ("c.txt", "output（答案）是空的")
-    ]
+    assert [(problem.file, problem.what.zh) for problem in rows.problems] == [("c.txt", "output（答案）是空的")]
     assert rows.encoding == "mixed"
     assert [note.zh for note in rows.notes] == [f"{folder / 'a.txt'} 等 2 个文件是 GB18030 编码，已照此读取"]
     assert (
