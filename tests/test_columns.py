@@ -243,3 +243,13 @@ def test_chinese_columns_in_a_csv_with_lists_as_json_text(tmp_path: Path) -> Non
     cell = json.dumps([{"from": "human", "value": "问"}, {"from": "gpt", "value": "答"}]).replace('"', '""')
     path.write_text(f'conversations\n"{cell}"\n', encoding="utf-8")
     assert [message.content for message in read_rows(path).kept[0].messages] == ["问", "答"]
+
+
+def test_a_whole_conversation_has_no_room_for_what_stands_beside_it(tmp_path: Path) -> None:
+    talk_of_one = {
+        "prompt": [{"role": "user", "content": "问"}],
+        "completion": [{"role": "assistant", "content": "答"}],
+    }
+    rows = read(tmp_path, {**talk_of_one, "input": "补充"}, talk_of_one)
+    assert len(rows.kept) == 1
+    assert rows.problems[0].what.zh.endswith("prompt 已是整段对话，旁边的 input 放不进去")

@@ -23,7 +23,7 @@ from user_files import RUN_FILES
 import tonghua
 from tonghua import cli
 from tonghua.config import Sampling, load
-from tonghua.errors import Text
+from tonghua.errors import Text, UsageError
 from tonghua.generate import Answer, Engine
 from tonghua.prompt import Message
 
@@ -222,6 +222,11 @@ def test_columns_are_found_and_told(work: Work, tmp_path: Path) -> None:
 def test_check_looks_at_one_dataset(work: Work) -> None:
     called = call("check", f"dataset=[{work.rows},{work.rows}*2]", f"model={work.model}", language="zh")
     assert (called.code, called.err.splitlines()[-1]) == (2, "check 一次看一份数据；请逐个来")
+
+
+def test_validation_rows_have_no_weight(train: Any, work: Work) -> None:
+    with pytest.raises(UsageError, match="validation rows are seen once"):
+        train(eval_dataset=f"{work.rows}*2")
 
 
 def test_a_story_longer_than_max_length_is_learned_to_its_end(train: Any, work: Work, tmp_path: Path) -> None:

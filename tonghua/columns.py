@@ -363,6 +363,15 @@ class RowReader:
         prompt, completion = cells.get("instruction"), cells.get("output")
         if _is_messages(prompt) and _is_messages(completion):
             column = self._shown["instruction"]
+            for role in ("input", "history"):
+                if cells.get(role) not in _NOTHING:
+                    beside = self._shown[role]
+                    faults.add(
+                        f"{column} 已是整段对话，旁边的 {beside} 放不进去",
+                        f'"{column}" is a whole conversation, and "{beside}" beside it has no place',
+                        f"把 {beside} 写进对话里，或清空它",
+                        f'write "{beside}" into the conversation, or empty it',
+                    )
             return _messages([*prompt, *completion], column, faults)
         before = len(faults)
         parts = [_optional_text(cells.get(role), self._shown[role], faults) for role in ("instruction", "input")]

@@ -25,11 +25,11 @@ from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
 from .device import PeakMemory, Place
-from .errors import DivergedError, Stopped
+from .errors import DivergedError, Stopped, UsageError
 from .evaluate import hidden_states, losses
 from .example import Example
 from .optimizer import Optimizer, learning_rate
-from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weighted
+from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of, weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,11 @@ def _sides(config: Config, ready: Prepared) -> tuple[Samples, Samples]:
     """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
     if config.eval_dataset is None:
         return split(ready, config.val_size, config.seed)
+    if weight_of(config.eval_dataset) != 1:
+        raise UsageError(
+            f"验证数据不能带倍数：eval_dataset={config.eval_dataset}",
+            f"validation rows are seen once: eval_dataset={config.eval_dataset} must have no number after *",
+        )
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
     every = np.arange(len(ready.samples))
