@@ -440,4 +440,4 @@ def test_characters_split_over_tokens_come_out_whole(renderer: Renderer, text: s
 def test_some_of_those_characters_are_split(renderer: Renderer) -> None:
     """Negative control: token by token the text would be broken."""
     ids = renderer.tokenizer.encode("𪚥👩‍🚀", add_special_tokens=False).ids
-    assert "\ufffd" in "".join(renderer.show(id) for id in ids)
+    assert "\ufffd" in "".join(renderer.plain([id]) for id in ids)

@@ -22,7 +22,7 @@ from .errors import DataError, Text, UsageError
 from .example import Example
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
-from .sources import content_sha256, require_there, user_path
+from .sources import changed, content_sha256, require_there, user_path
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
@@ -147,9 +147,13 @@ def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
 
 def require_datasets(config: Config) -> None:
     """Raises DataError for a dataset that is not there: to be told before a model is fetched or loaded."""
-    for named in (config.dataset, config.eval_dataset):
-        for each in [named] if isinstance(named, str) else named or ():
-            require_there(dataset_path(each))
+    for each in (*_several(config.dataset), *_several(config.eval_dataset)):
+        require_there(dataset_path(each))
+
+
+def _several(datasets: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One dataset or several, as it may be written, one after another."""
+    return (datasets,) if isinstance(datasets, str) else tuple(datasets or ())
 
 
 def prepare(
@@ -163,7 +167,7 @@ def prepare(
 
     Rows that were prepared before are taken from disk. `advance` is told how many rows are done by now.
     """
-    asked = dataset or config.dataset
+    asked = _several(dataset or config.dataset)
     if not asked:
         raise UsageError("没有指定数据；请写 dataset=数据文件", "no rows are named; write dataset=FILE")
     done = 0
@@ -173,12 +177,11 @@ def prepare(
         done += rows
         advance(done)
 
-    named = [asked] if isinstance(asked, str) else list(asked)
     settings = Settings(config.system, config.max_length, config.overlong)
-    parts = [_tokenized(dataset_path(each), config, settings, renderer, more) for each in named]
+    parts = [_tokenized(dataset_path(each), config, settings, renderer, more) for each in asked]
     problems = [
-        replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(named) > 1 else problem.file)
-        for each, part in zip(named, parts, strict=True)
+        replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(asked) > 1 else problem.file)
+        for each, part in zip(asked, parts, strict=True)
         for problem in part.problems
     ]
     abouts = [part.about for part in parts]
@@ -194,7 +197,7 @@ def prepare(
         _only(about["form"] for about in abouts),
         _only(about["encoding"] for about in abouts),
         tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
-        np.repeat([weight_of(each) for each in named], [len(part) for part in parts]),
+        np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
     )
 
 
@@ -238,10 +241,7 @@ def _tokenized(
 
     def about() -> dict[str, object]:
         if content_sha256(path) != content:
-            raise DataError(
-                f"{path} 在读取的过程中变了；请等它写完，再运行一次",
-                f"{path} changed while it was being read; wait until it is complete, and run again",
-            )
+            raise changed(str(path))
         return {
             "mapping": [str(each) for each in rows.mapping if each.renames],
             "notes": [list(note) for note in rows.notes],
@@ -257,7 +257,7 @@ def _tokenized(
 
 def named(datasets: str | Sequence[str] | None) -> str:
     """One dataset or several, for people."""
-    return datasets if isinstance(datasets, str) else "、".join(datasets or ())
+    return "、".join(_several(datasets))
 
 
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:

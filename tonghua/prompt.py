@@ -192,12 +192,8 @@ class Renderer:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def plain(self, ids: Sequence[int]) -> str:
-        """The text of the ids with its control tokens."""
+        """The text of the ids with its control tokens; a part of a character is shown as �."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
-
-    def show(self, id: int) -> str:
-        """One token as people may read it; a part of a character is shown as �."""
-        return str(self.tokenizer.decode([id], skip_special_tokens=False))
 
     def text_stream(self) -> "TextStream":
         return TextStream(self.tokenizer)
@@ -320,7 +316,7 @@ class Renderer:
         except ValueError as error:
             raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands") from error
         whole = "".join(p.text for p in self._pieces(probe.messages, False, 0))
-        if self.tokenizer.decode(list(example.ids), skip_special_tokens=False) != whole:
+        if self.plain(example.ids) != whole:
             raise _unfit(self.folder, "分词再还原得不到原文", "its tokenizer does not give the text back")
         learned = [id for id, wanted in zip(example.ids, example.is_target, strict=True) if wanted]
         if learned[-1] != self._end_of_turn or self.decode(learned) != "丙 c。":

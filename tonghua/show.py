@@ -42,7 +42,7 @@ def rendered(example: "Example", renderer: "Renderer", console_colours: bool) ->
     for end in range(1, len(example.ids) + 1):
         if end < len(example.ids) and example.is_target[end] == example.is_target[start]:
             continue
-        text = renderer.tokenizer.decode(list(example.ids[start:end]), skip_special_tokens=False)
+        text = renderer.plain(example.ids[start:end])
         learned = example.is_target[start]
         if learned and not console_colours:
             text = f"⟦{text}⟧"

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import IO, Literal, NamedTuple, NoReturn, TextIO
+from typing import IO, Literal, NamedTuple, TextIO
 
 from tonghua.errors import DataError, RefusedError, Text
 
@@ -99,10 +99,10 @@ class Source:
                 yield stream
                 while buffered.read(_CHUNK_BYTES):
                     pass
-            except UnicodeDecodeError:  # it was decoded as a whole before
-                self._changed()
+            except UnicodeDecodeError as error:  # it was decoded as a whole before
+                raise changed(self.name) from error
             if watched.sha256.hexdigest() != self.sha256:
-                self._changed()
+                raise changed(self.name)
 
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
@@ -117,13 +117,7 @@ class Source:
                     yield whole
         with _open(self.origin, self.name) as file:
             if _sha256_and_size(file)[0] != self.sha256:
-                self._changed()
-
-    def _changed(self) -> NoReturn:
-        raise DataError(
-            f"{self.name} 在读取的过程中变了；请等它写完，再运行一次",
-            f"{self.name} changed while it was being read; wait until it is complete, and run again",
-        )
+                raise changed(self.name)
 
 
 class Sources(NamedTuple):
@@ -378,6 +372,14 @@ def _open(origin: Path | _Entry, name: str) -> Iterator[IO[bytes]]:
         raise _damaged(name) from error
     except OSError as error:
         raise _unreadable(name, error) from error
+
+
+def changed(name: str) -> DataError:
+    """For a file that is not the same from the first look to the last."""
+    return DataError(
+        f"{name} 在读取的过程中变了；请等它写完，再运行一次",
+        f"{name} changed while it was being read; wait until it is complete, and run again",
+    )
 
 
 def _unreadable(name: str, error: OSError) -> DataError:

@@ -141,7 +141,7 @@ class Maker:
             if tokens <= self.settings.max_length and self._teaches_all(conversation, example):
                 samples.append(_Sample(conversation, example, tokens, 0, question))
                 continue
-            parts = self._parts(conversation)
+            parts = self._parts(conversation, example)
             if parts is None:
                 problems.append(self._too_long(conversation.line, file, tokens))
                 continue
@@ -160,33 +160,29 @@ class Maker:
         starts = sum(now and not before for before, now in pairwise(example.is_target))
         return starts == wanted
 
-    def _parts(self, conversation: Conversation) -> list[Conversation] | None:
+    def _parts(self, conversation: Conversation, example: Example) -> list[Conversation] | None:
         """Conversations that fit and together teach every answer once; None where there are none."""
         parts: list[Conversation] = []
-        for one in self._by_answer(conversation):
-            if self.renderer.count(with_system(one.messages, self.settings.system)) <= self.settings.max_length:
-                parts.append(one)
-                continue
-            pieces = self._split(one) if self.settings.overlong == "split" else None
+        for one in self._by_answer(conversation, example):
+            if self.settings.overlong == "split":
+                pieces = split_conversation(one, self._count, self.settings.max_length)
+            else:
+                pieces = [one] if self._count(one.messages) <= self.settings.max_length else None
             if not pieces:
                 return None
             parts += pieces
         return parts
 
-    def _by_answer(self, conversation: Conversation) -> list[Conversation]:
+    def _count(self, messages: Sequence[Message]) -> int:
+        return self.renderer.count(with_system(messages, self.settings.system))
+
+    def _by_answer(self, conversation: Conversation, example: Example) -> list[Conversation]:
         """The conversation up to each answer, learned alone, where the template would teach the last one only."""
-        (example,) = self.renderer.examples([conversation], self.settings.system)
         if self._teaches_all(conversation, example):
             return [conversation]
         learned = [i for i, m in enumerate(conversation.messages) if m.role == "assistant" and m.learn]
         upto = (conversation.messages[: at + 1] for at in learned)
         return [replace(conversation, messages=(*_as_context(some[:-1]), some[-1])) for some in upto]
-
-    def _split(self, conversation: Conversation) -> list[Conversation] | None:
-        def count(messages: Sequence[Message]) -> int:
-            return self.renderer.count(with_system(messages, self.settings.system))
-
-        return split_conversation(conversation, count, self.settings.max_length)
 
     def _too_long(self, line: int, file: str, tokens: int) -> Problem:
         limit = self.settings.max_length

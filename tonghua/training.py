@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from . import device as devices
@@ -29,7 +28,7 @@ from .errors import DivergedError, Stopped, UsageError
 from .evaluate import hidden_states, losses
 from .example import Example
 from .optimizer import Optimizer, learning_rate
-from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of, weighted
+from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +168,7 @@ def _sides(config: Config, ready: Prepared) -> tuple[Samples, Samples]:
         )
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
-    every = np.arange(len(ready.samples))
-    return ready.samples.chosen(weighted(every, ready.weights, config.seed)), held.samples
+    return split(ready, 0, config.seed)[0], held.samples
 
 
 def count_steps(config: Config, samples: int) -> int:

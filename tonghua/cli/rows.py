@@ -60,14 +60,15 @@ def check(
     screen = new_screen()
     config = load_settings(None, overrides, screen, offline, path).config
     dataset = _only_dataset(config.dataset)
+    source = dataset_path(dataset)
     if html is not None:
-        _require_free(html, dataset_path(dataset), force)
+        _require_free(html, source, force)
     files, renderer = open_model(config.model)
     try:
         ready = prepare(config, files, renderer, dataset, screen.read)
     finally:
         screen.stop()
-    checkup, epoch_s = _examine(config, ready, dataset)
+    checkup, epoch_s = _examine(config, ready, source)
     screen.rows(ready.table)
     screen.problems(ready.problems, MOST_PROBLEMS_SHOWN)
     examples = ready.samples.examples[:2]
@@ -81,7 +82,7 @@ def check(
     if fix is not None:
         from ..mending import fix as mend
 
-        fixed = mend(dataset_path(dataset), fix, config.columns, redact, force, language())
+        fixed = mend(source, fix, config.columns, redact, force, language())
         screen.say(*fixed.summary())
     if html is not None:
         from ..page import check_page, pieces
@@ -121,7 +122,7 @@ def _only_dataset(dataset: str | Sequence[str] | None) -> str:
     return dataset[0]
 
 
-def _examine(config: "Config", ready: "Prepared", dataset: str) -> tuple["Checkup", float | None]:
+def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
     """What the data doctor says, and about how many seconds an epoch takes here."""
     from .. import device, plan
     from ..checkpoint import shape_of
@@ -129,7 +130,7 @@ def _examine(config: "Config", ready: "Prepared", dataset: str) -> tuple["Checku
     from ..data import question_hash, read_rows
     from ..prepare import dataset_path, split
 
-    rows = read_rows(dataset_path(dataset), config.columns)
+    rows = read_rows(source, config.columns)
     held_out, others = [], None
     if config.eval_dataset:
         others = read_rows(dataset_path(config.eval_dataset), config.columns)
