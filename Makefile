@@ -1,9 +1,15 @@
-# Everything a bare machine with python3, pip and make needs: `make test` sets up .venv and checks the project.
+# Everything a bare machine with python3, pip and make needs: both commands set up .venv first.
+#
+#   make demo    the main job from end to end
+#   make test    checks the project
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test lint types unit clean
+.PHONY: demo test lint types unit clean
+
+demo: .venv/installed
+	$(BIN)/tonghua demo
 
 test: lint types unit
 
@@ -18,9 +24,14 @@ types: .venv/ready
 unit: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) .ci/ready.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+.venv/ready: .venv/installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e . --group dev
 	@touch $@
 

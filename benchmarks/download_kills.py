@@ -23,7 +23,7 @@ from hub_server import MODEL, Hub, model_files, serving
 
 from tonghua import hub as hubs
 
-DOWNLOAD = "import sys; from tonghua.download import download; print(download(sys.argv[1], 'modelscope').verified)"
+DOWNLOAD = "import sys; from tonghua.fetch import download; print(download(sys.argv[1], 'modelscope').verified)"
 BLOCK_BYTES = 32_768
 PAUSE_S = 0.002
 

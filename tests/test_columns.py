@@ -125,11 +125,11 @@ def test_faults_name_the_columns_of_the_file(tmp_path: Path) -> None:
         {"回答": "答"},
     )
     assert [(problem.line, problem.what.zh) for problem in rows.problems] == [
-        (2, "没有问题：问题 是空的"),
+        (2, "缺少问题：问题 是空的"),
         (2, "回答（答案）是空的"),
         (3, "问题 是数字，应为文字"),
         (3, "没有 回答（答案）"),
-        (4, "没有问题：问题 是空的"),
+        (4, "缺少问题：问题 是空的"),
     ]
     rows = read(tmp_path, {"conversations": "x"}, {"conversations": [{"from": "human", "value": ""}]}, {})
     assert [(problem.what.zh, problem.what.en) for problem in rows.problems] == [

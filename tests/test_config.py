@@ -27,7 +27,7 @@ from tonghua.config import (
 )
 from tonghua.errors import RefusedError, Text, UsageError, UserError
 
-RECIPES = ["daiyu", "fairytale", "qa", "zhenhuan"]
+RECIPES = ["daiyu", "demo", "fairytale", "qa", "zhenhuan"]
 RECIPE_FOLDER = Path(room.__file__).parent / "recipes"
 
 
@@ -144,6 +144,16 @@ DIFFERENCES = {
             "max_new_tokens": 512,
             "dry_multiplier": 0.0,
         },
+    },
+    "demo": {
+        "model": "tiny",
+        "dataset": "fairytale",
+        "eval_dataset": "fairytale.heldout",
+        "system": "你是一个优秀的童话故事作家，请根据用户的要求创作一个完整、有教育意义的童话故事。",
+        "learning_rate": 2e-3,
+        "lora_rank": 32,
+        "lora_alpha": 64.0,
+        "num_train_epochs": 5.0,
     },
 }
 
@@ -359,8 +369,8 @@ NAME = "我的 配方.yaml"
         ),
         (
             "recipe: daiyv",
-            f"{NAME} 第 1 行：recipe=daiyv：应是自带的配方：daiyu, fairytale, qa, zhenhuan",
-            f"{NAME}, line 1: recipe=daiyv: must be a shipped recipe: daiyu, fairytale, qa, zhenhuan",
+            f"{NAME} 第 1 行：recipe=daiyv：应是自带的配方：daiyu, demo, fairytale, qa, zhenhuan",
+            f"{NAME}, line 1: recipe=daiyv: must be a shipped recipe: daiyu, demo, fairytale, qa, zhenhuan",
         ),
         (
             "lora_alpha: true",
@@ -447,8 +457,8 @@ def test_other_encodings_and_wrong_paths(tmp_path):
         "我的 配方.yaml is not UTF-8; save it as UTF-8 in your editor",
     )
     assert complaint("daiy") == (
-        "没有名为 daiy 的配方；自带的有 daiyu, fairytale, qa, zhenhuan，也可以给一个 .yaml 文件",
-        "There is no recipe called daiy; there are daiyu, fairytale, qa, zhenhuan, or give a .yaml file",
+        "没有名为 daiy 的配方；自带的有 daiyu, demo, fairytale, qa, zhenhuan，也可以给一个 .yaml 文件",
+        "There is no recipe called daiy; there are daiyu, demo, fairytale, qa, zhenhuan, or give a .yaml file",
     )
     missing = tmp_path / "没有 这个.yaml"
     assert complaint(missing) == (

@@ -183,7 +183,7 @@ MESSY = [
 MESSY_SAID = [
     (2, "没有 output（答案）", 'no "output" (the answer)'),
     (3, "output（答案）是空的", '"output" (the answer) is empty'),
-    (4, "没有问题：instruction 和 input 都是空的", 'no question: "instruction" and "input" are both empty'),
+    (4, "缺少问题：instruction 和 input 都是空的", 'no question: "instruction" and "input" are both empty'),
     (5, "output（答案）是数字，应为文字", '"output" (the answer) is a number, not text'),
     (6, "JSON 写错了（第 35 列）：这里缺少逗号", "broken JSON (column 35): a comma is missing here"),
     (7, "这一条是列表，应为对象", "the row is a list, not an object"),
@@ -351,7 +351,7 @@ def test_csv_rows_with_too_many_or_too_few_fields(folder: Path) -> None:
     assert said(rows) == [
         (4, "有 3 个字段，表头有 2 列"),
         (5, "有 1 个字段，表头有 2 列"),
-        (6, "没有问题：instruction 和 input 都是空的"),
+        (6, "缺少问题：instruction 和 input 都是空的"),
         (6, "output（答案）是空的"),
     ]
     assert [row.line for row in rows.kept] == [2, 7]

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from unicodedata import east_asian_width
@@ -425,8 +426,8 @@ def test_what_is_learned_is_told(work: Work, tmp_path: Path) -> None:
         Path(found.run) / "checkpoints" / "step-000060" / "adapter_model.safetensors"
     )
     teller = tonghua.load(found.run)
-    greedy = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=60)
-    assert [teller.tell(row["instruction"], greedy) for row in (ROWS[0], ROWS[4])] == [
+    greedy = {"temperature": 0, "repetition_penalty": 1, "dry_multiplier": 0, "max_new_tokens": 60}
+    assert [teller.tell(row["instruction"], **greedy) for row in (ROWS[0], ROWS[4])] == [
         ROWS[0]["output"],
         ROWS[4]["output"],
     ]
@@ -469,7 +470,7 @@ def test_dropout_is_part_of_training_and_not_of_answers(work: Work, train: Any) 
     assert logged(with_.run, "loss")[0] == pytest.approx(logged(without.run, "loss")[0], abs=1e-6)
     assert logged(with_.run, "loss")[1:] != pytest.approx(logged(without.run, "loss")[1:], abs=1e-6)
     teller = tonghua.load(with_.run)
-    again = [teller.tell("你好", Sampling(max_new_tokens=8, seed=1)) for _ in range(2)]
+    again = [teller.tell("你好", max_new_tokens=8, seed=1) for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -634,13 +635,54 @@ def test_train_and_talk_from_python(work: Work, train: Any) -> None:
     assert Path(found.run).name.startswith("小说家-")
     teller = tonghua.load(found.run)
     sampling = Sampling(max_new_tokens=8, seed=3)
-    text = teller.tell("你好", sampling)
-    assert text == teller.tell("你好", sampling)
+    text = teller.tell("你好", max_new_tokens=8, seed=3)
+    assert text == teller.tell("你好", max_new_tokens=8, seed=3)
     *pieces, answer = teller.stream([Message("user", "你好")], sampling)
     assert isinstance(answer, Answer)
     assert "".join(map(str, pieces)) == answer.text == text
     newest = tonghua.load(output_dir=Path(found.run).parent)
     assert newest.run.folder == Path(found.run)
+
+
+def test_base_and_tuned_in_turn(work: Work) -> None:
+    """Two answers written piece by piece at the same time are those written one after the other."""
+    teller = tonghua.load(work.run)
+    drawn: dict[str, Any] = {"max_new_tokens": 12, "seed": 3, "temperature": 2.0}
+    base, tuned = (teller.tell("你好", tuned=tuned, **drawn) for tuned in (False, True))
+    assert base != tuned
+    both = zip_longest(teller.pieces("你好", tuned=False, **drawn), teller.pieces("你好", **drawn), fillvalue="")
+    assert ["".join(each) for each in zip(*both, strict=True)] == [base, tuned]
+
+
+def test_what_was_said_before_counts(work: Work) -> None:
+    teller = tonghua.load(work.run)
+    drawn: dict[str, Any] = {"max_new_tokens": 8, "seed": 3}
+    said = [{"role": "user", "content": "你是谁？"}, {"role": "assistant", "content": "我是黛玉。"}]
+    parts = [{**each, "content": [{"type": "text", "text": each["content"]}]} for each in said]
+    assert teller.tell("然后呢？", history=said, **drawn) == teller.tell("然后呢？", history=parts, **drawn)
+    messages = [Message("user", "你是谁？"), Message("assistant", "我是黛玉。"), Message("user", "然后呢？")]
+    sampling = teller.run.config.sampling.model_copy(update=drawn)
+    *_, answer = teller.stream(messages, sampling)
+    assert isinstance(answer, Answer)
+    assert answer.text == teller.tell("然后呢？", history=said, **drawn)
+
+
+def test_mistakes_in_python_are_told_at_once(work: Work) -> None:
+    teller = tonghua.load(work.run)
+    wrong_role, no_content = {"role": "bot", "content": "好"}, {"role": "user"}
+    for history in ([{"role": "system", "content": "你是海盗"}], [wrong_role], [no_content]):
+        with pytest.raises(UsageError, match="history"):
+            teller.pieces("你好", history=history)
+    for wrong in ({"temperature": 99}, {"temprature": 1}, {"learning_rate": 1}):
+        with pytest.raises(UsageError):
+            teller.pieces("你好", **wrong)
+
+
+def test_the_public_names_stay_what_they_are(work: Work) -> None:
+    """No module of the package takes the place of a function of the same name once it is imported."""
+    for _ in range(2):
+        assert tonghua.download(str(work.model)) == work.model.resolve()
+    assert not {name for name in tonghua.__all__ if (Path(tonghua.__file__).parent / f"{name}.py").exists()}
 
 
 # The command line itself
@@ -726,7 +768,7 @@ def not_on_one_line(commands: str) -> list[str]:
 def test_each_verb_is_told_on_one_line(tmp_path: Path, language: str) -> None:
     shown = spawn("--help", folder=tmp_path, TONGHUA_LANG=language).out.split("Commands:\n")[1]
     verbs = [line.split()[0] for line in shown.splitlines() if line]
-    assert verbs == ["check", "train", "chat", "eval", "download", "models", "rows"]
+    assert verbs == ["demo", "check", "train", "chat", "eval", "download", "models", "rows"]
     assert not_on_one_line(shown) == []
 
 

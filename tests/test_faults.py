@@ -558,8 +558,8 @@ def test_a_value_out_of_range(desk: Desk) -> None:
 
 
 def test_an_unknown_recipe(desk: Desk) -> None:
-    zh = "没有名为 baoyu 的配方；自带的有 daiyu, fairytale, qa, zhenhuan，也可以给一个 .yaml 文件"
-    en = "There is no recipe called baoyu; there are daiyu, fairytale, qa, zhenhuan, or give a .yaml file"
+    zh = "没有名为 baoyu 的配方；自带的有 daiyu, demo, fairytale, qa, zhenhuan，也可以给一个 .yaml 文件"
+    en = "There is no recipe called baoyu; there are daiyu, demo, fairytale, qa, zhenhuan, or give a .yaml file"
     refused(lambda language: call("train", "baoyu", f"output_dir={desk.runs}", language=language), 2, zh, en, desk.runs)
 
 
@@ -596,13 +596,13 @@ def test_a_model_that_is_not_there(desk: Desk) -> None:
     zh = (
         f"本机还没有模型 {name}；请运行 tonghua download qwen2.5-0.5b。这台电脑不能联网时，在另一台上运行 "
         f"modelscope download --model {name} --local_dir 文件夹（或设 HF_ENDPOINT=https://hf-mirror.com 后运行 "
-        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹"
+        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{hub.MEANWHILE.zh}"
     )
     en = (
         f"the model {name} is not on this machine; run tonghua download qwen2.5-0.5b. Without a network here, run "
         f"modelscope download --model {name} --local_dir FOLDER on another machine (or set "
         f"HF_ENDPOINT=https://hf-mirror.com and run hf download {name} --local-dir FOLDER), copy the folder over "
-        "and write model=FOLDER"
+        f"and write model=FOLDER; {hub.MEANWHILE.en}"
     )
     given = (f"dataset={desk.rows}", f"output_dir={desk.runs}", "--offline")
     refused(

@@ -13,7 +13,7 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ORDER = (
-    *("errors", "example", "config", "scan", "hub", "download", "templates", "prompt"),
+    *("errors", "example", "config", "scan", "shipped", "hub", "fetch", "templates", "prompt"),
     *("sources", "records", "columns", "data", "measures", "privacy", "duplicates", "blemishes", "quality", "script"),
     *("endings", "workers", "tokenized", "prepare", "checkup", "mending", "page", "device"),
     *(
@@ -27,7 +27,7 @@ ORDER = (
         "core.model",
     ),
     *("checkpoint", "runs", "sampling", "generate", "engines", "plan", "optimizer", "book"),
-    *("evaluate", "training", "show", "cli.shared", "cli.rows", "cli.runs", "cli.models", "cli"),
+    *("evaluate", "training", "show", "cli.shared", "cli.rows", "cli.runs", "cli.models", "cli.demo", "cli"),
 )
 DOORS = ("__init__", "__main__", "core")
 WITHOUT_TORCH = ("cli", *ORDER[: ORDER.index("device")])

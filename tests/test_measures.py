@@ -175,7 +175,7 @@ def test_distinct_n_refuses_less_text_than_the_budget() -> None:
 
 
 def test_distinct_n_depends_on_the_budget_not_on_how_many_texts_there_are() -> None:
-    draw = random.Random(0)  # noqa: S311
+    draw = random.Random(0)
     texts = ["".join(draw.choices("甲乙丙丁戊己庚辛", k=50)) for _ in range(40)]
     assert distinct_n(texts, 2, 500) == distinct_n(texts[:10], 2, 500)
     # The reason for a budget: without one, the larger set looks poorer.

@@ -40,7 +40,7 @@ def of(findings: Findings, kind: Kind) -> Finding:
 def stories(count: int) -> list[Conversation]:
     """Rows without any fault, each unlike the others."""
     letters = "的一是不了人我在有他之大以上中地也子道出而要于就下得可年生自那后能事里去行家用天"
-    talks = (("".join(random.Random(n).choices(letters, k=30)), n) for n in range(1, count + 1))  # noqa: S311
+    talks = (("".join(random.Random(n).choices(letters, k=30)), n) for n in range(1, count + 1))
     return [row(f"讲第{n}个故事", f"{talk}。", n) for talk, n in talks]
 
 
@@ -144,7 +144,7 @@ def test_a_phrase_in_less_than_one_percent_is_not_told() -> None:
 
 
 def test_common_english_words_rulers_and_code_are_no_phrases() -> None:
-    words = ["".join(random.Random(n).choices("abcdefgh", k=9)) for n in range(30)]  # noqa: S311
+    words = ["".join(random.Random(n).choices("abcdefgh", k=9)) for n in range(30)]
     answers = [f"In order to find the {word}, walk on." for word in words]
     assert found(doctor(numbered(*((word, answer) for word, answer in zip(words, answers, strict=True))))) == {}
     fenced = [f"看{chr(0x5000 + 9 * n) * 9}：\n{'-' * 40}\n```python\nimport numpy as np\n```" for n in range(30)]

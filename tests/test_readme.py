@@ -1,4 +1,4 @@
-"""The READMEs say only what works: every command in them parses, every file in a tree exists.
+"""The READMEs and docs say only what works: every command in them parses, every file in a tree exists.
 
 A command is a line that starts with `tonghua` in a bash, sh, shell or console block (after `$ ` or `> ` there,
 with `\\` at the end going on in the next line). A tree is a block with ├── or └──.
@@ -21,6 +21,8 @@ from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
+TOPICS = ("how-it-works", "dataset")
+PAGES = (*READMES, *(f"docs/{language}/{topic}.md" for topic in TOPICS for language in ("en", "zh")))
 SHELLS = ("bash", "sh", "shell", "console")
 
 _BLOCK = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -114,7 +116,7 @@ def test_a_readme_has_commands(name: str) -> None:
     assert {"check", "train", "chat", "eval"} <= verbs
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_command_parses(name: str) -> None:
     faults = {shlex.join(words): fault_of(words) for words in commands(text_of(name))}
     assert {command: fault for command, fault in faults.items() if fault} == {}
@@ -155,7 +157,7 @@ def test_a_right_command_is_taken(command: str) -> None:
     assert fault_of(shlex.split(command)) is None
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_file_of_a_tree_exists(name: str) -> None:
     trees = [content for _, content in blocks(text_of(name)) if "──" in content]
     assert [missing for tree in trees for missing in missing_in(tree)] == []
@@ -176,9 +178,39 @@ def test_a_missing_file_of_a_tree_is_found() -> None:
     assert missing_in(run) == ["model.bin"]
 
 
-def test_both_readmes_give_the_same_commands() -> None:
-    english, chinese = (commands(text_of(name)) for name in READMES)
+@pytest.mark.parametrize("pair", [PAGES[i : i + 2] for i in range(0, len(PAGES), 2)])
+def test_both_languages_give_the_same_commands(pair: tuple[str, str]) -> None:
+    english, chinese = (commands(text_of(name)) for name in pair)
     assert [skeleton(words) for words in english] == [skeleton(words) for words in chinese]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_make_has_the_targets(name: str) -> None:
+    wanted = set(re.findall(r"^make (\w+)", text_of(name), re.MULTILINE))
+    assert wanted == {"demo", "test"}
+    assert wanted <= set(re.findall(r"^(\w+):", text_of("Makefile"), re.MULTILINE))
+
+
+def dead_links(name: str, text: str) -> list[str]:
+    """Links to files that are not there, seen from the page `name`."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    return [link for link in links if not ((ROOT / name).parent / link).exists()]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
+    assert "](" in text_of(name)
+    assert dead_links(name, text_of(name)) == []
+
+
+def test_a_dead_link_is_found() -> None:
+    """Negative control."""
+    assert dead_links("docs/zh/dataset.md", "[一](dataset.md) [二](gone.md#x) [三](../../README.md)") == ["gone.md"]
+
+
+@pytest.mark.parametrize("name", [*PAGES, "tonghua/tiny/README.md"])
+def test_nothing_is_left_to_be_filled_in(name: str) -> None:
+    assert re.findall(r"TODO\S*|@[A-Z_]+@", text_of(name)) == []
 
 
 def skeleton(words: Sequence[str]) -> list[str]:

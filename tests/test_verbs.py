@@ -16,9 +16,9 @@ from rich.console import Console
 from test_end_to_end import ROWS, Called, call, environment, settings, spawn, write_rows
 
 from tonghua import cli
-from tonghua import download as downloads
-from tonghua.download import Progress
+from tonghua import fetch as downloads
 from tonghua.errors import Text
+from tonghua.fetch import Progress
 from tonghua.show import Screen
 
 NAME = "qwen2.5-0.5b"
@@ -134,7 +134,7 @@ def test_a_killed_download_is_finished_by_the_next(machine: Machine) -> None:
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    assert call("models", "--json").json == {"models": []}
+    assert fetched() == []
     hub.pause_s = 0.0
     again = machine.download("--json")
     assert (again.code, again.json["resumed"]) == (0, True)
@@ -288,10 +288,17 @@ def test_from_python_too(machine: Machine, tiny_hub: Hub, tiny_folder: Path) -> 
 # tonghua models
 
 
+def fetched(*more: str) -> list[dict[str, Any]]:
+    """What `models --json` tells of all but the one that came with tonghua, which stands first."""
+    told = call("models", "--json", *more).json["models"]
+    assert told[0]["name"] == "tiny"
+    return list(told[1:])
+
+
 def test_no_models(machine: Machine) -> None:
-    zh = "本机还没有模型；例如运行 tonghua download qwen2.5-0.5b"
-    en = "no model is on this machine; run for example tonghua download qwen2.5-0.5b"
-    refused(lambda language: call("models", language=language), 0, zh, en)
+    assert fetched() == []
+    listed = call("models", language="zh")
+    assert (listed.code, listed.err, listed.out.split()[:3]) == (0, "", ["tiny", "19", "MB"])
 
 
 def test_models(machine: Machine) -> None:
@@ -299,8 +306,8 @@ def test_models(machine: Machine) -> None:
     machine.download()
     size = hub.size_bytes + (machine.model / "MANIFEST.json").stat().st_size
     told = {"name": MODEL, "path": str(machine.model), "source": "modelscope", "bytes": size}
-    assert call("models", "--json").json == {"models": [told]}
-    assert call("models").out == f"{MODEL}  3 MB  from modelscope  {machine.model}\n"
+    assert fetched() == [told]
+    assert call("models").out.endswith(f"\n{MODEL}  3 MB  from modelscope  {machine.model}\n")
     assert call("models", NAME, language="zh").out == f"{MODEL}  3 MB  来自 modelscope  {machine.model}\n"
 
 
@@ -308,8 +315,8 @@ def test_models_verify(machine: Machine) -> None:
     machine.serve()
     machine.download()
     sound = call("models", "--verify", "--json")
-    assert (sound.code, sound.json["models"][0]["damaged"]) == (0, [])
-    assert sound.err == f"checking {MODEL}\nno damage found\n"
+    assert (sound.code, [each["damaged"] for each in sound.json["models"]]) == (0, [[], []])
+    assert sound.err == f"checking tiny\nno damage found\nchecking {MODEL}\nno damage found\n"
     spoil(machine.model / WEIGHTS)
     zh = (
         f"正在核对 {MODEL}\n模型 {MODEL} 的文件损坏或缺失：{WEIGHTS}；"
@@ -347,11 +354,11 @@ def test_a_damaged_manifest_is_told_and_the_others_go_on(machine: Machine) -> No
     (other / "MANIFEST.json").write_text("[]", encoding="utf-8")
     found = call("models", "--verify", "--json")
     assert found.code == 4
-    assert [(each["name"], each["damaged"]) for each in found.json["models"]] == [
+    assert [(each["name"], each["damaged"]) for each in found.json["models"][1:]] == [
         ("A/b", ["MANIFEST.json"]),
         (MODEL, []),
     ]
-    assert found.err.splitlines()[1:] == [
+    assert found.err.splitlines()[3:] == [
         f"{other / 'MANIFEST.json'} is not a whole manifest; delete it and run tonghua download again",
         f"checking {MODEL}",
         "no damage found",
@@ -376,7 +383,7 @@ def test_models_remove(machine: Machine) -> None:
     done = call("models", "--remove", NAME, "--yes", "--json", language="zh")
     assert (done.code, done.json, done.err) == (0, {"removed": MODEL, "bytes": size}, f"已删除 {MODEL}，腾出 3 MB\n")
     assert not machine.model.exists()
-    assert call("models", "--json").json == {"models": []}
+    assert fetched() == []
 
 
 class Terminal(StringIO):

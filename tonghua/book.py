@@ -9,7 +9,9 @@ from . import runs
 from .checkpoint import adapter_files
 from .config import Config, to_yaml
 from .core.lora import Adapter
+from .prepare import from_anywhere
 from .prompt import JOIN, Contract, Renderer
+from .shipped import tiny
 from .sources import user_path
 
 
@@ -42,13 +44,15 @@ class Book:
 
     def _resolved(self) -> Config:
         """The config with paths that hold from any folder."""
-        named = {key: getattr(self.config, key) for key in ("dataset", "eval_dataset", "output_dir")}
+        named = {key: getattr(self.config, key) for key in ("dataset", "eval_dataset")}
         paths = {key: _resolved(value) for key, value in named.items() if value is not None}
+        paths["output_dir"] = str(user_path(self.config.output_dir).resolve())
         return self.config.model_copy(update={"model": self._model(), "run_name": self.name, **paths})
 
     def _model(self) -> str:
         """A folder from the root, or a name, which holds on any machine."""
-        return str(self.base) if self.base.name == self.base_name else self.base_name
+        by_path = self.base.name == self.base_name and self.base != tiny()
+        return str(self.base) if by_path else self.base_name
 
     def log(self, values: dict[str, Any]) -> None:
         path = self.run / "metrics.jsonl"
@@ -94,7 +98,5 @@ class Book:
 
 
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """One path or several, from the root."""
-    if isinstance(paths, str):
-        return str(user_path(paths).resolve())
-    return tuple(str(user_path(each).resolve()) for each in paths)
+    """One dataset or several, as they can be named from any folder."""
+    return from_anywhere(paths) if isinstance(paths, str) else tuple(map(from_anywhere, paths))

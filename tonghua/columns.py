@@ -382,7 +382,7 @@ class RowReader:
             zh = " 和 ".join(columns) + (" 都是空的" if several else " 是空的")
             en = " and ".join(f'"{column}"' for column in columns) + (" are both empty" if several else " is empty")
             faults.add(
-                f"没有问题：{zh}",
+                f"缺少问题：{zh}",
                 f"no question: {en}",
                 f"在 {columns[0]} 里写上问题，或删掉这一条",
                 f'write it in "{columns[0]}", or delete the row',

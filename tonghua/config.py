@@ -31,6 +31,9 @@ LORA_MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_
 
 MAX_FILE_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 8
+PLACEHOLDER: Final = re.compile("<[^<>]+>")
+"""What stands in a script or a page until the user writes a path there."""
+
 DEFAULT_NAME: Final = "tonghua"
 """The name of a run that came from no recipe."""
 
@@ -57,6 +60,11 @@ def _blank_to_none(value: object) -> object:
 
 
 def _path(value: str | None) -> str | None:
+    if value and PLACEHOLDER.fullmatch(value.strip()):
+        raise _NotAllowed(
+            "还是占位符；请换成自己的路径或名字（自带的数据有 fairytale，模型有 tiny）",
+            "is still a placeholder; write a path or a name of your own (rows fairytale and model tiny come along)",
+        )
     if value and any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
         raise _NotAllowed(
             "路径里有控制字符，多半是双引号把反斜杠当成了转义；请改用单引号，或把 \\ 写成 /",
@@ -962,6 +970,14 @@ def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any]
     name = DEFAULT_NAME if recipe is None else _read_recipe(str(recipe), reading)
     reading.add(_override_settings(overrides, reading))
     return Loaded(reading.config(), name, tuple(reading.notes.values()))
+
+
+def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
+    """The sampling with `temperature=0.8` and the like in it. Raises UsageError as `load` does."""
+    reading = _Reading()
+    reading.add(_override_settings({f"sampling.{key}": value for key, value in changes.items()}, reading))
+    reading.config()
+    return sampling.model_copy(update={name.removeprefix("sampling."): value for name, value in reading.values.items()})
 
 
 def _read_recipe(recipe: str, reading: _Reading) -> str:

@@ -1,39 +1,76 @@
 """From a run folder to something that answers, after checking that it and its base belong together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import device as devices
 from .checkpoint import load_adapter, load_base
-from .config import Sampling
+from .config import Sampling, resampled
 from .core.lora import Adapter
-from .download import fetch_if_needed
-from .errors import DataError
+from .errors import DataError, UsageError
+from .fetch import fetch_if_needed
 from .generate import Answer, Engine
 from .hub import fingerprint
 from .prompt import Contract, Message, Renderer
 from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
 
+History = Sequence[Mapping[str, Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """A run, ready to talk: `tell("写一个关于月亮的故事")`, or `stream` for the words as they come."""
+    """A run, ready to talk: `tell("写一个关于月亮的故事")`, or `pieces` for the words as they come."""
 
     run: Run
     base: ModelFiles
     engine: Engine
     adapter: Adapter
 
-    def tell(self, text: str, sampling: Sampling | None = None) -> str:
-        """The answer to one message."""
-        *_, answer = self.stream([Message("user", text)], sampling)
-        assert isinstance(answer, Answer)
-        return answer.text
+    def tell(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> str:
+        """The answer to one message; see `pieces`."""
+        return "".join(self.pieces(text, tuned=tuned, history=history, **sampling))
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling | None = None) -> Iterator[str | Answer]:
+    def pieces(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> Iterator[str]:
+        """The answer in pieces as they come.
+
+        text      what the user says
+        tuned     False: the base answers, without what was trained
+        history   what was said before: [{"role": "user", "content": …}, {"role": "assistant", …}, …]
+        sampling  `temperature=0.8` and the like, in place of the run's own
+
+        Several answers may be written in turn, by one thread. Raises UsageError at once for a sampling value out of
+        its bounds and for a history of another shape, DataError where no room is left for an answer.
+        """
+        messages = [*map(_message, history), Message("user", text)]
+        stream = self.stream(messages, resampled(self.run.config.sampling, sampling), tuned)
+        return (piece for piece in stream if isinstance(piece, str))
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
         """Pieces of text as they come, then the `Answer`."""
-        return self.engine.stream(messages, sampling or self.run.config.sampling)
+        pieces = self.engine.stream(messages, sampling)
+        while True:
+            # Each time anew: another answer may have been written in between.
+            self.adapter.enable(tuned)
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+
+def _message(said: Mapping[str, Any]) -> Message:
+    """One message of a history; its content is a text, or parts of which those that hold text are read."""
+    content = said.get("content")
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        content = "".join(str(part.get("text", "")) for part in content)
+    if said.get("role") not in ("user", "assistant") or not isinstance(content, str):
+        raise UsageError(
+            'history 里每一条应是 {"role": "user" 或 "assistant", "content": "文字"}；系统提示词在训练时就定下了',
+            'each item of history must be {"role": "user" or "assistant", "content": "text"}; '
+            "the system prompt was settled in training",
+        )
+    return Message(said["role"], content)
 
 
 def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:

@@ -3,6 +3,7 @@
     "qwen2.5-0.5b"    ──► Qwen/Qwen2.5-0.5B-Instruct ─┬► <home>/models/Qwen--Qwen2.5-0.5B-Instruct/   tonghua's own
     "owner/name"      ──►                             ├► <cache of huggingface_hub>/models--owner--name/snapshots/
     "D:/模型/qwen"     ──► this folder                  └► <cache of modelscope>/models/...
+    "tiny"            ──► the folder that comes with tonghua
 
 A model of tonghua's own is whole once its MANIFEST.json is there, which `download` writes last; it holds the
 size and sha256 of every file. The caches of the hubs' own libraries are read where they lie, never copied or
@@ -24,8 +25,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from .errors import RefusedError, UsageError, UserError
+from .errors import RefusedError, Text, UsageError, UserError
 from .scan import CONFIG_LIMIT_BYTES, LFS_POINTER_START, SIDE_FILE_LIMIT_BYTES, ModelFiles, read_header, read_json
+from .shipped import TINY, tiny
 
 FINGERPRINT_WINDOWS = 16
 FINGERPRINT_BYTES = 65536
@@ -35,6 +37,12 @@ NAMES = {
     **{f"qwen3-{size}": f"Qwen/Qwen3-{size.upper()}" for size in ("0.6b", "1.7b", "4b", "8b")},
 }
 """The short names, and the repository that each stands for on every hub."""
+
+MEANWHILE = Text(
+    "想先试试，可以写 model=tiny：随 tonghua 一起装好的小模型，不用下载",
+    "to try things meanwhile, write model=tiny: a small model that came with tonghua, nothing to download",
+)
+"""What to do where a model is neither here nor to be had."""
 
 MANIFEST = "MANIFEST.json"
 UNFINISHED = f"{MANIFEST}.part"
@@ -54,7 +62,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 _POINTER_SIZE = re.compile(rb"^size (\d{1,15})$", re.MULTILINE)
 
-Origin = Literal["tonghua", "huggingface", "modelscope", "folder"]
+Origin = Literal["tiny", "tonghua", "huggingface", "modelscope", "folder"]
 SourceName = Literal["modelscope", "huggingface", "mirror"]
 
 
@@ -222,10 +230,17 @@ def locate(model: str | None) -> Model | None:
     folder = _folder(model)
     if folder is not None:
         return Model(str(folder), folder, "folder")
+    if model.lower() == TINY:
+        return shipped()
     named = repository(model)
     if named is None:
         raise no_such(model)
     return _stored(named)
+
+
+def shipped() -> Model:
+    """The model that came with tonghua."""
+    return Model(TINY, tiny(), "tiny")
 
 
 def name_of(model: str | None, folder: Path) -> str:
@@ -252,7 +267,7 @@ def on_disk(model: str | None) -> Path | None:
         return None
     _refuse_unfinished(found.path)
     _refuse_pointers(found.path)
-    if found.origin == "tonghua":
+    if found.origin in ("tonghua", "tiny"):
         damaged = _differing(found.path, read_manifest(found.path), weights=False)
         if damaged:
             raise damaged_error(Verified(found, tuple(damaged), ()))
@@ -283,10 +298,10 @@ def not_here(model: str) -> UsageError:
     return UsageError(
         f"本机还没有模型 {name}；请运行 tonghua download {short}。这台电脑不能联网时，在另一台上运行 "
         f"modelscope download --model {name} --local_dir 文件夹（或设 HF_ENDPOINT={MIRROR} 后运行 "
-        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹",
+        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{MEANWHILE.zh}",
         f"the model {name} is not on this machine; run tonghua download {short}. Without a network here, run "
         f"modelscope download --model {name} --local_dir FOLDER on another machine (or set HF_ENDPOINT={MIRROR} "
-        f"and run hf download {name} --local-dir FOLDER), copy the folder over and write model=FOLDER",
+        f"and run hf download {name} --local-dir FOLDER), copy the folder over and write model=FOLDER; {MEANWHILE.en}",
     )
 
 
@@ -443,7 +458,7 @@ def _differing(folder: Path, manifest: Manifest, weights: bool) -> list[str]:
 
 
 def models() -> list[Model]:
-    """Every whole model that can be named on this machine, tonghua's own first, then those in the hubs' caches."""
+    """Every whole model that was fetched to this machine, tonghua's own first, then those in the hubs' caches."""
     own = home() / "models"
     kept = [folder.name for folder in _subfolders(own) if (folder / MANIFEST).is_file()]
     cached = [folder.name.removeprefix("models--") for folder in _subfolders(_hugging_face_cache())]
@@ -464,10 +479,10 @@ def _subfolders(folder: Path) -> list[Path]:
 def verify(model: Model) -> Verified:
     """Read every byte of a model and compare it with all that is known of it.
 
-    tonghua's own models have a manifest; the cache of huggingface_hub names each file by its hash; of other
+    tonghua's own models and `tiny` have a manifest; the cache of huggingface_hub names each file by its hash; of other
     folders only the headers of the weights can be judged.
     """
-    if model.origin == "tonghua":
+    if model.origin in ("tonghua", "tiny"):
         manifest = read_manifest(model.path)
         return Verified(model, tuple(_differing(model.path, manifest, weights=True)), manifest.unchecked)
     damaged = set(_weight_faults(model.path)) | set(pointers(model.path))
@@ -494,6 +509,8 @@ def damaged_error(verified: Verified) -> RefusedError:
     files = ", ".join(verified.damaged)
     if verified.model.origin == "folder":
         mend_zh, mend = "请重新下载或拷贝这些文件", "fetch or copy these files again"
+    elif verified.model.origin == "tiny":
+        mend_zh, mend = "请重新安装 tonghua", "install tonghua again"
     else:
         mend_zh = f"请运行 tonghua download {verified.model.name}，只会重新下载坏的文件"
         mend = f"run tonghua download {verified.model.name}, which fetches only the damaged files again"

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from . import data, hub
 from .config import Config
 from .data import Problem, stream_rows
-from .download import fetch_if_needed
 from .errors import DataError, Text, UsageError
 from .example import Example
+from .fetch import fetch_if_needed
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
-from .sources import changed, content_sha256, require_there, user_path
+from .shipped import datasets
+from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, shown, user_path
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
@@ -207,9 +208,28 @@ def _only(values: Iterable[str]) -> str:
 
 
 def dataset_path(named: str) -> Path:
-    """`rows.json*0.5` -> the path."""
+    """`rows.json*0.5` -> the path; `fairytale` -> the dataset that comes with tonghua, unless a file is called so.
+
+    Raises DataError for a bare name that is neither, with the names that there are.
+    """
     weighted = _weighted(named)
-    return user_path(weighted["path"] if weighted else named)
+    written = weighted["path"] if weighted else named
+    path = user_path(written)
+    if path.exists() or Path(written).name != written or path.suffix.lower() in {*SUFFIXES, STORY_SUFFIX, ".zip"}:
+        return path
+    shipped = datasets()
+    if written in shipped:
+        return shipped[written]
+    raise DataError(
+        f"这里没有叫 {shown(written)} 的数据；请写文件或文件夹的路径，或自带数据的名字：{'、'.join(shipped)}",
+        f"there are no rows called {shown(written)} here; give a file, a folder, or the name of a dataset that came "
+        f"with tonghua: {', '.join(shipped)}",
+    )
+
+
+def from_anywhere(named: str) -> str:
+    """A dataset as it can be written in any folder: its path from the root, or its name if it came with tonghua."""
+    return named if dataset_path(named) in datasets().values() else str(user_path(named).resolve())
 
 
 def weight_of(named: str) -> float:

@@ -18,14 +18,17 @@ from .errors import Language, Text
 
 if TYPE_CHECKING:
     from .data import Problem
-    from .download import Progress as Download
     from .example import Example
+    from .fetch import Progress as Download
     from .prompt import Renderer
     from .tokenized import Table as Rows
     from .training import Event, HeldOut, Started, Stepped
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
+
+NARROW_COLUMNS = 60
+"""A terminal of fewer columns has no room for two stories side by side."""
 
 
 def duration(seconds: float) -> str:
@@ -213,6 +216,21 @@ class Screen:
             f"{found['rows']} rows, {found['targets']} tokens; difference of the loss {found['delta']:+.3f}"
             f" (95 % interval {low:+.3f} to {high:+.3f}): {verdict.en}",
         )
+
+    def side_by_side(self, wish: str, base: str, tuned: str) -> None:
+        """What both answered to a wish: in two columns where there is room, else one after the other."""
+        names = Text("训练前", "before").to(self.language), Text("训练后", "after").to(self.language)
+        self.console.print()
+        self.console.print(wish, style="bold", markup=False)
+        if not self.console.is_terminal or self.console.width < NARROW_COLUMNS:
+            for name, text in zip(names, (base, tuned), strict=True):
+                self.console.print(f"【{name}】\n{text}\n", markup=False)
+            return
+        grid = Table(expand=True, show_edge=False, padding=(0, 1))
+        for name in names:
+            grid.add_column(name, ratio=1, overflow="fold")
+        grid.add_row(Line(base), Line(tuned))
+        self.console.print(grid, soft_wrap=False)
 
     def download(self, told: "Download") -> None:
         """Follow a download: from where, how much of how much, how fast, how long yet; or what it waits for."""

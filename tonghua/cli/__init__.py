@@ -1,4 +1,4 @@
-"""The command line: `tonghua check | train | chat | eval | download | models | rows`.
+"""The command line: `tonghua demo | check | train | chat | eval | download | models | rows`.
 
 Every verb does its imports when it runs, so that `--help` is there at once. What people read goes to stderr
 while work is going on; stdout carries the result, with `--json` one object on its last line.
@@ -11,8 +11,8 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import models, rows, runs
-from .shared import help_text, language
+from . import demo, models, rows, runs
+from .shared import help_text, language, write_utf8
 
 app = typer.Typer(
     name="tonghua",
@@ -29,9 +29,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a mistake of the user is one line and its exit code, a bug keeps its traceback."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    write_utf8()
     debug = "--debug" in sys.argv
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -61,6 +59,9 @@ def _tonghua(
 
 
 # The first sentence of each help stands on one line of `tonghua --help`: 64 characters, or it is cut short.
+_DEMO = help_text(
+    "演示：不用下载，训练一次，看看前后差多少。", "The main job from end to end, with nothing to download."
+)
 _CHECK = help_text(
     "看一看数据：哪些行能用，训练会看到什么。", "Look at rows: which can be used, and what training will see."
 )
@@ -82,6 +83,7 @@ _ROWS = help_text(
 )
 
 _SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+app.command("demo", context_settings=_SETTINGS, help=_DEMO)(demo.demo)
 app.command("check", context_settings=_SETTINGS, help=_CHECK)(rows.check)
 app.command("train", context_settings=_SETTINGS, help=_TRAIN)(runs.train)
 app.command("sft", context_settings=_SETTINGS, help=_TRAIN, hidden=True)(runs.train)

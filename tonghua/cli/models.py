@@ -94,15 +94,10 @@ def models(
     if remove:
         _remove(name, verify, yes, as_json, screen)
         return
-    found = hub.models() if name is None else [hub.locate(name)]
+    found = [hub.shipped(), *hub.models()] if name is None else [hub.locate(name)]
     known = [model for model in found if model is not None]
     if name is not None and not known:
         raise hub.not_here(name)
-    if not known:
-        screen.say(
-            "本机还没有模型；例如运行 tonghua download qwen2.5-0.5b",
-            "no model is on this machine; run for example tonghua download qwen2.5-0.5b",
-        )
     if verify:
         _verify(known, as_json, screen)
         return
@@ -116,7 +111,7 @@ def models(
 
 
 def _listed(model: "Model") -> dict[str, Any]:
-    """A model in `models --json`; `source` is the hub of tonghua's own ones, else whose cache it lies in."""
+    """A model in `models --json`; `source` is the hub of downloaded ones, else whose cache it lies in."""
     from .. import hub
 
     source: str = model.origin
@@ -163,6 +158,8 @@ def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "S
     repository, located = hub.repository(name), hub.locate(name)
     if repository is None:
         assert located is not None  # a text that is neither is refused by `locate`
+        if located.origin == "tiny":
+            raise UsageError("tiny 是 tonghua 自带的，不用删", "tiny comes with tonghua and stays")
         raise UsageError(
             f"{located.path} 是你自己的文件夹，tonghua 不会删；不要了请自己删掉它",
             f"{located.path} is a folder of your own, which tonghua does not delete; delete it yourself",

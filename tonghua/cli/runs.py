@@ -23,11 +23,13 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from ..config import Sampling
+    from ..config import Loaded, Sampling
     from ..engines import Teller
     from ..generate import Answer
+    from ..prepare import Samples
     from ..prompt import Message
     from ..show import Screen
+    from ..training import Result
 
 
 class StyleName(StrEnum):
@@ -37,16 +39,20 @@ class StyleName(StrEnum):
     short = "short"
 
 
-def train(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
+def train_on(loaded: "Loaded", screen: "Screen") -> "Result":
+    """Train, followed on the screen."""
     from ..training import train as run_training
 
-    recipe, overrides = split_arguments(context.args)
-    screen = new_screen()
-    loaded = load_settings(recipe, overrides, screen, offline)
     try:
-        result = run_training(loaded, screen.event)
+        return run_training(loaded, screen.event)
     finally:
         screen.stop()
+
+
+def train(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    recipe, overrides = split_arguments(context.args)
+    screen = new_screen()
+    result = train_on(load_settings(recipe, overrides, screen, offline), screen)
     change = "" if result.heldout_loss is None else f"{result.heldout_loss:.3f}"
     screen.say(
         f"训练完成：{result.run}"
@@ -123,6 +129,13 @@ def chat(
         if as_json:
             print_json(asdict(answer))
         return
+    talk(teller, sampling, screen, as_json)
+
+
+def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool) -> None:
+    """A conversation, line by line, until the user leaves."""
+    from ..prompt import Message
+
     contract, name = teller.run.contract, teller.run.folder.name
     screen.say(
         f"{contract.persona}（{name}，基座 {contract.base['name']}）。输入 exit 离开，clear 重新开始。",
@@ -190,6 +203,25 @@ Generate = Annotated[
 ]
 
 
+def held_out(teller: "Teller", data: str | None = None) -> "Samples":
+    """Rows that the run has not learned: those of `data`, else those that were held out in training."""
+    from ..prepare import prepare, require_usable, split
+
+    config = teller.run.config
+    source = data or config.eval_dataset or config.dataset
+    ready = prepare(config, teller.base, teller.engine.renderer, source)
+    require_usable(ready, str(source), config.skip_bad_rows)
+    if data is not None or config.eval_dataset is not None:
+        return ready.samples
+    samples = split(ready, config.val_size, config.seed)[1]
+    if not len(samples):
+        raise UsageError(
+            "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
+            "nothing was held out in training; give rows with --data",
+        )
+    return samples
+
+
 def evaluate(
     context: typer.Context,
     data: Data = None,
@@ -200,22 +232,11 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     from ..evaluate import compare_answers, compare_losses
-    from ..prepare import prepare, require_usable, split
 
     run, overrides = split_arguments(context.args)
     screen = new_screen()
     teller, sampling = _open(run, overrides, style, offline, screen)
-    config, engine = teller.run.config, teller.engine
-    source = data or config.eval_dataset or config.dataset
-    ready = prepare(config, teller.base, engine.renderer, source)
-    require_usable(ready, str(source), config.skip_bad_rows)
-    own = data is None and config.eval_dataset is None
-    samples = split(ready, config.val_size, config.seed)[1] if own else ready.samples
-    if own and not len(samples):
-        raise UsageError(
-            "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
-            "nothing was held out in training; give rows with --data",
-        )
+    engine, samples = teller.engine, held_out(teller, data)
     with screen.counting(2 * len(samples), "计算损失", "measuring the loss") as advance:
         found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
     found["generated"] = {}

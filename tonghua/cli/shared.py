@@ -3,7 +3,9 @@
 import json
 import locale
 import os
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,7 @@ from ..errors import Language, Stopped, Text
 
 if TYPE_CHECKING:
     from ..config import Loaded
-    from ..download import Downloaded
+    from ..fetch import Downloaded
     from ..show import Screen
 
 
@@ -23,6 +25,21 @@ def language() -> Language:
     names = (os.environ.get(name) for name in ("TONGHUA_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
     named = next((name for name in names if name), None) or locale.getlocale()[0] or ""
     return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
+
+
+def write_utf8() -> None:
+    """Texts in Chinese come through on any terminal and in any pipe."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def program() -> str:
+    """How this program can be called again from here."""
+    if shutil.which("tonghua"):
+        return "tonghua"
+    start = Path(sys.argv[0])
+    return f"{sys.executable} -m tonghua" if start.suffix == ".py" else str(start)
 
 
 def help_text(zh: str, en: str) -> str:
@@ -52,14 +69,20 @@ def _is_override(argument: str) -> bool:
     return argument.startswith("--") or ("=" in argument and not Path(argument).exists())
 
 
-def new_screen() -> "Screen":
+def new_screen(quiet: bool = False) -> "Screen":
+    from rich.console import Console
+
     from ..show import Screen
 
-    return Screen(language())
+    return Screen(language(), Console(quiet=True) if quiet else None)
 
 
 def load_settings(
-    recipe: str | Path | None, overrides: list[str], screen: "Screen", offline: bool, dataset: str | None = None
+    recipe: str | Path | None,
+    overrides: Sequence[str] | Mapping[str, Any],
+    screen: "Screen",
+    offline: bool,
+    dataset: str | None = None,
 ) -> "Loaded":
     """The settings, with this dataset if one is given; rows and model are on this machine from here on."""
     from ..config import load
@@ -92,8 +115,8 @@ def require_model(model: str | None, offline: bool, screen: "Screen") -> None:
 
 
 def download_model(name: str, screen: "Screen", **options: Any) -> "Downloaded":
-    """`download.download`, followed on the screen. Raises Stopped after Ctrl-C, with what has come kept."""
-    from ..download import download
+    """`fetch.download`, followed on the screen. Raises Stopped after Ctrl-C, with what has come kept."""
+    from ..fetch import download
 
     try:
         done = download(name, on_progress=screen.download, **options)

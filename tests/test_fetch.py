@@ -18,15 +18,15 @@ import pytest
 from filelock import FileLock
 from hub_server import MODEL, Hub, model_files, serving
 
-from tonghua import download as downloads
+from tonghua import fetch as downloads
 from tonghua import hub as hubs
-from tonghua.download import Downloaded, Progress, download
 from tonghua.errors import RefusedError, ResourceError, Stopped, UsageError, UserError
+from tonghua.fetch import Downloaded, Progress, download
 
 WEIGHTS = "model.safetensors"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-DOWNLOAD = "import sys; from tonghua.download import download; print(download(sys.argv[1], sys.argv[2]).bytes)"
+DOWNLOAD = "import sys; from tonghua.fetch import download; print(download(sys.argv[1], sys.argv[2]).bytes)"
 
 
 @dataclass
@@ -366,9 +366,10 @@ def test_d8_a_storm_of_errors_ends_in_bounded_time(world: World) -> None:
     hub.always = 503
     refused(
         Stopped,
-        f"{MODEL} 没有下载成：ModelScope 回答 HTTP 503；已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续",
-        f"{MODEL} could not be downloaded: ModelScope answers HTTP 503; "
-        "what has come is kept; run it again when the network is back, and it goes on from there",
+        f"{MODEL} 没有下载成：ModelScope 回答 HTTP 503；已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续；"
+        f"{hubs.MEANWHILE.zh}",
+        f"{MODEL} could not be downloaded: ModelScope answers HTTP 503; what has come is kept; "
+        f"run it again when the network is back, and it goes on from there; {hubs.MEANWHILE.en}",
         world.download,
     )
     assert len(world.waits) == downloads.ATTEMPTS - 1
@@ -662,13 +663,13 @@ def test_d16_offline_without_the_model_tells_the_ways_to_get_it(world: World) ->
     zh = (
         f"本机还没有模型 {MODEL}；请运行 tonghua download qwen2.5-0.5b。这台电脑不能联网时，在另一台上运行 "
         f"modelscope download --model {MODEL} --local_dir 文件夹（或设 HF_ENDPOINT=https://hf-mirror.com 后运行 "
-        f"hf download {MODEL} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹"
+        f"hf download {MODEL} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{hubs.MEANWHILE.zh}"
     )
     en = (
         f"the model {MODEL} is not on this machine; run tonghua download qwen2.5-0.5b. Without a network here, run "
         f"modelscope download --model {MODEL} --local_dir FOLDER on another machine (or set "
         f"HF_ENDPOINT=https://hf-mirror.com and run hf download {MODEL} --local-dir FOLDER), "
-        "copy the folder over and write model=FOLDER"
+        f"copy the folder over and write model=FOLDER; {hubs.MEANWHILE.en}"
     )
     with pytest.MonkeyPatch.context() as patch:
         forbid_sockets(patch)

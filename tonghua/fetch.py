@@ -39,6 +39,7 @@ from filelock import FileLock, Timeout
 from . import __version__, hub
 from .errors import RefusedError, ResourceError, Stopped, Text, UsageError, UserError
 from .hub import WEIGHT_SUFFIX, FileRecord, Manifest, Model, Source, Verified
+from .shipped import TINY, tiny
 
 PROBE_S = 2.0
 TIMEOUT_S = 20.0
@@ -192,9 +193,14 @@ def download(
     present = _verified(located) if located else None
     if present is not None and not present.damaged:
         return _reused(present)
-    if present is not None and (offline or present.model.origin == "folder"):
+    if present is not None and (offline or present.model.origin in ("folder", "tiny")):
         hub.on_disk(name if folder is None else str(folder))  # tells of git-lfs pointers in words of their own
         raise hub.damaged_error(present)
+    if name.lower() == TINY:
+        raise UsageError(
+            f"{TINY} 随 tonghua 一起装好，不用下载；要拷一份，它在 {tiny()}",
+            f"{TINY} came with tonghua and need not be fetched; for a copy, it lies in {tiny()}",
+        )
     if repository is None:
         raise hub.no_such(name)
     if offline:
@@ -228,7 +234,7 @@ def _verified(model: Model) -> Verified:
 
 def _reused(found: Verified) -> Downloaded:
     model = found.model
-    own = model.origin == "tonghua"
+    own = model.origin in ("tonghua", "tiny")
     source = hub.read_manifest(model.path).source if own else model.origin
     return Downloaded(model.name, model.path, source, 0, own or not found.unchecked, False, found.unchecked)
 
@@ -307,9 +313,12 @@ def _summary(repository: str, faults: Sequence[tuple[Source, _FaultyError]]) -> 
     _, gravest = min(faults, key=lambda pair: gravity.index(pair[1].kind))
     zh = "；".join(f"{source.title} {fault.what.zh}" for source, fault in faults)
     en = "; ".join(f"{source.title} {fault.what.en}" for source, fault in faults)
+    mend = gravest.mend
+    if gravest.kind is Stopped:
+        mend = Text(f"{mend.zh}；{hub.MEANWHILE.zh}", f"{mend.en}; {hub.MEANWHILE.en}")
     return gravest.kind(
-        f"{repository} 没有下载成：{zh}；{gravest.mend.zh}",
-        f"{repository} could not be downloaded: {en}; {gravest.mend.en}",
+        f"{repository} 没有下载成：{zh}；{mend.zh}",
+        f"{repository} could not be downloaded: {en}; {mend.en}",
     )
 
 

@@ -1,0 +1,67 @@
+"""What `tiny` learns from: conversations out of the grammar and of the small talk, endless and the same for a seed.
+
+a wish and its story, under the fairy-tale recipe's system prompt, another one, or none    seven tenths of the text
+sentences out of many texts, one after another                                             one tenth
+small talk, plain questions, copying, how-to; short, so most of the conversations          two tenths
+"""
+
+import random
+from collections.abc import Iterator
+
+from make_tiny import plots_a, plots_b, plots_c
+from make_tiny.scramble import mapping, medley, swapped
+from make_tiny.story import PLOTS, Teller, told, wish
+from make_tiny.talk import exchange
+
+__all__ = ["PLOTS", "conversations", "plots_a", "plots_b", "plots_c"]
+
+Conversation = list[tuple[str, str]]
+"""[(role, text), …]: a system message where there is one, then user and assistant in turn."""
+
+STORY_SHARE, MEDLEY_SHARE = 0.25, 0.1  # of the conversations
+PLAIN_SHARE, MOST_SWAPPED = 0.3, 0.5
+STORY_SYSTEMS = (
+    "你是一个优秀的童话故事作家，请根据用户的要求创作一个完整、有教育意义的童话故事。",
+    "你是一个会讲故事的助手。",
+    "你是幼儿园的老师，会给小朋友讲故事。",
+    "你是一个爱讲故事的人，请用简单的话讲一个完整的故事。",
+)
+
+
+def conversations(seed: int) -> Iterator[Conversation]:
+    """One conversation after another."""
+    chance = random.Random(seed)
+    while True:
+        drawn = chance.random()
+        if drawn < STORY_SHARE:
+            yield varied(chance, story(chance))
+        elif drawn < STORY_SHARE + MEDLEY_SHARE:
+            yield anything(chance)
+        else:
+            yield exchange(chance)
+
+
+def varied(chance: random.Random, talk: Conversation) -> Conversation:
+    """Mostly with other words in it, the same in wish and story."""
+    if chance.random() < PLAIN_SHARE:
+        return talk
+    words = mapping(chance, chance.random() * MOST_SWAPPED)
+    return [(role, text if role == "system" else swapped(text, words)) for role, text in talk]
+
+
+def anything(chance: random.Random) -> Conversation:
+    """Sentences that do not belong together, and a question that asks for no more."""
+    texts = [varied(chance, story(chance))[-1][1] for _ in range(3)] + [exchange(chance)[-1][1] for _ in range(3)]
+    asked = chance.choice(("随便写几句话。", "写一段话。", "说几句话吧。", "想到什么就写什么。", "随便说点什么。"))
+    return [("user", asked), ("assistant", medley(chance, texts))]
+
+
+def story(chance: random.Random) -> Conversation:
+    """A wish and its story."""
+    lesson, plot = chance.choice(PLOTS)
+    teller = Teller(chance, chance.choice(("short", "middle", "middle", "long", "long")))
+    text = told(plot, teller)
+    talk = [("user", wish(teller, lesson)), ("assistant", text)]
+    drawn = chance.random()
+    system = STORY_SYSTEMS[0] if drawn < 0.45 else chance.choice(STORY_SYSTEMS[1:]) if drawn < 0.65 else None
+    return talk if system is None else [("system", system), *talk]

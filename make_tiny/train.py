@@ -1,0 +1,186 @@
+"""Train `tiny` from random weights.
+
+    python -m make_tiny.train --out FOLDER [--tokens 16_000_000] [--seed 1]
+
+    corpus of a seed ──► tokenizer ──► ids (uint16) ──► rows of 512, later 1,024 tokens ──► Qwen2, 9 M weights, bf16
+
+The same seed gives the same text and the same order; the weights agree to rounding between machines. About half an
+hour on two cores. Needs transformers (`pip install --group test`), which tonghua itself does not.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from make_tiny import tokenizer as tokens
+from make_tiny.corpus import Conversation, conversations
+from tonghua.hub import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
+
+TOKENS_PER_STEP = 8192
+LONG_SHARE = 0.3  # of the steps, at the end, in rows of 1,024 tokens instead of 512
+MATRIX_RATE, OTHER_RATE = 0.01, 3e-3
+WARM_UP_STEPS = 50
+COOL_DOWN_SHARE = 0.6
+HELD_OUT_ROWS = 32
+WRONG_SHARE = 0.08
+
+SHAPE = {
+    "vocab_size": tokens.VOCABULARY,
+    "hidden_size": 320,
+    "intermediate_size": 896,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 5,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10_000.0,
+    "rms_norm_eps": 1e-6,
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "attention_dropout": 0.0,
+    "initializer_range": 0.02,
+}
+
+
+def rendered(conversation: Conversation) -> str:
+    """A conversation as the chat template writes it."""
+    if conversation[0][0] != "system":
+        conversation = [("system", "你是一个乐于助人的助手。"), *conversation]
+    return "".join(f"{tokens.TURN_START}{role}\n{text}{tokens.TURN_END}\n" for role, text in conversation)
+
+
+def documents(seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
+    """The ids of one conversation after another, each with the end-of-text mark behind it."""
+    end = tokenizer.token_to_id(tokens.END_OF_TEXT)
+    endless = conversations(seed)
+    while True:
+        texts = [rendered(each) for each in islice(endless, 1000)]
+        for encoded in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+            yield np.array([*encoded.ids, end], dtype=np.uint16)
+
+
+def rows(source: Iterator[NDArray[np.uint16]], length: int) -> Iterator[NDArray[np.uint16]]:
+    """Rows of length + 1 ids that begin with a conversation; the last one in a row is cut where the row ends."""
+    while True:
+        parts, size = [], 0
+        while size <= length:
+            parts.append(next(source))
+            size += len(parts[-1])
+        yield np.concatenate(parts)[: length + 1]
+
+
+def noise(batch: torch.Tensor) -> torch.Tensor:
+    """The ids with some of them wrong, as the model reads them; it is to say the right next one all the same.
+
+    Without it the model trusts every word before it, and is lost where the words are not those of the grammar.
+    """
+    wrong = torch.rand(batch.shape) < WRONG_SHARE
+    return torch.where(wrong, torch.randint(256, tokens.VOCABULARY, batch.shape), batch)
+
+
+def loss_of(model: Callable[..., Any], batch: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean -log p of every next token in (rows, length + 1) ids, of which the model reads `seen`."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(input_ids=(batch if seen is None else seen)[:, :-1]).logits
+        return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+def optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for all else."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=MATRIX_RATE, weight_decay=0.05, momentum=0.95),
+        torch.optim.AdamW(others, lr=OTHER_RATE, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Warm-up, a plateau, a linear fall to 0 over the last `COOL_DOWN_SHARE`."""
+    falling = (steps - step) / (COOL_DOWN_SHARE * steps)
+    return min(1.0, (step + 1) / WARM_UP_STEPS, falling)
+
+
+def stacked(source: Iterator[NDArray[np.uint16]], count: int) -> torch.Tensor:
+    return torch.from_numpy(np.stack(list(islice(source, count))).astype(np.int64))
+
+
+def train(tokenizer: Tokenizer, seed: int, total: int) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(Qwen2Config(**SHAPE))
+    steps = total // TOKENS_PER_STEP
+    source = documents(seed, tokenizer)
+    held_out = stacked(rows(documents(seed + 1, tokenizer), 512), HELD_OUT_ROWS)
+    compiled = torch.compile(model)  # a quarter faster
+    both = optimizers(model)
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in both]
+    start = time.perf_counter()
+    for step in range(steps):
+        length = 1024 if step >= (1 - LONG_SHARE) * steps else 512
+        batch = stacked(rows(source, length), TOKENS_PER_STEP // length)
+        loss = loss_of(compiled, batch, noise(batch))
+        if not math.isfinite(loss.item()):
+            raise SystemExit(f"the loss of step {step + 1} is not finite")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, peak in zip(both, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * rate_share(step, steps)
+            optimizer.step()
+            optimizer.zero_grad()
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            elapsed = time.perf_counter() - start
+            note = f"step {step + 1}/{steps}  loss {loss.item():.3f}  {elapsed:.0f} s"
+            if (step + 1) % 200 == 0 or step + 1 == steps:
+                with torch.no_grad():
+                    note += f"  held-out {loss_of(model, held_out).item():.4f}"
+            print(note, flush=True)
+    return model
+
+
+def write(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path, seed: int) -> None:
+    """The model as a folder that any Hugging Face library reads, weights in bf16, with a manifest for `hub`."""
+    end, turn_end = (tokenizer.token_to_id(mark) for mark in (tokens.END_OF_TEXT, tokens.TURN_END))
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.bfloat16().contiguous() for name, weight in model.state_dict().items()}
+    weights.pop("lm_head.weight")  # the same matrix as the embedding
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "torch_dtype": "bfloat16", **SHAPE}
+    drawn = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "eos_token_id": [turn_end, end], "pad_token_id": end}
+    for name, values in (
+        ("config.json", {**config, "eos_token_id": turn_end, "bos_token_id": None, "pad_token_id": end}),
+        ("generation_config.json", drawn),
+    ):
+        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
+    tokens.write(tokenizer, folder)
+    files = {
+        file.name: FileRecord(file.stat().st_size, sha256_of(file))
+        for file in sorted(folder.iterdir())
+        if file.suffix in (".json", ".safetensors") and file.name != MANIFEST
+    }
+    write_manifest(folder, Manifest("tiny", "tonghua", f"seed-{seed}", files))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokens", type=int, default=16_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    tokenizer = tokens.build(options.seed)
+    write(train(tokenizer, options.seed, options.tokens), tokenizer, options.out, options.seed)
+
+
+if __name__ == "__main__":
+    main()

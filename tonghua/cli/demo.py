@@ -1,0 +1,120 @@
+"""`tonghua demo`: the main job from end to end, on what came with tonghua. Ends by itself unless a person is there."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .runs import held_out, talk, train_on
+from .shared import (
+    AsJson,
+    Debug,
+    Offline,
+    help_text,
+    load_settings,
+    new_screen,
+    print_json,
+    program,
+    split_arguments,
+)
+
+if TYPE_CHECKING:
+    from ..config import Loaded
+    from ..engines import Teller
+    from ..show import Screen
+
+WISHES = (
+    "请写一个关于刺猬的童话，让孩子懂得分享。",
+    "给我讲一个下雨天的睡前故事，主角是一把雨伞。",
+    "孩子总是等不及，请编一个小种子的故事。",
+)
+"""What both models are asked; none of them is in the dataset."""
+
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help=help_text("换一个模型，例如 qwen2.5-0.5b", "another model, such as qwen2.5-0.5b")),
+]
+
+
+def demo(
+    context: typer.Context,
+    model: ModelName = None,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    from ..prepare import named
+
+    screen = new_screen()
+    loaded = _settings(model, context.args, screen, offline)
+    rows = named(loaded.config.dataset)
+    screen.say(
+        f"用 {rows} 教 {loaded.config.model} 写童话，然后看训练前后各写得怎样。",
+        f"{loaded.config.model} learns from {rows}; then see what it writes, before and after.",
+    )
+    result = train_on(loaded, screen)
+    teller, found = _compared(result.run, screen)
+    for wish, texts in zip(WISHES, found["answers"], strict=True):
+        screen.side_by_side(wish, texts["base"], texts["tuned"])
+    screen.comparison({**found, "generated": {}})
+    _what_next(result.run, loaded, screen)
+    if as_json:
+        print_json({**asdict(result), **found})
+    elif sys.stdin.isatty() and sys.stdout.isatty():
+        talk(teller, teller.run.config.sampling, screen, as_json=False)
+
+
+def _settings(model: str | None, arguments: list[str], screen: "Screen", offline: bool) -> "Loaded":
+    """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
+    from ..config import parse_overrides
+    from ..shipped import TINY
+
+    recipe, overrides = split_arguments(arguments)
+    if recipe is not None:
+        raise UsageError(
+            f"demo 后面不写 {recipe}；换模型请写 --model {recipe}",
+            f"demo takes no {recipe}; for another model write --model {recipe}",
+        )
+    asked = dict(parse_overrides(overrides))
+    model = model or asked.pop("model", TINY)
+    recipe, settings = "demo", asked
+    if model.lower() != TINY:
+        rows = {"model": model, "dataset": "fairytale", "eval_dataset": "fairytale.heldout", "run_name": "demo"}
+        recipe, settings = "fairytale", {**rows, **asked}
+    return load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], screen, offline)
+
+
+def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
+    """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
+    from ..engines import open_teller
+    from ..evaluate import compare_answers, compare_losses
+    from ..prompt import Conversation, Message
+    from ..runs import open_run
+
+    teller = open_teller(open_run(Path(run), Path(run).parent))
+    config, engine, samples = teller.run.config, teller.engine, held_out(teller)
+    with screen.counting(2 * len(samples), "比较损失", "comparing the loss") as advance:
+        found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
+    asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]
+    with screen.counting(2 * len(asked), "训练前后各写三篇", "three stories each") as advance:
+        found["generated"], found["answers"] = compare_answers(engine, teller.adapter, asked, config.sampling, advance)
+    return teller, found
+
+
+def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
+    """Commands to go on with; small models need the rate and rank that they had here."""
+    from ..shipped import TINY
+
+    config, call = loaded.config, program()
+    train = f"model={config.model}"
+    if config.model == TINY:
+        train += f" learning_rate={config.learning_rate} lora_rank={config.lora_rank} lora_alpha={config.lora_alpha}"
+    zh = f"  {call} chat {run}    和它说话\n  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练"
+    en = f"  {call} chat {run}    talk to it\n  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows"
+    if config.model == TINY:
+        zh += f"\n  {call} demo --model qwen2.5-0.5b    换成真的 Qwen2.5（下载约 1 GB，没有显卡约半小时）"
+        en += f"\n  {call} demo --model qwen2.5-0.5b    on a real Qwen2.5 (1 GB to fetch, half an hour without a GPU)"
+    screen.say(f"结果在 {run}\n接着可以：\n{zh}", f"the run is in {run}\nnext:\n{en}")
