@@ -32,7 +32,7 @@ unit: .venv/ready
 	@touch $@
 
 .venv/ready: .venv/installed
-	$(BIN)/python -m pip install -q -c constraints.txt -e . --group dev
+	$(BIN)/python -m pip install -q -c constraints.txt --group dev
 	@touch $@
 
 clean:

@@ -5,9 +5,8 @@ The texts hold their own choices, as `Teller.weave` reads them.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
-from itertools import pairwise
 
-from make_tiny.story import Plot, Teller, plot
+from make_tiny.story import Plot, Teller, joined, plot
 
 # Those that shine by themselves: a plot about the dark has to put out their light first.
 _SHINING = frozenset("萤火虫 星星 月亮 路灯 灯笼 机器人 小汽车".split())
@@ -27,11 +26,7 @@ def _folded(tell: Plot) -> Plot:
     def folded(t: Teller) -> Iterator[str]:
         found = [paragraph for paragraph in tell(t) if paragraph]
         most = {"short": 6, "middle": 8, "long": 9}[t.length]
-        while len(found) > most:
-            sizes = [len(one) + len(two) for one, two in pairwise(found[:-1])]
-            at = sizes.index(min(sizes))
-            found[at : at + 2] = [found[at] + found[at + 1]]
-        yield from found
+        yield from joined(found, most)
 
     return folded
 

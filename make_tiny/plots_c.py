@@ -7,7 +7,7 @@ space is dropped.
 import re
 from collections.abc import Iterator
 
-from make_tiny.story import Teller, plot
+from make_tiny.story import Teller, joined, plot
 
 
 def _told(t: Teller, text: str) -> Iterator[str]:
@@ -17,11 +17,7 @@ def _told(t: Teller, text: str) -> Iterator[str]:
         line = t.weave("".join(paragraph.split()))
         if line:
             lines.append(_ended(line))
-    # A short telling has six paragraphs at most: the two neighbours that are shortest together become one.
-    while t.length == "short" and len(lines) > 6:
-        first = min(range(1, len(lines) - 2), key=lambda i: len(lines[i]) + len(lines[i + 1]))
-        lines[first : first + 2] = [lines[first] + lines[first + 1]]
-    yield from lines
+    yield from joined(lines, 6, first=1) if t.length == "short" else lines
 
 
 def _ended(line: str) -> str:

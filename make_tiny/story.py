@@ -9,7 +9,7 @@ plots live in `make_tiny/plots_*.py`; each is a generator marked with `@plot(les
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from make_tiny.lexicon import BEINGS, ELDERS, NAMES, PLACES, SEASONS, Being, Place
@@ -17,6 +17,22 @@ from make_tiny.lexicon import BEINGS, ELDERS, NAMES, PLACES, SEASONS, Being, Pla
 Plot = Callable[["Teller"], Iterator[str]]
 
 _CHOICE = re.compile(r"\[(\??)([^\[\]]*)\]")
+
+
+def woven(text: str, one: Callable[..., str], maybe: Callable[..., str]) -> str:
+    """`[a|b|c]` becomes `one` of the three, `[?a|b]` `maybe` one of the two, from the inside out."""
+    while "[" in text:
+        text = _CHOICE.sub(lambda found: (maybe if found[1] else one)(*found[2].split("|")), text)
+    return text
+
+
+def joined(paragraphs: Sequence[str], most: int, first: int = 0) -> list[str]:
+    """At most so many paragraphs: the shortest neighbours become one; the last stays, and those before `first`."""
+    found = list(paragraphs)
+    while len(found) > most:
+        at = min(range(first, len(found) - 2), key=lambda i: len(found[i]) + len(found[i + 1]))
+        found[at : at + 2] = [found[at] + found[at + 1]]
+    return found
 
 
 @dataclass(frozen=True)
@@ -82,14 +98,8 @@ class Teller:
         return self(*texts) if self.chance.random() < share else ""
 
     def weave(self, text: str) -> str:
-        """`[a|b|c]` becomes one of the three, `[?a|b]` one of the two or nothing, from the inside out."""
-
-        def choose(found: re.Match[str]) -> str:
-            return (self.maybe if found[1] else self)(*found[2].split("|"))
-
-        while "[" in text:
-            text = _CHOICE.sub(choose, text)
-        return text
+        """`[a|b|c]` becomes one of the three, `[?a|b]` one of the two or nothing."""
+        return woven(text, self, self.maybe)
 
     def number(self, least: int, most: int) -> int:
         return self.chance.randint(least, most)

@@ -8,7 +8,6 @@ The tables are in `tiny/facts.py`. In every text `[甲|乙]` stands for 甲 or �
 """
 
 import random
-import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -45,6 +44,7 @@ from make_tiny.facts import (
     YES_NO,
     Row,
 )
+from make_tiny.story import woven
 
 Turns = list[tuple[str, str]]
 Topic = Callable[[random.Random], Turns]
@@ -69,7 +69,6 @@ APART = tuple(
 KINSHIP = "爸爸 妈妈 爷爷 奶奶 哥哥 姐姐 老师 好朋友 同学 邻居 外婆 叔叔 医生 妹妹 弟弟".split()
 COUNTED = "苹果 桃子 铅笔 糖 书 花 鸡蛋 杯子 橘子 气球 纸船 小猫 纸星星 贝壳 纽扣 本子".split()
 COUNTING = {"书": "本", "铅笔": "支", "糖": "块", "花": "朵", "纸船": "只", "小猫": "只", "纸星星": "颗", "纽扣": "颗"}
-OPENING = re.compile(r"\[([^\[\]]*)\]")
 
 _TOPICS: list[tuple[float, Topic]] = []
 
@@ -86,10 +85,11 @@ def topic(weight: float) -> Callable[[Topic], Topic]:
 
 def say(chance: random.Random, *texts: str) -> str:
     """One of the texts, with one alternative taken in each of its `[甲|乙]`."""
-    text = chance.choice(texts)
-    while "[" in text:
-        text = OPENING.sub(lambda found: chance.choice(found[1].split("|")), text)
-    return text
+
+    def one(*choices: str) -> str:
+        return chance.choice(choices)
+
+    return woven(one(*texts), one, one)
 
 
 def ask(chance: random.Random, question: str) -> str:

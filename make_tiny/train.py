@@ -28,6 +28,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from make_tiny import tokenizer as tokens
 from make_tiny.corpus import Conversation, conversations
 from tonghua.hub import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
+from tonghua.templates import ChatTemplate
 
 TOKENS_PER_STEP = 8192
 LONG_SHARE = 0.3  # of the steps, at the end, in rows of 1,024 tokens instead of 512
@@ -54,17 +55,16 @@ SHAPE = {
 }
 
 
-def rendered(conversation: Conversation) -> str:
-    """A conversation as the chat template writes it."""
-    if conversation[0][0] != "system":
-        conversation = [("system", "你是一个乐于助人的助手。"), *conversation]
-    return "".join(f"{tokens.TURN_START}{role}\n{text}{tokens.TURN_END}\n" for role, text in conversation)
+def renderer() -> Callable[[Conversation], str]:
+    """What the chat template makes of a conversation."""
+    template = ChatTemplate(tokens.CHAT_TEMPLATE)
+    return lambda talk: template.render(messages=[{"role": role, "content": text} for role, text in talk])
 
 
 def documents(seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
     """The ids of one conversation after another, each with the end-of-text mark behind it."""
     end = tokenizer.token_to_id(tokens.END_OF_TEXT)
-    endless = conversations(seed)
+    endless, rendered = conversations(seed), renderer()
     while True:
         texts = [rendered(each) for each in islice(endless, 1000)]
         for encoded in tokenizer.encode_batch_fast(texts, add_special_tokens=False):

@@ -39,7 +39,7 @@ from filelock import FileLock, Timeout
 from . import __version__, hub
 from .errors import RefusedError, ResourceError, Stopped, Text, UsageError, UserError
 from .hub import WEIGHT_SUFFIX, FileRecord, Manifest, Model, Source, Verified
-from .shipped import TINY, tiny
+from .shipped import TINY, is_tiny, tiny
 
 PROBE_S = 2.0
 TIMEOUT_S = 20.0
@@ -196,7 +196,7 @@ def download(
     if present is not None and (offline or present.model.origin in ("folder", "tiny")):
         hub.on_disk(name if folder is None else str(folder))  # tells of git-lfs pointers in words of their own
         raise hub.damaged_error(present)
-    if name.lower() == TINY:
+    if is_tiny(name):
         raise UsageError(
             f"{TINY} 随 tonghua 一起装好，不用下载；要拷一份，它在 {tiny()}",
             f"{TINY} came with tonghua and need not be fetched; for a copy, it lies in {tiny()}",
@@ -234,7 +234,7 @@ def _verified(model: Model) -> Verified:
 
 def _reused(found: Verified) -> Downloaded:
     model = found.model
-    own = model.origin in ("tonghua", "tiny")
+    own = model.has_manifest
     source = hub.read_manifest(model.path).source if own else model.origin
     return Downloaded(model.name, model.path, source, 0, own or not found.unchecked, False, found.unchecked)
 

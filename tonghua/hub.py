@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from .errors import RefusedError, Text, UsageError, UserError
 from .scan import CONFIG_LIMIT_BYTES, LFS_POINTER_START, SIDE_FILE_LIMIT_BYTES, ModelFiles, read_header, read_json
-from .shipped import TINY, tiny
+from .shipped import TINY, is_tiny, tiny
 
 FINGERPRINT_WINDOWS = 16
 FINGERPRINT_BYTES = 65536
@@ -100,6 +100,11 @@ class Model:
     name: str
     path: Path
     origin: Origin
+
+    @property
+    def has_manifest(self) -> bool:
+        """Whether tonghua itself put it there, and noted what it holds."""
+        return self.origin in ("tonghua", "tiny")
 
     @property
     def size_bytes(self) -> int:
@@ -230,7 +235,7 @@ def locate(model: str | None) -> Model | None:
     folder = _folder(model)
     if folder is not None:
         return Model(str(folder), folder, "folder")
-    if model.lower() == TINY:
+    if is_tiny(model):
         return shipped()
     named = repository(model)
     if named is None:
@@ -267,7 +272,7 @@ def on_disk(model: str | None) -> Path | None:
         return None
     _refuse_unfinished(found.path)
     _refuse_pointers(found.path)
-    if found.origin in ("tonghua", "tiny"):
+    if found.has_manifest:
         damaged = _differing(found.path, read_manifest(found.path), weights=False)
         if damaged:
             raise damaged_error(Verified(found, tuple(damaged), ()))
@@ -482,7 +487,7 @@ def verify(model: Model) -> Verified:
     tonghua's own models and `tiny` have a manifest; the cache of huggingface_hub names each file by its hash; of other
     folders only the headers of the weights can be judged.
     """
-    if model.origin in ("tonghua", "tiny"):
+    if model.has_manifest:
         manifest = read_manifest(model.path)
         return Verified(model, tuple(_differing(model.path, manifest, weights=True)), manifest.unchecked)
     damaged = set(_weight_faults(model.path)) | set(pointers(model.path))

@@ -19,6 +19,11 @@ def tiny() -> Path:
     return _PACKAGE / TINY
 
 
+def is_tiny(model: str) -> bool:
+    """Whether this names the model."""
+    return model.lower() == TINY
+
+
 def datasets() -> dict[str, Path]:
     """Every dataset by its name, those to train on before those held out."""
     installed, cloned = _PACKAGE / "dataset", _PACKAGE.parent / "dataset"

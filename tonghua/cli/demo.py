@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError
-from .runs import held_out, talk, train_on
+from .runs import compared, held_out, talk, train_on
 from .shared import (
     AsJson,
     Debug,
@@ -69,8 +69,8 @@ def demo(
 
 def _settings(model: str | None, arguments: list[str], screen: "Screen", offline: bool) -> "Loaded":
     """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
-    from ..config import parse_overrides
-    from ..shipped import TINY
+    from ..config import load, parse_overrides
+    from ..shipped import TINY, is_tiny
 
     recipe, overrides = split_arguments(arguments)
     if recipe is not None:
@@ -80,28 +80,24 @@ def _settings(model: str | None, arguments: list[str], screen: "Screen", offline
         )
     asked = dict(parse_overrides(overrides))
     model = model or asked.pop("model", TINY)
-    recipe, settings = "demo", asked
-    if model.lower() != TINY:
-        rows = {"model": model, "dataset": "fairytale", "eval_dataset": "fairytale.heldout", "run_name": "demo"}
-        recipe, settings = "fairytale", {**rows, **asked}
+    recipe = "demo"
+    settings: dict[str, object] = {**asked}
+    if not is_tiny(model):
+        shipped = load("demo").config
+        rows = {"dataset": shipped.dataset, "eval_dataset": shipped.eval_dataset}
+        recipe, settings = "fairytale", {"model": model, **rows, "run_name": "demo", **asked}
     return load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], screen, offline)
 
 
 def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
     """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
     from ..engines import open_teller
-    from ..evaluate import compare_answers, compare_losses
     from ..prompt import Conversation, Message
     from ..runs import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
-    config, engine, samples = teller.run.config, teller.engine, held_out(teller)
-    with screen.counting(2 * len(samples), "比较损失", "comparing the loss") as advance:
-        found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
     asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]
-    with screen.counting(2 * len(asked), "训练前后各写三篇", "three stories each") as advance:
-        found["generated"], found["answers"] = compare_answers(engine, teller.adapter, asked, config.sampling, advance)
-    return teller, found
+    return teller, compared(teller, held_out(teller), asked, teller.run.config.sampling, screen)
 
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:

@@ -1,11 +1,11 @@
 """`tonghua train` makes a run, `chat` talks to it, `eval` compares it with its base."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..engines import Teller
     from ..generate import Answer
     from ..prepare import Samples
-    from ..prompt import Message
+    from ..prompt import Conversation, Message
     from ..show import Screen
     from ..training import Result
 
@@ -222,6 +222,23 @@ def held_out(teller: "Teller", data: str | None = None) -> "Samples":
     return samples
 
 
+def compared(
+    teller: "Teller", samples: "Samples", asked: Sequence["Conversation"], sampling: "Sampling", screen: "Screen"
+) -> dict[str, Any]:
+    """Base against tuned: the loss of the samples, and what both answer where something is asked."""
+    from ..evaluate import compare_answers, compare_losses
+
+    engine = teller.engine
+    with screen.counting(2 * len(samples), "计算损失", "measuring the loss") as advance:
+        found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
+    found["generated"] = {}
+    if asked:
+        with screen.counting(2 * len(asked), "生成回答", "writing answers") as advance:
+            found["generated"], texts = compare_answers(engine, teller.adapter, asked, sampling, advance)
+        found["answers"] = texts
+    return found
+
+
 def evaluate(
     context: typer.Context,
     data: Data = None,
@@ -231,20 +248,11 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..evaluate import compare_answers, compare_losses
-
     run, overrides = split_arguments(context.args)
     screen = new_screen()
     teller, sampling = _open(run, overrides, style, offline, screen)
-    engine, samples = teller.engine, held_out(teller, data)
-    with screen.counting(2 * len(samples), "计算损失", "measuring the loss") as advance:
-        found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
-    found["generated"] = {}
-    if generate:
-        asked = samples.conversations[:generate]
-        with screen.counting(2 * len(asked), "生成回答", "writing answers") as advance:
-            found["generated"], texts = compare_answers(engine, teller.adapter, asked, sampling, advance)
-        found["answers"] = texts
+    samples = held_out(teller, data)
+    found = compared(teller, samples, samples.conversations[:generate] if generate else [], sampling, screen)
     screen.comparison(found)
     if as_json:
         print_json(found)
