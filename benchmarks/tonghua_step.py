@@ -16,7 +16,6 @@ import time
 import torch
 
 from tonghua import device, plan
-from tonghua.checkpoint import load_base
 from tonghua.config import Config
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import ROWS_AT_A_TIME
@@ -24,6 +23,7 @@ from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.prepare import open_model, prepare
 from tonghua.training import Trainer
+from tonghua.weights import load_base
 
 
 def floor_s(decoder: Decoder, batches: list[Batch], repeats: int = 3) -> float:

@@ -26,7 +26,6 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tonghua.checkpoint import PEFT_PREFIX, load_base
 from tonghua.config import LORA_MODULES
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import linear_cross_entropy
@@ -37,6 +36,7 @@ from tonghua.evaluate import hidden_states
 from tonghua.example import Example
 from tonghua.prompt import Conversation, Message
 from tonghua.scan import scan_model
+from tonghua.weights import PEFT_PREFIX, load_base
 
 CPU = torch.device("cpu")
 VOCABULARY = 448

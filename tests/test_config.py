@@ -230,7 +230,6 @@ def test_the_documents_own_values_work_on_every_recipe(name, tmp_path):
         "optim",
         "logging_steps",
         "save_strategy",
-        "report_to",
         "fp16",
         "bf16",
     ]
@@ -677,7 +676,6 @@ HARMLESS = {
     "train_on_inputs": "false",
     "mask_prompt": "true",
     "optim": "adamw_torch_fused",
-    "report_to": "none",
     "trust_remote_code": "false",
     "load_in_4bit": "false",
     "load_in_8bit": "0",
@@ -690,7 +688,6 @@ HARMFUL = {
     "train_on_inputs": "true",
     "mask_prompt": "false",
     "optim": "sgd",
-    "report_to": "wandb",
     "load_in_4bit": "true",
     "load_in_8bit": "true",
 }

@@ -39,12 +39,15 @@ from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, common_prefix, pack
 from tonghua.core.pointwise import rms_norm, rotate, swiglu
 from tonghua.core.rounding import rounded
-from tonghua.errors import DivergedError, UsageError
+from tonghua.errors import UsageError
 from tonghua.evaluate import hidden_states
 from tonghua.example import Example
 from tonghua.optimizer import Optimizer, learning_rate
+from tonghua.plan import Plan
 from tonghua.prompt import Renderer
-from tonghua.training import Trainer, count_steps
+from tonghua.stopping import Stop
+from tonghua.trainer import Stepped, Trainer
+from tonghua.training import count_steps
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +268,8 @@ def test_nothing_but_the_adapter_can_learn(decoder: Decoder, examples: list[Exam
     before = {name: slot.clone() for name, slot in decoder.slots()}
     adapter = add_adapter(decoder, ["q_proj"])
     assert {id(p) for p in decoder.parameters()} == {id(m) for m in adapter.masters.values()}
-    for recompute in (False, True):
-        decoder.recompute = recompute
+    for recomputed in (0, 1, 3):
+        decoder.recomputed_layers = recomputed
         (batch,) = pack(examples, 1_000_000)
         linear_cross_entropy(hidden_states(decoder, batch), decoder.head, batch.target).backward()
         assert bool(adapter.masters["model.layers.0.self_attn.q_proj.lora_A.weight"].grad.any())
@@ -464,7 +467,8 @@ def by_us(config: Config, adapter: Adapter, rates: Callable[[int], float]) -> li
     for step in range(STEPS):
         for name, gradient in random_gradients(list(adapter.masters), adapter.masters, step).items():
             adapter.masters[name].grad.copy_(gradient)
-        norms.append(optimizer.step(rates(step)))
+        norms.append(optimizer.gradient_norm())
+        optimizer.step(rates(step), norms[-1])
         assert not adapter.flat.grad.any()
     return norms
 
@@ -520,7 +524,12 @@ def test_another_setting_of_the_optimizer_is_seen(decoder: Decoder, wrong: dict[
 def step_with(optimizer: Optimizer, adapter: Adapter, gradient: Tensor) -> float:
     """One step whose gradient comes from a loss, as it does in training."""
     optimizer.backward((adapter.flat * gradient).sum())
-    return optimizer.step(0.01)
+    norm = optimizer.gradient_norm()
+    if math.isfinite(norm):
+        optimizer.step(0.01, norm)
+    else:
+        optimizer.skip()
+    return norm
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -573,9 +582,9 @@ class Recorded(Optimizer):
         super().__init__(config, adapter, half)
         self.masters = adapter.masters
 
-    def step(self, rate: float) -> float:
+    def step(self, rate: float, norm: float) -> None:
         self.gradients.append({name: m.grad.clone() for name, m in self.masters.items()})
-        return super().step(rate)
+        super().step(rate, norm)
 
 
 @pytest.fixture
@@ -588,7 +597,26 @@ def gradients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
 
 def trainer(decoder: Decoder, examples: Sequence[Example], tokens: int, steps: int, **values: Any) -> Trainer:
     config = settings_of(**{"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, **values})
-    return Trainer(config, decoder, add_adapter(decoder), tokens, examples, steps)
+    samples: Any = Listed(examples)
+    plan = Plan(tokens, recomputed_layers=0)
+    return Trainer(config, decoder, add_adapter(decoder), samples, steps, plan, Stop(), lambda kind, text: None)
+
+
+class Listed:
+    """Samples that are at hand, and not on disk."""
+
+    def __init__(self, examples: Sequence[Example]):
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def row(self, place: int) -> int:
+        return place + 1
+
+
+def steps_of(made: Trainer) -> list[Stepped]:
+    return [made.step() for _ in range(made.steps)]
 
 
 TOKENS = (1, 60, 150, 1_000_000)
@@ -600,7 +628,7 @@ def test_a_step_is_so_many_samples_however_they_are_packed(tiny_folder: Path, ex
     runs = []
     for tokens in TOKENS:
         made = trainer(our_model(tiny_folder), examples, tokens, 4, learning_rate=1e-3)
-        runs.append(list(made.run()))
+        runs.append(steps_of(made))
     for run in runs:
         assert [(s.samples, s.epoch, s.step) for s in run] == [(4, 0.5, 1), (3, 1.0, 2), (4, 1.5, 3), (3, 2.0, 4)]
         assert [s.targets for s in run] == [s.targets for s in runs[0]]
@@ -631,7 +659,7 @@ def test_a_step_divides_by_all_targets_of_its_own_samples(
         gradient_accumulation_steps=accumulation,
     )
     start = made.adapter.flat.detach().clone()
-    (step,) = list(made.run())
+    (step,) = steps_of(made)
     found = Learned(step.loss, gradients[0])
     made.adapter.flat.data.copy_(start)
     wrapped = as_peft(reference_model(tiny_folder, torch.float64), made.adapter)
@@ -645,10 +673,10 @@ def test_the_shorter_step_that_ends_an_epoch_divides_by_its_own_targets(
     tiny_folder: Path, examples: list[Example], gradients: list[dict[str, Tensor]]
 ) -> None:
     made = trainer(our_model(tiny_folder), examples, 60, 2, learning_rate=1e-12)
-    steps = list(made.run())
+    steps = steps_of(made)
     assert [s.samples for s in steps] == [4, 3]
     wrapped = as_peft(reference_model(tiny_folder, torch.float64), made.adapter)
-    wanted = [one_by_one(wrapped, made.adapter, made.samples_of(step)) for step in range(2)]
+    wanted = [one_by_one(wrapped, made.adapter, [examples[place] for place in made.places(step)]) for step in range(2)]
     found = [Learned(s.loss, g) for s, g in zip(steps, gradients, strict=True)]
     assert [relative_error(f, w) < 1e-5 for f, w in zip(found, wanted, strict=True)] == [True, True]
     assert relative_error(found[1], wanted[0]) > 1e-3
@@ -657,7 +685,7 @@ def test_the_shorter_step_that_ends_an_epoch_divides_by_its_own_targets(
 def test_each_epoch_reads_every_row_once_in_an_order_of_its_own(decoder: Decoder, examples: list[Example]) -> None:
     def orders(seed: int, tokens: int) -> list[list[int]]:
         made = trainer(decoder, examples, tokens, 4, seed=seed)
-        read = [made.samples_of(step) for step in range(4)]
+        read = [[examples[place] for place in made.places(step)] for step in range(4)]
         assert [len(samples) for samples in read] == [4, 3, 4, 3]
         return [[examples.index(e) for e in (*read[n], *read[n + 1])] for n in (0, 2)]
 
@@ -681,24 +709,25 @@ def test_steps_of_a_run_count_samples() -> None:
 
 def test_training_lowers_the_loss(decoder: Decoder, examples: list[Example]) -> None:
     made = trainer(decoder, examples, 150, 30, learning_rate=0.02, per_device_train_batch_size=7)
-    losses = [s.loss for s in made.run()]
+    losses = [s.loss for s in steps_of(made)]
     assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_step_that_is_not_finite_ends_the_run_by_its_number(
+def test_a_step_that_is_not_finite_is_told_and_changes_nothing(
     decoder: Decoder, examples: list[Example], value: float
 ) -> None:
     made = trainer(decoder, examples, 150, 4)
-    steps = made.run()
-    next(steps)
+    told: list[str] = []
+    made.note = lambda kind, text: told.append(text.en)
+    made.step()
     made.adapter.masters["model.layers.0.mlp.up_proj.lora_B.weight"].data[0, 0] = value
     made.adapter.refresh()
-    with pytest.raises(DivergedError) as caught:
-        next(steps)
-    assert caught.value.text.en.startswith("the loss or gradient of step 2 is not finite")
-    assert caught.value.text.zh.startswith("第 2 步的损失或梯度不再是有限的数")
-    assert made.done == 1
+    before = made.adapter.flat.detach().clone()
+    step = made.step()
+    assert (step.step, step.loss, made.progress.skipped_in_a_row) == (2, None, 1)
+    assert [line.startswith("step 2: the loss is not finite, so nothing was updated; rows") for line in told] == [True]
+    assert torch.equal(made.adapter.flat.detach().nan_to_num(), before.nan_to_num())
 
 
 def test_the_loss_is_summed_in_fp32() -> None:

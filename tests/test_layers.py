@@ -13,7 +13,7 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ORDER = (
-    *("errors", "example", "config", "scan", "shipped", "hub", "fetch", "templates", "prompt"),
+    *("errors", "stopping", "example", "config", "scan", "shipped", "hub", "fetch", "templates", "prompt"),
     *("sources", "records", "columns", "data", "measures", "privacy", "duplicates", "blemishes", "quality", "script"),
     *("endings", "workers", "tokenized", "prepare", "checkup", "mending", "page", "device"),
     *(
@@ -26,8 +26,10 @@ ORDER = (
         "core.packing",
         "core.model",
     ),
-    *("checkpoint", "runs", "sampling", "generate", "engines", "plan", "optimizer", "book"),
-    *("evaluate", "training", "show", "cli.shared", "cli.rows", "cli.runs", "cli.models", "cli.demo", "cli"),
+    *("weights", "checkpoint", "runs", "trackers", "listing", "record", "curves", "report", "doctor"),
+    *("sampling", "generate", "engines", "plan", "optimizer", "diary", "book"),
+    *("evaluate", "trainer", "resume", "hanging", "training", "show", "cli.shared", "cli.rows", "cli.runs"),
+    *("cli.models", "cli.listing", "cli.doctor", "cli.demo", "cli"),
 )
 DOORS = ("__init__", "__main__", "core")
 WITHOUT_TORCH = ("cli", *ORDER[: ORDER.index("device")])

@@ -41,7 +41,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, PreTrainedModel
 
-from tonghua.checkpoint import adapter_files, load_adapter
 from tonghua.config import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
@@ -55,6 +54,7 @@ from tonghua.evaluate import hidden_states, losses
 from tonghua.example import Example
 from tonghua.prompt import Conversation, Renderer
 from tonghua.scan import scan_adapter
+from tonghua.weights import adapter_files, load_adapter
 
 Zoo = Callable[[str], Path]
 
@@ -189,7 +189,7 @@ def test_rows_are_of_several_families_and_have_uneven_targets(examples: list[Exa
     assert all(b.prefix for b in batches)
 
 
-@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("recomputed", [0, 2, 3])
 @pytest.mark.parametrize("attend", ATTENDS, ids=lambda a: a.__name__)
 @pytest.mark.parametrize(
     ("max_tokens", "share_prefix"),
@@ -203,11 +203,11 @@ def test_loss_and_every_gradient_equal_those_of_peft(
     max_tokens: int,
     share_prefix: bool,
     attend: Attend,
-    recompute: bool,
+    recomputed: int,
 ) -> None:
     attend_by(attend)
     decoder = our_model(zoo("qwen2"))
-    decoder.recompute = recompute
+    decoder.recomputed_layers = recomputed
     adapter = add_adapter(decoder)
     assert len(adapter.masters) == 3 * 7 * 2
     found = packed(decoder, adapter, examples, max_tokens, share_prefix)
@@ -587,9 +587,9 @@ def test_every_module_has_dropout_and_evaluation_has_none(zoo: Zoo, examples: li
     assert distance(trained[0], evaluated) > SEEN
 
 
-def dropped_gradients(folder: Path, examples: list[Example], recompute: bool) -> Learned:
+def dropped_gradients(folder: Path, examples: list[Example], recomputed: int) -> Learned:
     decoder = our_model(folder)
-    decoder.recompute = recompute
+    decoder.recomputed_layers = recomputed
     adapter = add_adapter(decoder, dropout=0.3)
     torch.manual_seed(5)
     return packed(decoder, adapter, examples, 150)
@@ -598,10 +598,10 @@ def dropped_gradients(folder: Path, examples: list[Example], recompute: bool) ->
 def test_recomputing_drops_the_same_inputs_again(
     zoo: Zoo, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, recomputed = (dropped_gradients(zoo("qwen2"), examples, on) for on in (False, True))
+    kept, recomputed = (dropped_gradients(zoo("qwen2"), examples, layers) for layers in (0, 3))
     assert relative_error(recomputed, kept) < 1e-6
     monkeypatch.setattr(model, "checkpoint", partial(model.checkpoint, preserve_rng_state=False))
-    forgetful = dropped_gradients(zoo("qwen2"), examples, recompute=True)
+    forgetful = dropped_gradients(zoo("qwen2"), examples, recomputed=3)
     assert relative_error(forgetful, kept) > SEEN
 
 

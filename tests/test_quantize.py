@@ -9,7 +9,6 @@ from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import tonghua
-from tonghua.checkpoint import load_base
 from tonghua.core.lora import Adapter, LoRALinear
 from tonghua.core.model import Decoder
 from tonghua.core.quantize import BLOCK, Bits, QuantizedWeight, normal_float_levels
@@ -18,6 +17,7 @@ from tonghua.errors import UsageError
 from tonghua.evaluate import losses
 from tonghua.prompt import Conversation, Message, Renderer
 from tonghua.scan import scan_model
+from tonghua.weights import load_base
 
 CPU = torch.device("cpu")
 BITS: tuple[Bits, ...] = (8, 4)

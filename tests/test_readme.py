@@ -68,8 +68,9 @@ def fault_of(words: Sequence[str]) -> str | None:
         except Exception as error:  # what a wrong option raises has moved between versions of typer
             return str(error)
     first, overrides = split_arguments(context.args)
-    recipe = first if words[0] in ("train", "sft") and first in recipe_names() else None
-    if words[0] in ("train", "sft") and first and recipe is None and not first.endswith((".yaml", ".yml")):
+    takes_a_recipe = words[0] in ("train", "sft", "plan") and "--resume" not in words
+    recipe = first if takes_a_recipe and first in recipe_names() else None
+    if takes_a_recipe and first and recipe is None and not first.endswith((".yaml", ".yml")):
         return f"no such recipe: {first}"
     try:
         load(recipe, overrides)

@@ -1,6 +1,7 @@
 """`tonghua download`, `models` and `rows`, and models that are fetched because `model=` names them."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def test_ctrl_c_keeps_what_has_come(machine: Machine, monkeypatch: pytest.Monkey
     def stopped(screen: Screen, told: Progress) -> None:
         real(screen, told)
         if told.done_bytes > 1_000_000:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
         patch.setattr(Screen, "download", stopped)
@@ -602,5 +603,18 @@ def test_rows_into_a_folder_that_is_not_there(play: Path) -> None:
 
 def test_help_names_the_verbs() -> None:
     called = call("--help")
-    for verb in ("download", "models", "rows", "check", "train", "chat", "eval"):
+    for verb in (
+        "download",
+        "models",
+        "rows",
+        "check",
+        "train",
+        "chat",
+        "eval",
+        "runs",
+        "watch",
+        "report",
+        "plan",
+        "doctor",
+    ):
         assert f"\n  {verb} " in called.out

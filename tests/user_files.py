@@ -14,7 +14,13 @@ RUN_FILES = (
     "generation_config.json",
     "contract.json",
     "config.yaml",
+    "facts.json",
     "metrics.jsonl",
+    "result.json",
+    "run.lock",
+    "samples.jsonl",
+    "report.html",
+    "loss.png",
 )
 """What stands in a run folder itself; `test_end_to_end` holds it against a real one."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engines import Teller
-    from .training import Result
+    from .trainer import Result
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "download", "load", "plain_errors", "train"]

@@ -1,46 +1,98 @@
-"""Everything that one training run writes, from its first file to the contract that makes it complete."""
+"""Everything that one training run writes, from its first file to the result that says it has reached its end."""
 
 import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import runs
-from .checkpoint import adapter_files
+from . import checkpoint, runs
+from .checkpoint import Checkpoint
 from .config import Config, to_yaml
-from .core.lora import Adapter
+from .errors import ResourceError, Text
 from .prepare import from_anywhere
 from .prompt import JOIN, Contract, Renderer
 from .shipped import tiny
 from .sources import user_path
+from .trackers import Trackers, open_trackers, values_of
+
+RETRY_S = (1.0, 5.0, 15.0)
+"""How long to wait before a checkpoint that could not be written is tried again, each time."""
+
+LOG_BYTES = 50_000_000
+"""What metrics and samples may take."""
+
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+
+
+def needed_bytes(config: Config, checkpoint_bytes: int) -> int:
+    """The disk that a run needs: the checkpoints that stay, one that is being written, the best adapter, the log."""
+    return checkpoint_bytes * (config.save_total_limit + 2) + LOG_BYTES
+
+
+Happened = Callable[[str, Text], None]
+
+
+def now() -> str:
+    """The time here, with its distance from UTC, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @dataclass(slots=True)
 class Book:
-    """Everything that a run writes."""
+    """Everything that a run writes; `run` is None until `open` has made the folder or found it."""
 
     config: Config
     name: str
     base: Path
     base_name: str  # the repository's, or the folder's
-    adapter: Adapter
     renderer: Renderer
     fingerprint: dict[str, str]
+    checkpoint_bytes: int
+    tell: Happened
     run: Path = field(init=False)
-    best_loss: float | None = None
-    best: dict[str, bytes] = field(default_factory=dict)
-    best_step: int = 0
-    kept: list[int] = field(default_factory=list)
+    step: int = 0  # of which the next event is told
+    _unwritten: list[str] = field(default_factory=list)
+    _trackers: Trackers = field(init=False)
+    _saved: float = 0.0
 
-    def __post_init__(self) -> None:
-        size = self.adapter.flat.numel() * 4 * (self.config.save_total_limit + 2) + 50_000_000
-        self.run = runs.create(Path(self.config.output_dir).expanduser(), self.name, size)
+    @contextmanager
+    def open(self, resumed: Path | None) -> Iterator[None]:
+        """Inside, the run is this process's own. A new one that fails before its first step is kept leaves nothing.
+
+        Raises ResourceError where there is no room, UsageError where another process has the run.
+        """
+        if resumed is None:
+            needed = needed_bytes(self.config, self.checkpoint_bytes)
+            self.run = runs.create(Path(self.config.output_dir).expanduser(), self.name, needed)
+        else:
+            self.run = resumed
         try:
-            runs.copy_tokenizer(self.base, self.run)
-            runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
-        except BaseException:
-            self.abandon()
-            raise
+            with runs.locked(self.run):
+                if resumed is None:
+                    runs.copy_tokenizer(self.base, self.run)
+                runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
+                checkpoint.sweep(self.run)
+                self._saved = time.monotonic()
+                with self._tracked():
+                    yield
+        finally:
+            if resumed is None and not any(checkpoint.steps(self.run)):
+                shutil.rmtree(self.run, ignore_errors=True)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        """Inside, the trackers that were asked for are told what goes into the log."""
+        told = lambda text: self.tell("tracker", text)  # noqa: E731
+        self._trackers = open_trackers(self.config.report_to, self.run, self.config.model_dump(), told)
+        try:
+            yield
+        finally:
+            self._trackers.close()
 
     def _resolved(self) -> Config:
         """The config with paths that hold from any folder."""
@@ -54,32 +106,88 @@ class Book:
         by_path = self.base.name == self.base_name and self.base != tiny()
         return str(self.base) if by_path else self.base_name
 
-    def log(self, values: dict[str, Any]) -> None:
-        path = self.run / "metrics.jsonl"
-        with runs.writing(path), path.open("a", encoding="utf-8", newline="\n") as opened:
-            opened.write(json.dumps(values, ensure_ascii=False) + "\n")
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """What is trained on what, for people."""
+        content = json.dumps({"started": now(), "name": self.name, **facts}, indent=2, ensure_ascii=False) + "\n"
+        runs.write_files(self.run, {runs.FACTS: content.encode()})
 
-    def keep(self, step: int, epoch: float, loss: float | None) -> bool:
-        """Note the held-out loss, and keep the adapter: always as the last, and as the best if it is."""
-        best = self.best_loss
-        better = best is None or (loss is not None and loss < best)
-        if loss is not None:
-            self.log({"step": step, "epoch": epoch, "heldout_loss": loss})
-        if step == 0:
-            return False
-        files = adapter_files(self.adapter, self.config.lora_alpha, self.base_name)
-        runs.write_checkpoint(self.run, step, files, {"epoch": epoch, "heldout_loss": loss})
-        if better:
-            self.best, self.best_loss, self.best_step = files, loss, step
-        self.kept = [s for s in self.kept if s != step] + [step]
-        while len(self.kept) > self.config.save_total_limit:
-            oldest = next(s for s in self.kept if s != self.best_step)
-            self.kept.remove(oldest)
-            runs.remove_checkpoint(self.run, oldest)
-        return better
+    def log(self, values: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl. Where the disk refuses it, it waits: only a checkpoint that fails ends a run."""
+        self._trackers.log(values_of(values), values["step"])
+        self._unwritten.append(json.dumps(values, ensure_ascii=False) + "\n")
+        try:
+            with (self.run / runs.METRICS).open("a", encoding="utf-8", newline="\n") as opened:
+                opened.write("".join(self._unwritten))
+        except OSError:
+            return
+        self._unwritten.clear()
 
-    def finish(self) -> None:
-        """Put the best adapter at the root; the contract, written last, makes the run complete."""
+    def write_samples(self, entry: Mapping[str, Any]) -> None:
+        """A line of samples.jsonl; where the disk refuses it, it is lost."""
+        with suppress(OSError), (self.run / runs.SAMPLES).open("a", encoding="utf-8", newline="\n") as opened:
+            opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+    def note(self, event: str, text: Text) -> None:
+        """Something happened on the way: into the log, and to whoever looks on."""
+        self.log({"step": self.step, "at": now(), "event": event, "zh": text.zh, "en": text.en})
+        self.tell(event, text)
+
+    def save_due(self, step: int) -> bool:
+        """Whether so many steps or minutes have passed that a checkpoint is due between two evaluations."""
+        minutes, every = self.config.save_minutes, self.config.save_steps
+        return bool(every and step % every == 0) or bool(minutes and time.monotonic() - self._saved >= 60 * minutes)
+
+    def save(self, step: int, files: Mapping[str, bytes], best_step: int, look: Callable[[], None]) -> None:
+        """Commit a checkpoint, and only then remove old ones; best and last always stay.
+
+        A disk that refuses is asked again after a while; `look` is called while waiting, and may raise. Raises
+        ResourceError in the end, with the bytes that are missing; what was kept before is still there.
+        """
+        for wait_s in (*RETRY_S, None):
+            try:
+                self._commit(step, files)
+                break
+            except OSError as error:
+                problem = self._refused(error)
+                if wait_s is None:
+                    raise problem from error
+                self.note("save_failed", problem.text)
+                for _ in range(round(wait_s * 10)):
+                    look()
+                    time.sleep(0.1)
+        self._saved = time.monotonic()
+        checkpoint.rotate(self.run, self.config.save_total_limit, {step, best_step})
+        if step and best_step in (0, step):
+            self.publish(files)
+
+    def _commit(self, step: int, files: Mapping[str, bytes]) -> None:
+        free, needed = shutil.disk_usage(self.run).free, sum(map(len, files.values()))
+        if free < needed:
+            raise OSError(f"{needed - free}")
+        self._sync_log()
+        checkpoint.commit(self.run, step, files)
+
+    def _sync_log(self) -> None:
+        """The log of the steps before a checkpoint is on the disk before the checkpoint is."""
+        path = self.run / runs.METRICS
+        if path.exists():
+            with path.open("rb+") as opened:
+                checkpoint.sync(opened)
+
+    def _refused(self, error: OSError) -> ResourceError:
+        missing = max(0, self.checkpoint_bytes - shutil.disk_usage(self.run).free)
+        why = Text(error.strerror or "空间不够", error.strerror or "no room")
+        lacks = Text(
+            f"，还差 {missing:,} 字节" if missing else "", f", {missing:,} bytes are missing" if missing else ""
+        )
+        return ResourceError(
+            f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，再用 tonghua train --resume 接着训练",
+            f"cannot write a checkpoint in {self.run}: {why.en}{lacks.en}; free some space and go on with"
+            " tonghua train --resume",
+        )
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """Put an adapter at the root of the run; with the contract, written last, it can be talked to."""
         contract = Contract(
             system=self.config.system,
             join=JOIN,
@@ -90,11 +198,44 @@ class Book:
             persona=self.name,
             sampling=self.config.sampling.model_dump(),
         )
-        runs.write_files(self.run, {**self.best, runs.CONTRACT: contract.to_json().encode()})
+        adapter = {name: files[name] for name in ADAPTER_FILES}
+        runs.write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
 
-    def abandon(self) -> None:
-        """After a failure nothing stays that is not whole: without a checkpoint the folder goes."""
-        runs.remove_unless_checkpointed(self.run)
+    def rewind(self, found: Checkpoint, best: Checkpoint | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Drop from the log what came after a checkpoint, which will come again; give steps and samples that stay.
+
+        What happened on the way stays, whenever it was. The adapter at the root is again the best one of then.
+        """
+        lines = [
+            values for values in _lines(self.run / runs.METRICS) if "event" in values or values["step"] <= found.step
+        ]
+        answers = [values for values in _lines(self.run / runs.SAMPLES) if values["step"] <= found.step]
+        for name, kept in ((runs.METRICS, lines), (runs.SAMPLES, answers)):
+            text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
+            if text:
+                runs.write_files(self.run, {name: text.encode()})
+        if best is not None:
+            self.publish({name: best.read(name) for name in ADAPTER_FILES})
+        return [values for values in lines if "step_s" in values], answers
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """The run has reached its end."""
+        content = json.dumps({"finished": now(), **result}, indent=2, ensure_ascii=False) + "\n"
+        runs.write_files(self.run, {runs.RESULT: content.encode()})
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a log; one that its writer did not finish is left out."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace") as opened:
+        for line in opened:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(values, dict) and isinstance(values.get("step"), int):
+                yield values
 
 
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:

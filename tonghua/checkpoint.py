@@ -1,184 +1,201 @@
-"""Weights between files and memory: the base model from its folder, the adapter to and from PEFT's format.
+"""Checkpoints that a crash cannot spoil: each is there whole or not at all, and a reader can tell.
 
-    model.safetensors, config.json               --load_base-->     Decoder
-    adapter_model.safetensors + adapter_config.json  <--save_adapter / load_adapter-->  Adapter
+    checkpoints/
+      step-000120/            renamed into place when all of it was on the disk
+        adapter_model.safetensors  adapter_config.json     the adapter, in PEFT's own format
+        state.safetensors          state.json              what else it takes to go on (`state` says what)
+        MANIFEST.json                                      size and sha256 of each file; written last
+      .step-000120-<chance>/  one that is being written, or was when its writer died
 
-Every file has been through `scan` before one tensor of it is opened.
+    write files, fsync each -> MANIFEST.json, fsync -> rename -> fsync of the parent -> only then `rotate`
+
+A checkpoint is valid if its manifest says so, whatever its name or its time; the protocol is that of Orbax
+(orbax.readthedocs.io, "Checkpointing: atomicity").
 """
 
+import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor
+from .errors import RefusedError, Text
 
-from .config import LORA_MODULES
-from .core.lora import Adapter
-from .core.model import Decoder, RopeScaling, Shape
-from .core.quantize import BLOCK, Bits, can_quantize
-from .device import Place
-from .errors import DataError, RefusedError, UsageError
-from .scan import AdapterFiles, ModelFiles, TensorEntry
+FOLDER = "checkpoints"
+MANIFEST = "MANIFEST.json"
+MAX_MANIFEST_BYTES = 1_000_000
 
-PEFT_PREFIX = "base_model.model."
+_NAME = re.compile(r"step-(\d{6,})")
 
 
-def shape_of(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> Shape:
-    """Sizes and flags from config.json; which parts have biases or norms is read from the tensors' own names.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A valid one, its hashes compared: the step after which it was made, and its folder."""
 
-    Raises RefusedError for what the decoder does not compute (other activations, windows, rope variants).
+    step: int
+    folder: Path
+
+    def read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what its writer wrote."""
+
+    def __init__(self, what: Text):
+        super().__init__(what.en)
+        self.what = what
+
+
+def commit(run: Path, step: int, files: Mapping[str, bytes]) -> Path:
+    """Put a checkpoint of this step on the disk. Raises OSError, and then nothing of it is there.
+
+    Where a valid one of the same step is there already it stays: the same step has the same weights.
     """
-    if config.get("hidden_act", "silu") != "silu":
-        raise _unsupported(f"hidden_act={config['hidden_act']}")
-    window = config.get("sliding_window")
-    if window is not None and config.get("use_sliding_window", config["model_type"] == "mistral"):
-        raise _unsupported(f"sliding_window={window}")
-    heads, first = config["num_attention_heads"], "model.layers.0."
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    return Shape(
-        vocab_size=config["vocab_size"],
-        hidden_size=config["hidden_size"],
-        intermediate_size=config["intermediate_size"],
-        layers=config["num_hidden_layers"],
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        rope_scaling=_rope_scaling(rope),
-        qkv_bias=f"{first}self_attn.q_proj.bias" in tensors,
-        o_bias=f"{first}self_attn.o_proj.bias" in tensors,
-        mlp_bias=f"{first}mlp.gate_proj.bias" in tensors,
-        qk_norm=f"{first}self_attn.q_norm.weight" in tensors,
+    parent = run / FOLDER
+    target = parent / _name(step)
+    if _is_valid(target):
+        return target
+    part = parent / f".{target.name}-{uuid.uuid4().hex}"
+    listed = {name: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
+    manifest = json.dumps({"step": step, "files": listed}, indent=2)
+    try:
+        part.mkdir(parents=True)
+        for name, content in files.items():
+            write_durably(part / name, content)
+        write_durably(part / MANIFEST, manifest.encode())
+        sync_folder(part)
+        shutil.rmtree(target, ignore_errors=True)  # one that was damaged
+        part.replace(target)
+        sync_folder(parent)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return target
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as opened:
+        opened.write(content)
+        sync(opened)
+
+
+def sync(opened: BinaryIO) -> None:
+    """Wait until what was written is on the disk."""
+    opened.flush()
+    os.fsync(opened.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; on Windows a folder cannot be asked for that."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def steps(run: Path) -> list[int]:
+    """The steps of which there is a checkpoint, valid or not, in order."""
+    folder = run / FOLDER
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
+
+
+def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint | None, list[Text]]:
+    """The valid checkpoint of the highest step, or of the highest up to one; and what is wrong with each above it."""
+    damages: list[Text] = []
+    for step in reversed([step for step in steps(run) if upto is None or step <= upto]):
+        try:
+            return opened(run, step), damages
+        except Damaged as damage:
+            damages.append(damage.what)
+    return None, damages
+
+
+def opened(run: Path, step: int) -> Checkpoint:
+    """The checkpoint of this step. Raises Damaged where a file is not as its manifest says, naming the file."""
+    folder = run / FOLDER / _name(step)
+    manifest = _manifest(folder)
+    if manifest.get("step") != step:
+        raise Damaged(
+            Text(f"{folder.name}：{MANIFEST} 属于另一步", f"{folder.name}: {MANIFEST} is that of another step")
+        )
+    for name, told in _listed(manifest, folder):
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise Damaged(
+                Text(
+                    f"{folder.name}：{name} 读不了（{error.strerror}）",
+                    f"{folder.name}: cannot read {name} ({error.strerror})",
+                )
+            ) from None
+        if len(content) != told.get("size") or hashlib.sha256(content).hexdigest() != told.get("sha256"):
+            raise Damaged(Text(f"{folder.name}：{name} 的内容变了", f"{folder.name}: {name} has changed"))
+    return Checkpoint(step, folder)
+
+
+def rotate(run: Path, limit: int, keep: Collection[int]) -> None:
+    """Remove the oldest until `limit` are left, but none of the steps in `keep`."""
+    there = steps(run)
+    for step in [step for step in there if step not in keep][: max(0, len(there) - limit)]:
+        shutil.rmtree(run / FOLDER / _name(step), ignore_errors=True)
+
+
+def sweep(run: Path) -> None:
+    """Remove what a writer that died has left unfinished."""
+    for part in (run / FOLDER).glob(".step-*"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def require_some(run: Path, found: Checkpoint | None, damages: list[Text]) -> Checkpoint:
+    """Raises RefusedError where no checkpoint is valid, with the reason for each; nothing is deleted."""
+    if found is not None:
+        return found
+    zh, en = "；".join(each.zh for each in damages), "; ".join(each.en for each in damages)
+    raise RefusedError(
+        f"{run} 里没有可用的检查点（{zh or '一个也没有'}）；请重新训练，原来的文件都还在",
+        f"{run} has no valid checkpoint ({en or 'there is none'}); train again; what is there stays as it is",
     )
 
 
-def _rope_scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind == "default":
-        return None
-    if kind == "linear":
-        return RopeScaling(float(rope["factor"]), linear=True)
-    if kind == "llama3":
-        return RopeScaling(
-            float(rope["factor"]),
-            float(rope["low_freq_factor"]),
-            float(rope["high_freq_factor"]),
-            int(rope["original_max_position_embeddings"]),
-        )
-    raise _unsupported(f"rope_scaling={kind}")
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
-def _unsupported(what: str) -> RefusedError:
-    return RefusedError(
-        f"config.json 里的 {what} 还不支持；请换一个 Qwen2.5、Qwen3 或 Llama 3 的模型",
-        f"{what} in config.json is not supported; take a Qwen2.5, Qwen3 or Llama 3 model",
-    )
+def _is_valid(folder: Path) -> bool:
+    try:
+        opened(folder.parents[1], int(folder.name.removeprefix("step-")))
+    except Damaged:
+        return False
+    return True
 
 
-def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Decoder:
-    """The base model, frozen, in the type of `place`, its linears in `bits` if given.
-
-    No more than one layer is in memory unquantized. Raises RefusedError where tensors are missing or misshapen,
-    UsageError where the model's sizes cannot be quantized.
-    """
-    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
-    slots = dict(decoder.slots())
-    wrong = [
-        f"{name} {list(files.tensors[name].shape) if name in files.tensors else '—'}, {list(slot.shape)}"
-        for name, slot in slots.items()
-        if name not in files.tensors or files.tensors[name].shape != tuple(slot.shape)
-    ]
-    if wrong:
-        raise RefusedError(
-            f"{files.folder.name} 的权重与它的 config.json 不符：{wrong[0]}（共 {len(wrong)} 处）；请重新下载",
-            f"the weights of {files.folder.name} do not fit its config.json: {wrong[0]} ({len(wrong)} in all);"
-            " fetch it again",
-        )
-    if bits and not all(can_quantize(group.frozen.shape[1]) for _, group in decoder.linears()):
-        raise UsageError(
-            f"{files.folder.name} 的层宽不是 {BLOCK} 的倍数，不能量化；请去掉 quantization_bit",
-            f"the layers of {files.folder.name} are no multiple of {BLOCK} wide and cannot be quantized;"
-            " leave out quantization_bit",
-        )
-    by_part: dict[str, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name in slots:
-        by_part[".".join(name.split(".")[:3])][files.tensors[name].file].append(name)
-    for part, by_file in by_part.items():
-        groups = [group for path, group in decoder.linears() if path.startswith(f"{part}.")]
-        for group in groups:
-            group.open()
-        _fill(dict(decoder.slots()), by_file, place)
-        for group in groups:
-            group.close()
-    return decoder
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            found = json.loads(file.read(MAX_MANIFEST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Damaged(Text(f"{folder.name}：没有完整的 {MANIFEST}", f"{folder.name}: no whole {MANIFEST}"))
+    return found
 
 
-def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: Place) -> None:
-    for file, names in by_file.items():
-        # A file is opened anew for each layer: what is read through it is given back when it closes.
-        with safe_open(file, "pt", device=str(place.device)) as opened:
-            for name in names:
-                slots[name].copy_(opened.get_tensor(name))
-
-
-def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, bytes]:
-    """The adapter as PEFT writes it: name of each file and its content."""
-    tensors = {PEFT_PREFIX + name: master.detach().cpu().contiguous() for name, master in adapter.masters.items()}
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name,
-        "r": adapter.rank,
-        "lora_alpha": int(alpha) if float(alpha).is_integer() else alpha,
-        "lora_dropout": adapter.dropout,
-        "target_modules": sorted(adapter.targets),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-        "init_lora_weights": True,
-        "inference_mode": True,
-        "modules_to_save": None,
-    }
-    return {
-        "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
-        "adapter_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
-    }
-
-
-def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
-    """Put a saved adapter, ours or PEFT's, on its base. Raises DataError where it was made for other layers."""
-    config = files.config
-    targets = config["target_modules"]
-    targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
-    rank, alpha = config["r"], float(config["lora_alpha"])
-    scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-    adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))
-    _compare(adapter.masters, files)
-    with safe_open(files.folder / "adapter_model.safetensors", "pt") as opened, torch.no_grad():
-        for name, master in adapter.masters.items():
-            master.copy_(opened.get_tensor(PEFT_PREFIX + name))
-    adapter.refresh()
-    return adapter
-
-
-def _compare(masters: Mapping[str, Tensor], files: AdapterFiles) -> None:
-    wanted = {PEFT_PREFIX + name: tuple(master.shape) for name, master in masters.items()}
-    found = {name: entry.shape for name, entry in files.tensors.items()}
-    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if differing:
-        name = differing[0]
-        raise DataError(
-            f"适配器 {files.folder.name} 与这个基座模型对不上：{name} 应为 {wanted.get(name)}，实为 {found.get(name)}"
-            f"（共 {len(differing)} 处）；请用训练它的那个基座",
-            f"adapter {files.folder.name} does not fit this base model: {name} should be {wanted.get(name)} and is"
-            f" {found.get(name)} ({len(differing)} in all); use the base that it was trained on",
-        )
+def _listed(manifest: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    files = manifest.get("files")
+    for name, told in files.items() if isinstance(files, dict) else ():
+        if Path(name).name != name or not isinstance(told, dict):
+            raise Damaged(
+                Text(f"{folder.name}：{MANIFEST} 里有奇怪的文件名", f"{folder.name}: {MANIFEST} names odd files")
+            )
+        yield name, told

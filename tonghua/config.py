@@ -29,6 +29,9 @@ from tonghua.errors import RefusedError, Text, UsageError
 LORA_MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of a decoder block that can carry LoRA, in the order of the block."""
 
+TRACKERS: Final = ("tensorboard", "swanlab", "wandb", "trackio")
+"""The experiment trackers that a run can report to."""
+
 MAX_FILE_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 8
 PLACEHOLDER: Final = re.compile("<[^<>]+>")
@@ -128,6 +131,18 @@ def _paths(value: object) -> object:
     if not paths or not all(isinstance(each, str) and each.strip() for each in paths):
         raise _NotAllowed("应是一个或几个文件的路径", "must be the path of a file, or several")
     return tuple(_path(str(each)) for each in paths)
+
+
+def _trackers(value: object) -> object:
+    """`none`, a list, or names with commas between them -> a tuple of names."""
+    names = re.split("[,，]", value.strip("[]")) if isinstance(value, str) else value
+    names = [] if names is None else names
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        names = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip().lower() not in _NOTHING))
+        if set(names) <= set(TRACKERS):
+            return names
+    known = ", ".join(TRACKERS)
+    raise _NotAllowed(f"应是 none，或 {known} 中的几个", f"must be none, or some of {known}")
 
 
 def _column_names(value: object) -> object:
@@ -324,6 +339,17 @@ class Config(BaseModel):
     output_dir: Annotated[str, BeforeValidator(_as_text), AfterValidator(_path)] = Field(
         default="runs", min_length=1, description="运行结果放在哪个文件夹 / folder that holds the runs"
     )
+    save_minutes: float | None = Field(
+        default=5,
+        gt=0,
+        le=100_000,
+        description="除每轮结束外，每隔几分钟存一个检查点 / minutes between checkpoints within an epoch",
+    )
+    save_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="每隔几步存一个检查点，不给则由 save_minutes 定 / steps between checkpoints; none = by minutes",
+    )
     save_total_limit: int = Field(
         default=3,
         ge=2,
@@ -331,6 +357,11 @@ class Config(BaseModel):
     )
     run_name: Annotated[str | None, BeforeValidator(_blank_to_none), AfterValidator(_folder_name)] = Field(
         default=None, description="这次运行的名字，不给则用配方名 / name of the run; none = the recipe's"
+    )
+    report_to: Annotated[tuple[str, ...], BeforeValidator(_trackers)] = Field(
+        default=(),
+        description="向哪些工具报告数字：tensorboard、swanlab、wandb、trackio，可以写几个，none 为不报告"
+        " / trackers that get the numbers: tensorboard, swanlab, wandb, trackio, or several; none = sent nowhere",
     )
     sampling: Sampling = Field(default_factory=Sampling, description="怎样生成回答 / how answers are drawn")
 
@@ -404,7 +435,10 @@ _PACKED: Final = Text(
     "rows are always packed, with the result of training one row at a time",
 )
 _ANSWERS: Final = Text("总是只在回答上计算损失", "the loss is always on the answers alone")
-_EACH_EPOCH: Final = Text("每轮结束都会保存", "every epoch is saved")
+_EACH_EPOCH: Final = Text(
+    "每轮结束都会保存，其间由 save_steps 或 save_minutes 定",
+    "every epoch is saved; save_steps or save_minutes say when else",
+)
 _NO_WORKERS: Final = Text("数据多时自动用几个进程处理", "several processes are used where there are many rows")
 _QUANTIZATION_BIT: Final = Text(
     "量化由 quantization_bit=4 或 8 决定",
@@ -467,18 +501,10 @@ FOREIGN: Final[Mapping[str, Foreign]] = types.MappingProxyType(
         "plot_loss": Foreign(_EITHER, Text("总会画出损失曲线", "the loss curve is always drawn")),
         "logging_steps": Foreign(None, Text("每一步都会记录", "every step is logged")),
         "save_strategy": Foreign(None, _EACH_EPOCH),
-        "save_steps": Foreign(None, _EACH_EPOCH),
         "eval_strategy": Foreign(None, _VALIDATION),
         "eval_steps": Foreign(None, _VALIDATION),
         "per_device_eval_batch_size": Foreign(
             None, Text("验证按 token 数打包", "validation rows are packed by tokens")
-        ),
-        "report_to": Foreign(
-            frozenset({"none", None}),
-            Text(
-                "训练记录只写在运行文件夹里，不发给别处",
-                "metrics stay in the run folder and are sent nowhere",
-            ),
         ),
         "overwrite_output_dir": Foreign(
             _EITHER, Text("每次运行都有自己的新文件夹，不会覆盖", "every run has a new folder of its own")

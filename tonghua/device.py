@@ -4,6 +4,7 @@ import ctypes
 import platform
 import threading
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import psutil
@@ -87,6 +88,36 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_threshold, 2**25)  # the most that glibc allows
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """Where the generators stand from which dropout draws: the CPU's, and this device's own if it has one."""
+    states = {"random_cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        states["random_device"] = getattr(torch, device.type).get_rng_state()
+    return states
+
+
+def restore_random(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Put them back; a state of a device that is not used here is left out."""
+    torch.set_rng_state(states["random_cpu"])
+    if device.type != "cpu" and "random_device" in states:
+        getattr(torch, device.type).set_rng_state(states["random_device"])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or the system had no more memory to give, on any device."""
+    said = str(error).lower()
+    told = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(each in said for each in told)
+    )
+
+
+def give_back_memory(device: torch.device) -> None:
+    """Let go of what an allocator keeps for later, so that smaller pieces fit."""
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).empty_cache()
 
 
 class PeakMemory:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import device as devices
-from .checkpoint import load_adapter, load_base
 from .config import Sampling, resampled
 from .core.lora import Adapter
 from .errors import DataError, UsageError
@@ -15,6 +14,7 @@ from .hub import fingerprint
 from .prompt import Contract, Message, Renderer
 from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
+from .weights import load_adapter, load_base
 
 History = Sequence[Mapping[str, Any]]
 

@@ -64,12 +64,17 @@ def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def losses(decoder: Decoder, examples: Sequence[Example], advance: Callable[[int], None] = lambda done: None) -> Losses:
+def losses(
+    decoder: Decoder,
+    examples: Sequence[Example],
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Losses:
     """The loss of every example; `advance` is told how many more are done."""
     was_training = decoder.training
     decoder.eval()
     nll = np.zeros(len(examples))
-    for packed in pack(examples, TOKENS_PER_BATCH):
+    for packed in pack(examples, tokens_per_batch):
         batch = packed.to(decoder.device)
         each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
         for index, part in zip(batch.order, each.split(batch.targets), strict=True):
@@ -119,9 +124,9 @@ def compare_losses(
             "a comparison needs two different questions; give more rows",
         )
     adapter.enable(False)
-    base = losses(decoder, examples, advance)
+    base = losses(decoder, examples, advance=advance)
     adapter.enable(True)
-    tuned = losses(decoder, examples, advance)
+    tuned = losses(decoder, examples, advance=advance)
     characters = sum(len(without_space(m.content)) for c in conversations for m in c.messages if m.role == "assistant")
     interval = paired_bootstrap(base.nll, tuned.nll, base.targets, questions)
     return {

@@ -325,10 +325,15 @@ def _summary(repository: str, faults: Sequence[tuple[Source, _FaultyError]]) -> 
 # ---- sources and their listings --------------------------------------------------------------------------
 
 
-def _nearest_first(sources: Sequence[Source], line: "_Line") -> list[Source]:
-    """The sources that answer first in front, those that do not at the end; the mirror after the hub it mirrors."""
-    if len(sources) == 1:
-        return list(sources)
+def answer_seconds(sources: Sequence[Source]) -> dict[str, float]:
+    """How long each source took to answer, by its name; all are asked at once, and late ones are left out.
+
+    Raises UsageError where the environment names certificates that cannot be read.
+    """
+    return _seconds_by_name(sources, _Line("", lambda progress: None))
+
+
+def _seconds_by_name(sources: Sequence[Source], line: "_Line") -> dict[str, float]:
     taken_s: dict[str, float] = {}
 
     def knock(source: Source) -> None:
@@ -343,7 +348,14 @@ def _nearest_first(sources: Sequence[Source], line: "_Line") -> list[Source]:
     last = monotonic() + PROBE_S
     for thread in threads:
         thread.join(max(0.0, last - monotonic()))
-    heard = dict(taken_s)
+    return dict(taken_s)
+
+
+def _nearest_first(sources: Sequence[Source], line: "_Line") -> list[Source]:
+    """The sources that answer first in front, those that do not at the end; the mirror after the hub it mirrors."""
+    if len(sources) == 1:
+        return list(sources)
+    heard = _seconds_by_name(sources, line)
     return sorted(sources, key=lambda s: (s.name not in heard, s.name == "mirror", heard.get(s.name, 0.0)))
 
 

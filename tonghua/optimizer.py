@@ -1,8 +1,10 @@
 """One AdamW over the adapter's flat buffer, with clipping, a schedule and, for fp16 alone, loss scaling."""
 
 import math
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from .config import Config
 from .core.lora import Adapter
@@ -19,7 +21,10 @@ def learning_rate(config: Config, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) on `adapter`; `step` leaves the layers' copies fresh."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) on `adapter`; `step` leaves the layers' copies fresh.
+
+    backward, backward, …  ->  gradient_norm  ->  step or skip
+    """
 
     def __init__(self, config: Config, adapter: Adapter, half: bool):
         self._adapter, self._max_norm = adapter, config.max_grad_norm
@@ -33,24 +38,59 @@ class Optimizer:
         )
         self._scaler = torch.amp.GradScaler(adapter.flat.device.type, enabled=half)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
 
-    def step(self, rate: float) -> float:
-        """One update at this learning rate; returns the norm of the gradient before clipping.
-
-        A gradient that is not finite changes nothing, whatever the type.
-        """
+    def gradient_norm(self) -> float:
+        """The norm of what `backward` has gathered, before clipping; to be asked once, before `step` or `skip`."""
         self._scaler.unscale_(self._adam)
+        return float(torch.linalg.vector_norm(self._grad))
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite only means that fp16's loss scale was too large, and will shrink."""
+        return self._scaler.is_enabled() and self._scaler.get_scale() > 1
+
+    def step(self, rate: float, norm: float) -> None:
+        """One update at this learning rate, the gradient clipped by its `norm`."""
+        if self._max_norm and norm > self._max_norm:
+            self._grad.mul_(self._max_norm / norm)
+        self._adam.param_groups[0]["lr"] = rate
+        self._scaler.step(self._adam)
+        self._scaler.update()
+        self.forget()
+        self._adapter.refresh()
+
+    def skip(self) -> None:
+        """No update: the gradient is forgotten, and so is that it was not finite."""
+        self._scaler.update()
+        self.forget()
+
+    def forget(self) -> None:
+        """Start gathering the gradient anew."""
+        self._grad.zero_()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next update depends on beside weights and gradient; empty moments before the first."""
+        moments = self._adam.state_dict()["state"].get(0, {})
+        scaler = self._scaler.state_dict()
+        numbers = [scaler["scale"], scaler["_growth_tracker"]] if scaler else []
+        return {**{f"adam_{name}": t.cpu() for name, t in moments.items()}, "scaler": torch.tensor(numbers).double()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        moments = {name.removeprefix("adam_"): t for name, t in state.items() if name.startswith("adam_")}
+        groups = self._adam.state_dict()["param_groups"]
+        self._adam.load_state_dict({"state": {0: moments} if moments else {}, "param_groups": groups})
+        if len(state["scaler"]) and self._scaler.is_enabled():
+            scale, grown = state["scaler"].tolist()
+            known = self._scaler.state_dict()
+            self._scaler.load_state_dict({**known, "scale": scale, "_growth_tracker": int(grown)})
+        self.forget()
+        self._adapter.refresh()
+
+    @property
+    def _grad(self) -> Tensor:
         grad = self._adapter.flat.grad
         assert grad is not None
-        norm = float(torch.linalg.vector_norm(grad))
-        if self._max_norm and norm > self._max_norm:
-            grad.mul_(self._max_norm / norm)
-        self._adam.param_groups[0]["lr"] = rate
-        if math.isfinite(norm) or self._scaler.is_enabled():
-            self._scaler.step(self._adam)
-            self._scaler.update()
-        grad.zero_()
-        self._adapter.refresh()
-        return norm
+        return grad

@@ -70,7 +70,7 @@ def check_page(
     words = {key: say(text) for key, text in _WORDS.items()}
     rest = len(problems) - MOST_PROBLEMS
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_visible
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=visible
     )
     return environment.from_string(_PAGE).render(
         lang="zh-CN" if language == "zh" else "en",
@@ -118,7 +118,7 @@ def _bins(checkup: Checkup) -> list[Mapping[str, Any]]:
     ]
 
 
-def _visible(value: object) -> str:
+def visible(value: object) -> str:
     """What is put into the page: in place of a character that cannot be seen its number, such as ⟨U+202E⟩."""
     return "".join(char if _is_visible(char) else f"⟨U+{ord(char):04X}⟩" for char in str(value))
 

@@ -1,11 +1,18 @@
-"""How a step is cut into micro-batches, and whether activations are recomputed, from the memory there is."""
+"""How a step is cut into micro-batches, which layers recompute their activations, and what a run will take.
 
+free memory, shape, longest row  --plan-->  Plan           before the first product
+one rehearsed micro-batch        --estimate-->  Estimate   memory, time and disk of the whole run
+"""
+
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import psutil
 import torch
 
 from .config import Config
+from .core.loss import ROWS_AT_A_TIME
 from .core.model import Shape
 from .device import Place, operations_per_s
 
@@ -17,25 +24,51 @@ GPU_TOKENS = 16_384
 SHARE_OF_RATE = 0.3
 """Of the rate of one large product, what a whole step reaches; benchmarks/LOG.md has it as the floor's share."""
 
-SHARE_OF_FREE = 0.6
+SHARE_OF_FREE = 0.8
+"""Of the memory that is free now, what a run may take: other programs live here too."""
+
+EVALUATION_SHARE = 0.4
+"""Of the time that a token takes in training, what it takes in an evaluation, which has no way back."""
 
 
 class Plan(NamedTuple):
-    """`tokens` read in one forward pass, unless one row alone has more; `recompute` activations in backward."""
+    """`tokens` read in one forward pass, unless one row alone has more; so many layers recompute in backward."""
 
     tokens: int
-    recompute: bool
+    recomputed_layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run will take. Memory is the process's on a CPU, the allocator's on a GPU."""
+
+    tokens_per_micro_batch: int
+    recomputed_layers: int
+    memory_bytes: int
+    free_bytes: int
+    disk_bytes: int
+    steps: int
+    step_s: float
+    total_s: float
 
 
 def plan(config: Config, shape: Shape, place: Place, longest: int) -> Plan:
-    """The plan for rows of at most `longest` tokens; what the config fixes is kept."""
-    room = int(free_bytes(place.device) * SHARE_OF_FREE)
+    """The plan for rows of at most `longest` tokens; what the config fixes is kept.
+
+    Micro-batches shrink before anything is recomputed, and no more layers recompute than must: a smaller micro-batch
+    costs little, recomputing a layer costs a third of its time.
+    """
+    room = int(free_bytes(place.device) * SHARE_OF_FREE) - head_bytes(shape, place.dtype)
     most = CPU_TOKENS if place.device.type == "cpu" else GPU_TOKENS
-    recompute = config.gradient_checkpointing
-    if recompute == "auto":
-        recompute = room < longest * bytes_per_token(shape, place.dtype, recompute=False)
-    fitting = room // bytes_per_token(shape, place.dtype, recompute)
-    return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recompute)
+    wished = config.gradient_checkpointing
+    if wished == "auto":
+        fits = (n for n in range(shape.layers + 1) if longest * bytes_per_token(shape, place.dtype, n) <= room)
+        recomputed = next(fits, shape.layers)
+        most = longest if recomputed else most
+    else:
+        recomputed = shape.layers if wished else 0
+    fitting = max(0, room) // bytes_per_token(shape, place.dtype, recomputed)
+    return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recomputed)
 
 
 def epoch_s(shape: Shape, place: Place, tokens: int, targets: int) -> float:
@@ -46,18 +79,33 @@ def epoch_s(shape: Shape, place: Place, tokens: int, targets: int) -> float:
     return operations / (operations_per_s(place) * SHARE_OF_RATE)
 
 
-def bytes_per_token(shape: Shape, dtype: torch.dtype, recompute: bool) -> int:
+def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) -> int:
     """Activations that one token keeps until its backward pass: 8 hidden, 5 key-value and 3 wide vectors a layer.
 
-    With `recompute` one vector a layer stays, and one whole layer at a time is alive.
+    A layer that recomputes keeps one vector, and one whole such layer at a time is alive.
     """
     kv = shape.kv_heads * shape.head_dim
     layer = 8 * shape.hidden_size + 5 * kv + 3 * shape.intermediate_size
-    kept = shape.layers * shape.hidden_size + layer if recompute else shape.layers * layer
+    kept = (shape.layers - recomputed_layers) * layer
+    if recomputed_layers:
+        kept += recomputed_layers * shape.hidden_size + layer
     return kept * dtype.itemsize
+
+
+def head_bytes(shape: Shape, dtype: torch.dtype) -> int:
+    """The logits that are alive at a time."""
+    return ROWS_AT_A_TIME * shape.vocab_size * dtype.itemsize
 
 
 def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def total_s(config: Config, steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:
+    """Of all steps and evaluations, where a token takes `token_s` in training; `tokens` and `heldout_tokens` of one
+    epoch and of one evaluation."""
+    epochs = steps / per_epoch
+    evaluations = 1 + math.ceil(epochs)
+    return token_s * (tokens * epochs + heldout_tokens * EVALUATION_SHARE * evaluations)

@@ -43,7 +43,7 @@ class Samples:
     """Samples of one side, read from disk as they are asked for: those of `order` (n,), counted through `parts`."""
 
     def __init__(self, parts: Sequence[Tokenized], order: NDArray[np.int64] | None = None):
-        self._parts = parts
+        self.parts = parts
         self._starts = np.cumsum([0, *map(len, parts)])
         self.order = np.arange(self._starts[-1]) if order is None else order
         every = [part.samples for part in parts]
@@ -94,14 +94,24 @@ class Samples:
     def conversations(self) -> "View[Conversation]":
         return View(self, lambda part, index: part.conversation(index))
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names under which the rows are kept: they change with the rows and with how they become tokens."""
+        return tuple(part.folder.name for part in self.parts)
+
+    def row(self, place: int) -> int:
+        """Which of the usable rows of its file this sample was made of, from 1."""
+        part, index = self.at(place)
+        return part.row(index)
+
     def chosen(self, order: NDArray[np.int64]) -> "Samples":
         """These samples only, by their places in this one."""
-        return Samples(self._parts, self.order[order])
+        return Samples(self.parts, self.order[order])
 
     def at(self, place: int) -> tuple[Tokenized, int]:
         index = int(self.order[place])
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._parts[part], index - int(self._starts[part])
+        return self.parts[part], index - int(self._starts[part])
 
 
 class View(Sequence[T]):

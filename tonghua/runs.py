@@ -4,28 +4,38 @@ runs/<name>-<time>/
   adapter_model.safetensors  adapter_config.json   the best adapter, in PEFT's own format
   tokenizer.json ...  contract.json                how to prompt it, and on which base
   config.yaml                                      resolved, complete, runnable again
-  metrics.jsonl                                    every step and every held-out loss
-  checkpoints/step-000120/                         adapters kept on the way; MANIFEST.json is written last
+  facts.json                                       what is trained on what, written at the start
+  metrics.jsonl                                    every step, every held-out loss, and what happened on the way
+  samples.jsonl                                    the same prompts answered as training went on
+  checkpoints/step-000120/                         what it takes to go on; see `checkpoint`
+  result.json                                      only where the run has reached its end
+  report.html  loss.png                            for people; see report, curves
+  run.lock                                         held by the process that trains
 """
 
-import hashlib
 import json
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from . import checkpoint
 from .config import Config, load
 from .errors import DataError, ResourceError, UsageError
 from .prompt import TOKENIZER_FILES, Contract
 
-MANIFEST = "MANIFEST.json"
 CONTRACT = "contract.json"
+FACTS = "facts.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+RESULT = "result.json"
+LOCK = "run.lock"
+LOSS_PLOT = "loss.png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +93,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         try:
-            with part.open("wb") as opened:
-                opened.write(content)
-                opened.flush()
-                os.fsync(opened.fileno())
+            checkpoint.write_durably(part, content)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -96,23 +103,6 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Each file whole or not at all."""
     for name, content in files.items():
         write_atomic(folder / name, content)
-
-
-def write_checkpoint(run: Path, step: int, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Path:
-    """One folder under `checkpoints/`, there whole or not at all; its manifest names sizes and hashes."""
-    target = run / "checkpoints" / f"step-{step:06d}"
-    part = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    listed = {name: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
-    manifest = json.dumps({"step": step, **facts, "files": listed}, indent=2, ensure_ascii=False)
-    with writing(target):
-        try:
-            part.mkdir(parents=True)
-            write_files(part, {**files, MANIFEST: manifest.encode()})
-            shutil.rmtree(target, ignore_errors=True)
-            part.replace(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return target
 
 
 def copy_tokenizer(base: Path, run: Path) -> None:
@@ -151,11 +141,78 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
     return Run(folder, load(folder / "config.yaml").config, contract)
 
 
-def remove_checkpoint(run: Path, step: int) -> None:
-    shutil.rmtree(run / "checkpoints" / f"step-{step:06d}")
+def begun(path: Path | None, output_dir: Path) -> Path:
+    """A run that has begun, ended or not: in `path`, of this name in `output_dir`, or the newest. Raises UsageError."""
+    if path is not None:
+        return _named(path, output_dir)
+    there = _all(output_dir)
+    if not there:
+        raise UsageError(
+            f"{output_dir} 里没有训练结果；请先 tonghua train",
+            f"there is no run in {output_dir}; start one with tonghua train",
+        )
+    return max(there, key=_age)
 
 
-def remove_unless_checkpointed(run: Path) -> None:
-    """Remove the folder of a run that failed before it had kept anything."""
-    if not any(run.glob(f"checkpoints/step-*/{MANIFEST}")):
-        shutil.rmtree(run, ignore_errors=True)
+def unfinished(path: Path | None, output_dir: Path) -> Path:
+    """The run to go on with: the one in `path`, or of this name in `output_dir`, else the newest that has not ended.
+
+    A run that has reached its end is given where it is named, or where there is no other. Raises UsageError.
+    """
+    if path is not None:
+        return _named(path, output_dir)
+    there = [run for run in _all(output_dir) if checkpoint.steps(run)]
+    if not there:
+        raise UsageError(
+            f"{output_dir} 里没有可以接着训练的结果；请先 tonghua train",
+            f"there is no run to go on with in {output_dir}; start one with tonghua train",
+        )
+    return max(there, key=lambda run: (finished(run) is None, _age(run)))
+
+
+def _named(path: Path, output_dir: Path) -> Path:
+    folder = path if path.is_dir() else output_dir / path
+    if not (folder / "config.yaml").is_file():
+        raise UsageError(
+            f"{path} 不是一次训练的文件夹；请写出 runs 里的那个文件夹",
+            f"{path} is not the folder of a run; name one of those in runs",
+        )
+    return folder
+
+
+def _all(output_dir: Path) -> list[Path]:
+    return [found.parent for found in output_dir.glob("*/config.yaml")] if output_dir.is_dir() else []
+
+
+def _age(run: Path) -> tuple[int, str]:
+    """The later the greater: when it was begun or last gone on with."""
+    return (run / "config.yaml").stat().st_mtime_ns, run.name
+
+
+def finished(run: Path) -> dict[str, Any] | None:
+    """The result of a run that has reached its end."""
+    try:
+        found = json.loads((run / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Inside, this process alone writes the run. Raises UsageError where another one does.
+
+    The system frees the lock of a process that was killed.
+    """
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=1)  # who lists runs holds a free lock for a moment
+    except Timeout:
+        raise UsageError(
+            f"另一个进程正在训练 {run}；等它结束，或先让它停下",
+            f"another process is training {run}; wait until it ends, or stop it first",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from .data import Problem
     from .example import Example
     from .fetch import Progress as Download
+    from .plan import Estimate
     from .prompt import Renderer
     from .tokenized import Table as Rows
-    from .training import Event, HeldOut, Started, Stepped
+    from .trainer import Stepped
+    from .training import Event, HeldOut, Started
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
@@ -68,6 +70,9 @@ class Screen:
     def say(self, zh: str, en: str) -> None:
         self.console.print(Text(zh, en).to(self.language), markup=False)
 
+    def note(self, note: Text) -> None:
+        self.say(f"提示：{note.zh}", f"note: {note.en}")
+
     def rows(self, table: "Rows", heldout: int | None = None) -> None:
         """Read, kept, dropped and why."""
         names = [("读到", "read"), ("可用", "kept"), ("有问题", "bad"), ("过长", "too long")]
@@ -91,15 +96,32 @@ class Screen:
             f"on this machine an epoch takes about {duration(seconds)} (an estimate)",
         )
 
+    def estimate(self, found: "Estimate") -> None:
+        """What a run will take, and what to do where it does not fit."""
+        layers = found.recomputed_layers
+        recompute = Text("", "")
+        if layers:
+            recompute = Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations")
+        self.say(
+            f"内存：峰值约 {decimal(found.memory_bytes)}，现在空闲 {decimal(found.free_bytes)}；"
+            f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}\n"
+            f"时间：{found.steps} 步，每步约 {found.step_s:.1f} 秒，共约 {duration(found.total_s)}\n"
+            f"磁盘：约 {decimal(found.disk_bytes)}",
+            f"memory: about {decimal(found.memory_bytes)} at the peak, {decimal(found.free_bytes)} free now;"
+            f" {found.tokens_per_micro_batch} tokens at a time{recompute.en}\n"
+            f"time: {found.steps} steps of about {found.step_s:.1f} s, about {duration(found.total_s)} in all\n"
+            f"disk: about {decimal(found.disk_bytes)}",
+        )
+
     def read(self, rows: int) -> None:
         """How many rows have been read until now."""
         self._last = self._last or time.monotonic()
-        self._advance(rows, None, Text("行数据", "rows read").to(self.language))
+        self.advance(rows, None, Text("行数据", "rows read").to(self.language))
 
     def reading(self, notes: Sequence[Text], mapping: Sequence[str]) -> None:
         """How the rows were read, where that is not plain."""
         for note in notes:
-            self.say(f"提示：{note.zh}", f"note: {note.en}")
+            self.note(note)
         for each in mapping:
             self.say(f"列名对应：{each}", f"columns: {each}")
 
@@ -123,7 +145,8 @@ class Screen:
 
     def event(self, event: "Event") -> None:
         """Follow a training run."""
-        from .training import Reading, Started, Stepped
+        from .trainer import Stepped
+        from .training import Happened, Reading, Started
 
         if isinstance(event, Reading):
             self.read(event.rows)
@@ -132,12 +155,17 @@ class Screen:
             self._started(event)
         elif isinstance(event, Stepped):
             self._stepped(event)
+        elif isinstance(event, Happened):
+            self.note(event.text)
         else:
             self._held_out(event)
 
     def _started(self, event: "Started") -> None:
         share = 100 * event.trainable / event.parameters
-        recompute = Text("，重算激活", ", recomputing activations") if event.plan.recompute else Text("", "")
+        layers = event.plan.recomputed_layers
+        recompute = Text("", "")
+        if layers:
+            recompute = Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations")
         self.say(
             f"基座 {event.ready.model.folder.name}：{event.parameters / 1e6:.0f} M 参数，训练其中新增的"
             f" {event.trainable / 1e6:.2f} M（{share:.2f}%）；{event.place}{recompute.zh}",
@@ -147,19 +175,21 @@ class Screen:
         self.reading(event.ready.notes, event.ready.mapping)
         self.rows(event.ready.table, len(event.heldout) if event.config.eval_dataset is None else None)
         self.example(event.train.examples[0], event.ready.renderer)
+        done = Text(f"，从第 {event.done} 步接着", f", going on from step {event.done}") if event.done else Text("", "")
         self.say(
-            f"共 {event.steps} 步，每步 {event.config.samples_per_step} 个样本；结果写进 {event.run}",
-            f"{event.steps} steps of {event.config.samples_per_step} samples; results go to {event.run}",
+            f"共 {event.steps} 步{done.zh}，每步 {event.config.samples_per_step} 个样本；结果写进 {event.run}",
+            f"{event.steps} steps{done.en}, of {event.config.samples_per_step} samples; results go to {event.run}",
         )
 
     def _stepped(self, event: "Stepped") -> None:
+        loss = "—" if event.loss is None else f"{event.loss:.3f}"
         text = Text(
-            f"损失 {event.loss:.3f}  {event.samples_per_s:.2f} 样本/秒  还要 {duration(event.remaining_s)}",
-            f"loss {event.loss:.3f}  {event.samples_per_s:.2f} samples/s  {duration(event.remaining_s)} left",
+            f"损失 {loss}  {event.samples_per_s:.2f} 样本/秒  还要 {duration(event.remaining_s)}",
+            f"loss {loss}  {event.samples_per_s:.2f} samples/s  {duration(event.remaining_s)} left",
         ).to(self.language)
-        self._advance(event.step, event.steps, text)
+        self.advance(event.step, event.steps, text)
 
-    def _advance(self, done: int, total: int | None, text: str) -> None:
+    def advance(self, done: int, total: int | None, text: str) -> None:
         """`total` None: it will be known at the end, as for the rows of a file that is being read."""
         if not self.console.is_terminal:
             now = time.monotonic()
@@ -275,7 +305,7 @@ class Screen:
         def advance(more: int) -> None:
             nonlocal done
             done += more
-            self._advance(done, total, text)
+            self.advance(done, total, text)
 
         try:
             yield advance

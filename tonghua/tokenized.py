@@ -275,6 +275,10 @@ class Tokenized(Sequence[Example]):
         marked = self._tokens[start : start + length]
         return Example(tuple((marked & ~TARGET).tolist()), tuple((marked >= TARGET).tolist()), int(entry["shared"]))
 
+    def row(self, index: int) -> int:
+        """Which of the usable rows a sample was made of, from 1; its line tells little where a file is one line."""
+        return int(np.count_nonzero(self.samples["part"][: index + 1] == 0))
+
     def conversation(self, index: int) -> Conversation:
         """What the sample was made of."""
         entry = self.samples[index]

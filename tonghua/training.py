@@ -1,34 +1,48 @@
 """Training: from a config to a run folder, in the order in which it happens.
 
     check the model and the rows -> load the base -> add LoRA -> steps, a held-out loss each epoch -> the best adapter
+                                          ^
+            tonghua train --resume: a checkpoint --'
 
 `train` is the whole of it; what happens on the way goes to `tell` as events, for a progress bar or for nobody.
 """
 
 import math
+import platform
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from . import __version__, checkpoint, hub, plan
 from . import device as devices
-from . import hub, plan
-from .book import Book
-from .checkpoint import load_base
+from .book import Book, needed_bytes
+from .checkpoint import Checkpoint, Damaged
 from .config import Config, Loaded
 from .core.lora import Adapter
-from .core.loss import linear_cross_entropy
 from .core.model import Decoder
-from .core.packing import pack
-from .device import PeakMemory, Place
-from .errors import DivergedError, Stopped, UsageError
-from .evaluate import hidden_states, losses
-from .example import Example
-from .optimizer import Optimizer, learning_rate
+from .device import Place
+from .diary import Diary, choose
+from .errors import DivergedError, Stopped, Text, UsageError
+from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
+from .resume import require_same
+from .stopping import Asked, Stop, stopping
+from .trackers import require_installed
+from .trainer import Note, Result, Stepped, Trainer
+from .weights import load_base
+
+MOST_SKIPPED = 3
+"""After so many steps in a row whose numbers went wrong, training goes back to the last checkpoint."""
+
+MEASURED_STEPS = 3
+
+NOTHING_DONE = Text(
+    "已停下，还没有训练；再运行一次就会重新开始", "stopped before any training; run the same again to start"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Before the first step: what will be trained, on what, where."""
+    """Before the first step: what will be trained, on what, where; after how many steps it goes on."""
 
     config: Config
     ready: Prepared
@@ -52,22 +66,7 @@ class Started:
     heldout: Samples
     steps: int
     run: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    grad_norm: float
-    learning_rate: float
-    samples: int
-    tokens: int
-    targets: int
-    step_s: float
-    samples_per_s: float
-    remaining_s: float
+    done: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,87 +79,292 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What `train --json` prints."""
+class Happened:
+    """Something out of the ordinary: a step skipped, a checkpoint that could not be written, ..."""
 
-    run: str
-    steps: int
-    samples: int
-    train_loss: float
-    heldout_loss: float | None
-    samples_per_s: float
-    peak_memory_gb: float
-    trainable_parameters: int
+    kind: str
+    text: Text
 
 
-Event = Reading | Started | Stepped | HeldOut
+Event = Reading | Started | Stepped | HeldOut | Happened
 Tell = Callable[[Event], None]
 
 
-def train(loaded: Loaded, tell: Tell = lambda event: None) -> Result:
-    """Train and write a run folder. Every fault of the input is found before anything is written.
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is learned, and on what it is measured."""
 
-    Raises the `UserError`s of the config, the rows, the model, the disk; DivergedError; Stopped after Ctrl-C,
-    with the run saved as far as it came.
-    """
-    config = loaded.config
-    files, renderer = open_model(config.model)
-    ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
-    require_usable(ready, named(config.dataset), config.skip_bad_rows)
-    training, heldout = _sides(config, ready)
+    ready: Prepared
+    training: Samples
+    heldout: Samples
+
+    @property
+    def longest(self) -> int:
+        return int(max(side.tokens.max(initial=0) for side in (self.training, self.heldout)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """All that training needs, in memory and before anything is written."""
+
+    config: Config
+    rows: _Rows
+    place: Place
+    decoder: Decoder
+    adapter: Adapter
+    plan: plan.Plan
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """The masters and both moments, in fp32, and some."""
+        return self.adapter.flat.numel() * 4 * 3 + 1_000_000
+
+    def trainer(self, stop: Stop, note: Note) -> Trainer:
+        steps = count_steps(self.config, len(self.rows.training))
+        return Trainer(self.config, self.decoder, self.adapter, self.rows.training, steps, self.plan, stop, note)
+
+    def diary(self) -> Diary:
+        """Of questions that are not learned, where there are such."""
+        asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
+        prompts = choose(conversation.messages[:-1] for conversation in asked.conversations)
+        return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
+
+
+def _get_ready(config: Config, tell: Tell) -> _Ready:
+    rows = _rows(config, tell)
     place = devices.choose(config.device, config.dtype)
     devices.keep_freed_memory()
     torch.manual_seed(config.seed)
+    decoder = load_base(rows.ready.model, place, config.quantization_bit)
+    adapter = _new_adapter(config, decoder)
+    planned = plan.plan(config, decoder.shape, place, rows.longest)
+    decoder.recomputed_layers = planned.recomputed_layers
+    return _Ready(config, rows, place, decoder, adapter, planned)
 
-    decoder = load_base(files, place, config.quantization_bit)
-    adapter = Adapter(
-        decoder.linears(),
-        config.lora_modules,
-        config.lora_rank,
-        config.lora_alpha / config.lora_rank,
-        config.lora_dropout,
-        torch.Generator().manual_seed(config.seed),
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run in progress."""
+
+    trainer: Trainer
+    book: Book
+    heldout: Samples
+    diary: Diary
+    trained_on: dict[str, Any]
+    stop: Stop
+    tell: Tell
+
+
+def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None = None) -> Result:
+    """Train and write a run folder, or go on with one. Every fault of the input is found before anything is written.
+
+    Raises the `UserError`s of the config, the rows, the model, the disk; DivergedError; Stopped after a signal, with
+    the run saved as far as it came.
+    """
+    require_installed(loaded.config.report_to)
+    with stopping(NOTHING_DONE) as stop:
+        ready = _get_ready(loaded.config, tell)
+        book = _book(loaded, ready, tell)
+        trainer = ready.trainer(stop, book.note)
+        run = _Run(trainer, book, ready.rows.heldout, ready.diary(), _trained_on(ready.rows, book), stop, tell)
+        with book.open(resumed):
+            if resumed is not None:
+                _go_on(run, *checkpoint.newest_valid(resumed))
+            _start(run, ready)
+            with stop.held(), Watch(book.run, book.note) as watch:
+                _learn(run, watch)
+            result = trainer.result(book.run)
+            book.finish(asdict(result))
+    return result
+
+
+def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
+    """What `train` would take, from the longest micro-batch and a few steps; writes nothing. Raises as `train` does."""
+    with stopping(NOTHING_DONE) as stop:
+        ready = _get_ready(loaded.config, tell)
+        trainer = ready.trainer(stop, lambda kind, text: tell(Happened(kind, text)))
+        trainer.memory.start()
+        trainer.rehearse()
+        steps = range(min(MEASURED_STEPS, trainer.steps))
+        taken = [trainer.measure([trainer.samples.examples[i] for i in trainer.places(step)]) for step in steps]
+        trainer.memory.stop()
+        return _estimate(ready, trainer, statistics.mean(taken))
+
+
+def _estimate(ready: "_Ready", trainer: Trainer, token_s: float) -> plan.Estimate:
+    config = trainer.config
+    tokens = trainer.samples.packed_tokens(config.samples_per_step)
+    heldout = ready.rows.heldout.packed_tokens(config.samples_per_step)
+    return plan.Estimate(
+        tokens_per_micro_batch=trainer.tokens_per_micro_batch,
+        recomputed_layers=trainer.decoder.recomputed_layers,
+        memory_bytes=trainer.memory.peak_bytes() + 8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
+        free_bytes=plan.free_bytes(trainer.decoder.device),
+        disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
+        steps=trainer.steps,
+        step_s=token_s * tokens / trainer.per_epoch,
+        total_s=plan.total_s(config, trainer.steps, trainer.per_epoch, tokens, heldout, token_s),
     )
-    longest = int(max(side.tokens.max(initial=0) for side in (training, heldout)))
-    planned = plan.plan(config, decoder.shape, place, longest)
-    decoder.recompute = planned.recompute
-    steps = count_steps(config, len(training))
-    name = hub.name_of(config.model, files.folder)
-    book = Book(config, config.run_name or loaded.name, files.folder, name, adapter, renderer, hub.fingerprint(files))
-    size = sum(slot.numel() for _, slot in decoder.slots())
-    trainer = Trainer(config, decoder, adapter, planned.tokens, training.examples, steps)
+
+
+def _learn(run: _Run, watch: Watch) -> None:
+    """Every step that is left, and after each what is due. Raises Stopped after a signal."""
+    trainer, book = run.trainer, run.book
+    trainer.memory.start()
     try:
-        trainable = adapter.flat.numel()
-        tell(Started(config, ready, place, planned, trainable, size, training, heldout, steps, book.run))
-        _hold_out(book, trainer, heldout, tell)
-        for stepped in trainer.run():
+        trainer.rehearse()
+        if trainer.evaluation_due and not trainer.progress.evaluated:
+            _evaluate(run)
+        while trainer.done < trainer.steps:
+            book.step = trainer.done + 1
+            with watch.one_step(trainer.step_s):
+                stepped = trainer.step()
             book.log(asdict(stepped))
-            tell(stepped)
-            if trainer.epoch_ends(stepped.step):
-                _hold_out(book, trainer, heldout, tell)
-    except KeyboardInterrupt:
-        if not trainer.done:
-            book.abandon()
-            raise
-        book.keep(trainer.done, trainer.epoch, None)
-        book.finish()
-        raise Stopped(
-            f"已停在第 {trainer.done} 步；到此为止最好的适配器保存在 {book.run}",
-            f"stopped at step {trainer.done}; the best adapter so far is in {book.run}",
-        ) from None
-    except BaseException:
-        book.abandon()
-        raise
+            run.tell(stepped)
+            if trainer.progress.skipped_in_a_row == MOST_SKIPPED:
+                _roll_back(run)
+            elif trainer.evaluation_due:
+                _evaluate(run)
+            elif book.save_due(trainer.done):
+                _save(run)
+    except Asked:
+        raise _stopped(run) from None
     finally:
         trainer.memory.stop()
-    book.finish()
-    return trainer.result(book)
 
 
-def _sides(config: Config, ready: Prepared) -> tuple[Samples, Samples]:
+def _evaluate(run: _Run) -> None:
+    """Measure the held-out loss, if rows are held out, and keep the adapter as it is now."""
+    trainer = run.trainer
+    loss = trainer.evaluate(run.heldout)
+    best = trainer.note_best(loss)
+    if loss is not None:
+        run.book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss})
+        run.tell(HeldOut(trainer.done, loss, best))
+    _save(run)
+    if trainer.done in (0, trainer.steps) or run.diary.affordable(trainer.training_s):
+        run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **run.diary.entry(run.stop.look)})
+
+
+def _save(run: _Run, look: Callable[[], None] | None = None) -> None:
+    """Commit a checkpoint; `look` is called while a full disk is waited for, and may raise."""
+    files = run.trainer.files(run.book.base_name, run.trained_on)
+    run.book.save(run.trainer.done, files, run.trainer.progress.best_step, look or run.stop.look)
+
+
+def _roll_back(run: _Run) -> None:
+    """Go back to the last checkpoint and on at half the learning rate. Raises DivergedError the second time."""
+    trainer, at = run.trainer, run.trainer.done
+    if trainer.progress.learning_rate_scale < 1:
+        raise _diverged(run, at)
+    found = checkpoint.require_some(run.book.run, *checkpoint.newest_valid(run.book.run, at - MOST_SKIPPED))
+    trainer.restore(found)
+    trainer.progress.learning_rate_scale = 0.5
+    run.book.note(
+        "rolled_back",
+        Text(
+            f"连续 {MOST_SKIPPED} 步算出的数不对：退回第 {found.step} 步，学习率减半再来",
+            f"{MOST_SKIPPED} steps in a row went wrong: back to step {found.step}, at half the learning rate",
+        ),
+    )
+
+
+def _stopped(run: _Run) -> Stopped:
+    """Keep what there is; a run that has not made a step keeps nothing."""
+    trainer, book = run.trainer, run.book
+    if not trainer.done:
+        return Stopped(*NOTHING_DONE)
+    run.book.note("stopped", Text(f"停在第 {trainer.done} 步", f"stopped after step {trainer.done}"))
+    _save(run, look=lambda: None)
+    return Stopped(
+        f"已停在第 {trainer.done} 步（共 {trainer.steps} 步），都保存在 {book.run}；"
+        f"接着训练：tonghua train --resume {book.run}",
+        f"stopped at step {trainer.done} of {trainer.steps}, all of it kept in {book.run};"
+        f" go on with: tonghua train --resume {book.run}",
+    )
+
+
+def _go_on(run: _Run, found: Checkpoint | None, damages: list[Text]) -> None:
+    """Stand where the newest valid checkpoint stands. Raises RefusedError where there is none, DataError where what
+    is trained on what is not the same any more."""
+    trainer, book = run.trainer, run.book
+    found = checkpoint.require_some(book.run, found, damages)
+    for damage in damages:
+        book.note(
+            "damaged", Text(f"检查点损坏，用更早的：{damage.zh}", f"a damaged checkpoint is passed over: {damage.en}")
+        )
+    require_same(found, run.trained_on, trainer.samples, run.heldout)
+    trainer.restore(found)
+    best = _best(run)
+    steps, entries = book.rewind(found, best)
+    trainer.history = [Stepped(**values) for values in steps]
+    run.diary.go_on(entries)
+    if found.step:
+        book.note("resumed", Text(f"从第 {found.step} 步接着训练", f"going on from step {found.step}"))
+
+
+def _best(run: _Run) -> Checkpoint | None:
+    """The best checkpoint, if there is one and it is whole; else the next evaluation is the best until then."""
+    progress = run.trainer.progress
+    if not progress.best_step:
+        return None
+    try:
+        return checkpoint.opened(run.book.run, progress.best_step)
+    except Damaged:
+        progress.best_step, progress.best_loss = 0, None
+        return None
+
+
+def _start(run: _Run, ready: _Ready) -> None:
+    """Tell everybody what will be done, and write it down."""
+    trainer, book = run.trainer, run.book
+    started = Started(
+        config=ready.config,
+        ready=ready.rows.ready,
+        place=ready.place,
+        plan=ready.plan,
+        trainable=ready.adapter.flat.numel(),
+        parameters=sum(slot.numel() for _, slot in ready.decoder.slots()),
+        train=ready.rows.training,
+        heldout=ready.rows.heldout,
+        steps=trainer.steps,
+        run=book.run,
+        done=trainer.done,
+    )
+    run.tell(started)
+    if not trainer.done:
+        book.write_facts(_facts(started, book.base_name))
+
+
+def _facts(started: Started, base_name: str) -> dict[str, Any]:
+    tokens = started.train.tokens
+    datasets = started.config.dataset
+    return {
+        "versions": {"tonghua": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "system": f"{platform.system()} {platform.machine()}",
+        "place": str(started.place),
+        "base": {"name": base_name, "parameters": started.parameters},
+        "trainable": started.trainable,
+        "rows": asdict(started.ready.table),
+        "dataset": [datasets] if isinstance(datasets, str) else list(datasets or ()),
+        "eval_dataset": started.config.eval_dataset,
+        "train": len(started.train),
+        "heldout": len(started.heldout),
+        "tokens": {"mean": round(float(tokens.mean()), 1), "longest": int(tokens.max())},
+        "steps": started.steps,
+        "samples_per_step": started.config.samples_per_step,
+        "tokens_per_micro_batch": started.plan.tokens,
+        "recomputed_layers": started.plan.recomputed_layers,
+    }
+
+
+def _rows(config: Config, tell: Tell) -> _Rows:
     """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
+    files, renderer = open_model(config.model)
+    ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
+    require_usable(ready, named(config.dataset), config.skip_bad_rows)
     if config.eval_dataset is None:
-        return split(ready, config.val_size, config.seed)
+        return _Rows(ready, *split(ready, config.val_size, config.seed))
     if weight_of(config.eval_dataset) != 1:
         raise UsageError(
             f"验证数据不能带倍数：eval_dataset={config.eval_dataset}",
@@ -168,7 +372,43 @@ def _sides(config: Config, ready: Prepared) -> tuple[Samples, Samples]:
         )
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
-    return split(ready, 0, config.seed)[0], held.samples
+    return _Rows(ready, split(ready, 0, config.seed)[0], held.samples)
+
+
+def _new_adapter(config: Config, decoder: Decoder) -> Adapter:
+    return Adapter(
+        decoder.linears(),
+        config.lora_modules,
+        config.lora_rank,
+        config.lora_alpha / config.lora_rank,
+        config.lora_dropout,
+        torch.Generator().manual_seed(config.seed),
+    )
+
+
+def _book(loaded: Loaded, ready: _Ready, tell: Tell) -> Book:
+    config, files = loaded.config, ready.rows.ready.model
+    return Book(
+        config,
+        config.run_name or loaded.name,
+        files.folder,
+        hub.name_of(config.model, files.folder),
+        ready.rows.ready.renderer,
+        hub.fingerprint(files),
+        ready.checkpoint_bytes,
+        tell=lambda kind, text: tell(Happened(kind, text)),
+    )
+
+
+def _trained_on(rows: _Rows, book: Book) -> dict[str, Any]:
+    """What must be the same when a run goes on."""
+    return {
+        "base": book.fingerprint,
+        "tokenizer": book.renderer.tokenizer_sha256,
+        "template": book.renderer.template_sha256,
+        "rows": list(rows.training.keys),
+        "heldout": list(rows.heldout.keys),
+    }
 
 
 def count_steps(config: Config, samples: int) -> int:
@@ -178,125 +418,13 @@ def count_steps(config: Config, samples: int) -> int:
     return min(steps, config.max_steps) if config.max_steps else steps
 
 
-def _hold_out(book: Book, trainer: "Trainer", heldout: Samples, tell: Tell) -> None:
-    """Measure the held-out loss, if rows are held out, and keep the adapter as it is now."""
-    start = time.perf_counter()
-    loss = losses(trainer.decoder, heldout.examples).per_token if len(heldout) else None
-    trainer.evaluation_s = time.perf_counter() - start
-    best = book.keep(trainer.done, trainer.epoch, loss)
-    if loss is not None:
-        tell(HeldOut(trainer.done, loss, best))
-
-
-class Trainer:
-    """The loop. Order of samples: a permutation that depends on (seed, epoch) alone."""
-
-    def __init__(
-        self,
-        config: Config,
-        decoder: Decoder,
-        adapter: Adapter,
-        tokens_per_micro_batch: int,
-        examples: Sequence[Example],
-        steps: int,
-    ):
-        self.config, self.decoder, self.adapter, self.examples = config, decoder, adapter, examples
-        self.tokens_per_micro_batch, self.steps, self.done = tokens_per_micro_batch, steps, 0
-        self.per_epoch = math.ceil(len(examples) / config.samples_per_step)
-        self.history: list[Stepped] = []
-        self.memory = PeakMemory(decoder.device)
-        self.evaluation_s = 0.0
-
-    def run(self) -> Iterator[Stepped]:
-        """Every step of the training. Raises DivergedError when the loss or the gradient is not finite."""
-        half = self.decoder.dtype == torch.float16
-        optimizer = Optimizer(self.config, self.adapter, half)
-        self.decoder.train()
-        for step in range(self.steps):
-            start = time.perf_counter()
-            samples = self.samples_of(step)
-            targets = sum(e.targets for e in samples)
-            total, tokens = torch.zeros((), device=self.decoder.device), 0
-            for packed in pack(samples, self.tokens_per_micro_batch):
-                batch = packed.to(self.decoder.device)
-                hidden = hidden_states(self.decoder, batch)
-                part = linear_cross_entropy(hidden, self.decoder.head, batch.target) / targets
-                optimizer.backward(part)
-                total += part.detach()
-                tokens += len(batch.ids)
-            loss = float(total)
-            rate = learning_rate(self.config, step, self.steps)
-            norm = optimizer.step(rate)
-            if not (math.isfinite(loss) and (half or math.isfinite(norm))):
-                raise _diverged(step + 1)
-            self.done = step + 1
-            elapsed = time.perf_counter() - start
-            yield self._stepped(loss, norm, rate, len(samples), tokens, targets, elapsed)
-            if step == 0:
-                self.memory.start()
-
-    @property
-    def epoch(self) -> float:
-        return self.done / self.per_epoch
-
-    def samples_of(self, step: int) -> list[Example]:
-        epoch, place = divmod(step, self.per_epoch)
-        order = torch.randperm(
-            len(self.examples), generator=torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-        )
-        size = self.config.samples_per_step
-        return [self.examples[i] for i in order[place * size : (place + 1) * size].tolist()]
-
-    def epoch_ends(self, step: int) -> bool:
-        return step % self.per_epoch == 0 or step == self.steps
-
-    def _stepped(
-        self,
-        loss: float,
-        norm: float,
-        rate: float,
-        samples: int,
-        tokens: int,
-        targets: int,
-        elapsed: float,
-    ) -> Stepped:
-        recent = [s.step_s for s in self.history[-20:]] + [elapsed]
-        evaluations = math.ceil((self.steps - self.done) / self.per_epoch)
-        remaining = statistics.mean(recent) * (self.steps - self.done) + self.evaluation_s * evaluations
-        stepped = Stepped(
-            step=self.done,
-            steps=self.steps,
-            epoch=self.epoch,
-            loss=loss,
-            grad_norm=norm,
-            learning_rate=rate,
-            samples=samples,
-            tokens=tokens,
-            targets=targets,
-            step_s=elapsed,
-            samples_per_s=samples / elapsed,
-            remaining_s=remaining,
-        )
-        self.history.append(stepped)
-        return stepped
-
-    def result(self, book: Book) -> Result:
-        steady = self.history[1:] or self.history
-        last = self.history[-self.per_epoch :]
-        return Result(
-            run=str(book.run),
-            steps=self.done,
-            samples=sum(s.samples for s in self.history),
-            train_loss=sum(s.loss * s.targets for s in last) / sum(s.targets for s in last),
-            heldout_loss=book.best_loss,
-            samples_per_s=sum(s.samples for s in steady) / sum(s.step_s for s in steady),
-            peak_memory_gb=self.memory.peak_bytes() / 1e9,
-            trainable_parameters=self.adapter.flat.numel(),
-        )
-
-
-def _diverged(step: int) -> DivergedError:
+def _diverged(run: _Run, step: int) -> DivergedError:
+    rate, dtype = run.trainer.config.learning_rate, str(run.trainer.decoder.dtype).removeprefix("torch.")
+    other = Text("", "") if dtype == "float32" else Text("，或 dtype=float32", ", or dtype=float32")
     return DivergedError(
-        f"第 {step} 步的损失或梯度不再是有限的数；请调小 learning_rate 再试",
-        f"the loss or gradient of step {step} is not finite; try a smaller learning_rate",
+        f"到第 {step} 步，损失或梯度一再不是有限的数，学习率减半也没有用。上面列出了用到的数据行，请看看它们；"
+        f"再试 learning_rate={rate / 4:g}{other.zh}。退回之前的检查点还在 {run.book.run}",
+        f"by step {step} the loss or gradient is not finite again and again, even at half the learning rate. Look at"
+        f" the rows named above, then try learning_rate={rate / 4:g}{other.en}. The checkpoints from before are in"
+        f" {run.book.run}",
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from .errors import ResourceError
+from .stopping import NAMES as SIGNALS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,7 +96,7 @@ class _Child:
         self._process.stdin.flush()
 
     def close(self) -> None:
-        self._process.terminate()
+        self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             try:
@@ -107,7 +108,9 @@ class _Child:
 
 def serve() -> None:
     """The child's side: work until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then closes the pipe
+    for name in SIGNALS:  # for the parent, who then closes the pipe
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.putenv("TOKENIZERS_PARALLELISM", "false")  # each process has a core of its own
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # whatever a library prints must not get between the results

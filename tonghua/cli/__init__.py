@@ -1,4 +1,4 @@
-"""The command line: `tonghua demo | check | train | chat | eval | download | models | rows`.
+"""The command line: `tonghua --help` names its verbs.
 
 Every verb does its imports when it runs, so that `--help` is there at once. What people read goes to stderr
 while work is going on; stdout carries the result, with `--json` one object on its last line.
@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import demo, models, rows, runs
+from . import demo, doctor, listing, models, rows, runs
 from .shared import help_text, language, write_utf8
 
 app = typer.Typer(
@@ -81,15 +81,32 @@ _MODELS = help_text("本机有哪些模型；也可以核对或删除它们。",
 _ROWS = help_text(
     "从剧本或小说里找出一个角色的话，做成训练数据。", "Make rows of what one character says in a script or novel."
 )
+_DOCTOR = help_text("看看这台机器：少了什么，怎么补上。", "What this machine lacks for training, and how to mend it.")
+
+_PLAN = help_text(
+    "先算一算：要多少内存、时间和磁盘，什么也不写。", "Memory, time and disk of a run, before it is paid for."
+)
+_REPORT = help_text(
+    "把一次训练写成一页报告 report.html 和曲线 loss.png。", "Write report.html and loss.png of a run, and say where."
+)
+_RUNS = help_text("有哪些训练结果，各到了哪一步、损失多少。", "The runs there are: how far each came and how it does.")
+_WATCH = help_text(
+    "看着一次训练往前走；不写就看正在训练的那个。", "Follow a run while it trains (the newest, if none is named)."
+)
 
 _SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("demo", context_settings=_SETTINGS, help=_DEMO)(demo.demo)
 app.command("check", context_settings=_SETTINGS, help=_CHECK)(rows.check)
 app.command("train", context_settings=_SETTINGS, help=_TRAIN)(runs.train)
+app.command("plan", context_settings=_SETTINGS, help=_PLAN)(runs.plan)
 app.command("sft", context_settings=_SETTINGS, help=_TRAIN, hidden=True)(runs.train)
 app.command("chat", context_settings=_SETTINGS, help=_CHAT)(runs.chat)
 app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(runs.chat)
 app.command("eval", context_settings=_SETTINGS, help=_EVALUATE)(runs.evaluate)
+app.command("report", context_settings=_SETTINGS, help=_REPORT)(runs.report)
+app.command("runs", context_settings=_SETTINGS, help=_RUNS)(listing.runs)
+app.command("watch", context_settings=_SETTINGS, help=_WATCH)(listing.watch)
 app.command("download", help=_DOWNLOAD)(models.download)
 app.command("models", help=_MODELS)(models.models)
 app.command("rows", help=_ROWS)(rows.rows)
+app.command("doctor", help=_DOCTOR)(doctor.doctor)

@@ -17,7 +17,6 @@ from .shared import (
     load_settings,
     new_screen,
     print_json,
-    show_note,
     split_arguments,
 )
 
@@ -125,10 +124,10 @@ def _only_dataset(dataset: str | Sequence[str] | None) -> str:
 def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
     """What the data doctor says, and about how many seconds an epoch takes here."""
     from .. import device, plan
-    from ..checkpoint import shape_of
     from ..checkup import examine_rows
     from ..data import question_hash, read_rows
     from ..prepare import dataset_path, split
+    from ..weights import shape_of
 
     rows = read_rows(source, config.columns)
     held_out, others = [], None
@@ -227,7 +226,7 @@ def _read_text(path: Path, screen: "Screen") -> str:
 
     (source,), notes = find_text(path)
     for note in notes:
-        show_note(note, screen)
+        screen.note(note)
     with source.text(newline=None) as stream:
         return stream.read()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, ResourceError, UsageError, UserError
 from .shared import (
     AsJson,
     Debug,
@@ -19,6 +19,7 @@ from .shared import (
     new_screen,
     print_json,
     require_model,
+    require_settings,
     split_arguments,
 )
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..prepare import Samples
     from ..prompt import Conversation, Message
     from ..show import Screen
-    from ..training import Result
+    from ..trainer import Result
 
 
 class StyleName(StrEnum):
@@ -39,20 +40,84 @@ class StyleName(StrEnum):
     short = "short"
 
 
-def train_on(loaded: "Loaded", screen: "Screen") -> "Result":
-    """Train, followed on the screen."""
+def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) -> "Result":
+    """Train, followed on the screen; whatever comes of it, the run has its report."""
+    from ..training import Event, Started
     from ..training import train as run_training
 
+    begun: list[Path] = []
+
+    def follow(event: Event) -> None:
+        if isinstance(event, Started):
+            begun.append(event.run)
+        screen.event(event)
+
     try:
-        return run_training(loaded, screen.event)
+        result = run_training(loaded, follow, resumed)
+    except UserError:
+        screen.stop()
+        for run in begun:
+            _write_pages(run, screen)
+        raise
     finally:
         screen.stop()
+    _write_pages(Path(result.run), screen)
+    return result
 
 
-def train(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
-    recipe, overrides = split_arguments(context.args)
+def _write_pages(run: Path, screen: "Screen") -> None:
+    """report.html and loss.png; without room for them the run is what it is."""
+    from ..curves import write_loss_plot
+    from ..record import read_record
+    from ..report import write_report
+    from ..runs import LOSS_PLOT
+
+    if not run.is_dir():
+        return
+    try:
+        write_report(run, screen.language)
+        write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
+    except ResourceError as error:
+        screen.note(error.text)
+
+
+def report(context: typer.Context, debug: Debug = False) -> None:
+    from ..config import load, parse_overrides
+    from ..report import REPORT
+    from ..runs import begun as find
+
+    named, overrides = split_arguments(context.args)
+    output_dir = Path(load(None, dict(parse_overrides(overrides))).config.output_dir).expanduser()
+    run = find(Path(named) if named else None, output_dir)
+    _write_pages(run, new_screen())
+    print(run / REPORT)
+
+
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help=help_text(
+            "接着训练：后面写那次训练的文件夹，不写就是最近没训练完的",
+            "go on with a run: its folder follows, or none for the newest that has not ended",
+        ),
+    ),
+]
+
+
+def train(
+    context: typer.Context,
+    resume: Resume = False,
+    offline: Offline = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    named, overrides = split_arguments(context.args)
     screen = new_screen()
-    result = train_on(load_settings(recipe, overrides, screen, offline), screen)
+    if resume:
+        result = _go_on(named, overrides, screen, offline)
+    else:
+        result = train_on(load_settings(named, overrides, screen, offline), screen)
     change = "" if result.heldout_loss is None else f"{result.heldout_loss:.3f}"
     screen.say(
         f"训练完成：{result.run}"
@@ -64,6 +129,41 @@ def train(context: typer.Context, offline: Offline = False, as_json: AsJson = Fa
     )
     if as_json:
         print_json(asdict(result))
+
+
+def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    from ..training import estimate
+
+    recipe, overrides = split_arguments(context.args)
+    screen = new_screen()
+    loaded = load_settings(recipe, overrides, screen, offline)
+    screen.say("读数据、装模型，并试算几步……", "reading rows, loading the model, and trying a few steps ...")
+    try:
+        found = estimate(loaded, screen.event)
+    finally:
+        screen.stop()
+    screen.estimate(found)
+    if as_json:
+        print_json(asdict(found))
+
+
+def _go_on(named: str | None, overrides: list[str], screen: "Screen", offline: bool) -> "Result":
+    """Train a run to its end; one that is there already is left as it is."""
+    from ..config import load, parse_overrides
+    from ..resume import settings
+    from ..runs import finished, unfinished
+    from ..trainer import Result
+
+    output_dir = Path(load(None, dict(parse_overrides(overrides))).config.output_dir).expanduser()
+    run = unfinished(Path(named) if named else None, output_dir)
+    ended = finished(run)
+    if ended is not None:
+        screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
+        return Result(**{key: ended[key] for key in Result.__dataclass_fields__})
+    loaded = require_settings(settings(run, overrides), screen, offline)
+    if named is None:
+        screen.say(f"接着训练：{run}", f"going on with {run}")
+    return train_on(loaded, screen, run)
 
 
 IN_A_RUN = ("model", "device", "dtype", "output_dir", "sampling")

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Language, Stopped, Text
+from ..errors import Language, Text
+from ..stopping import stopping
 
 if TYPE_CHECKING:
     from ..config import Loaded
     from ..fetch import Downloaded
     from ..show import Screen
+
+
+KEPT = Text(
+    "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
+    "the download has stopped; what has come is kept, run it again and it goes on from there",
+)
 
 
 def language() -> Language:
@@ -86,20 +93,22 @@ def load_settings(
 ) -> "Loaded":
     """The settings, with this dataset if one is given; rows and model are on this machine from here on."""
     from ..config import load
-    from ..prepare import require_datasets
 
     loaded = load(recipe, overrides)
     if dataset is not None:
         loaded = replace(loaded, config=loaded.config.model_copy(update={"dataset": dataset}))
+    return require_settings(loaded, screen, offline)
+
+
+def require_settings(loaded: "Loaded", screen: "Screen", offline: bool) -> "Loaded":
+    """The same settings; their rows and model are on this machine from here on."""
+    from ..prepare import require_datasets
+
     require_datasets(loaded.config)
     for note in loaded.notes:
-        show_note(note, screen)
+        screen.note(note)
     require_model(loaded.config.model, offline, screen)
     return loaded
-
-
-def show_note(note: Text, screen: "Screen") -> None:
-    screen.say(f"提示：{note.zh}", f"note: {note.en}")
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -115,16 +124,12 @@ def require_model(model: str | None, offline: bool, screen: "Screen") -> None:
 
 
 def download_model(name: str, screen: "Screen", **options: Any) -> "Downloaded":
-    """`fetch.download`, followed on the screen. Raises Stopped after Ctrl-C, with what has come kept."""
+    """`fetch.download`, followed on the screen. Raises Stopped after a signal, with what has come kept."""
     from ..fetch import download
 
     try:
-        done = download(name, on_progress=screen.download, **options)
-    except KeyboardInterrupt:
-        raise Stopped(
-            "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
-            "the download has stopped; what has come is kept, run it again and it goes on from there",
-        ) from None
+        with stopping(KEPT):
+            done = download(name, on_progress=screen.download, **options)
     finally:
         screen.stop()
     if done.bytes:
@@ -144,4 +149,4 @@ def show_unchecked(files: Sequence[str], screen: "Screen") -> None:
             f"没有校验值可以比对，无法确认内容完好：{names.zh}",
             f"no hash is known, so this was not checked: {names.en}",
         )
-        show_note(note, screen)
+        screen.note(note)

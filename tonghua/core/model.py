@@ -159,7 +159,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Block(shape, dtype, device, bits) for _ in range(shape.layers))
         self.norm = RMSNorm(shape.hidden_size, shape.norm_epsilon, dtype, device)
         self.register_buffer("lm_head", None if shape.tied else torch.empty(vocabulary, dtype=dtype, device=device))
-        self.recompute = False
+        self.recomputed_layers = 0
+        """The first so many keep no activations for the backward pass, and compute them again there."""
 
     embed_tokens: Tensor
     lm_head: Tensor | None
@@ -176,7 +177,7 @@ class Decoder(nn.Module):
         for i, block in enumerate(self.blocks()):
             wanted = rows if i == self.shape.layers - 1 else None
             arguments = (x, cos, sin, _of_layer(attend, i), wanted)
-            if self.recompute and torch.is_grad_enabled():
+            if i < self.recomputed_layers and torch.is_grad_enabled():
                 x = checkpoint(block, *arguments, use_reentrant=False)
             else:
                 x = block(*arguments)

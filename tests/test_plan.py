@@ -1,0 +1,114 @@
+"""What a run will take is said before it is paid for, and micro-batches are chosen so that it fits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_end_to_end import call, settings
+from test_resume import LONG, Place
+
+from tonghua import plan
+from tonghua.config import load
+from tonghua.core.model import Shape
+from tonghua.device import Place as Device
+
+HALF = Shape(
+    vocab_size=151_936,
+    hidden_size=896,
+    intermediate_size=4864,
+    layers=24,
+    heads=14,
+    kv_heads=2,
+    head_dim=64,
+    norm_epsilon=1e-6,
+    rope_theta=1e6,
+    max_positions=32_768,
+    tied=True,
+)
+CPU = Device(torch.device("cpu"), torch.bfloat16)
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, free_gb: float, longest: int = 700, **values: Any) -> plan.Plan:
+    monkeypatch.setattr(plan, "free_bytes", lambda device: int(free_gb * 1e9))
+    return plan.plan(load(None, values).config, HALF, CPU, longest)
+
+
+def bytes_of(made: plan.Plan, longest: int) -> int:
+    each = plan.bytes_per_token(HALF, torch.bfloat16, made.recomputed_layers)
+    return max(made.tokens, longest) * each + plan.head_bytes(HALF, torch.bfloat16)
+
+
+def test_where_there_is_room_nothing_is_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planned(monkeypatch, 16) == (1024, 0)
+
+
+@pytest.mark.parametrize("free_gb", [0.6, 0.8, 1.0, 1.1, 1.3, 1.5, 2, 4])
+def test_it_fits_and_recomputes_no_more_than_it_must(monkeypatch: pytest.MonkeyPatch, free_gb: float) -> None:
+    made = planned(monkeypatch, free_gb)
+    room = free_gb * 1e9 * plan.SHARE_OF_FREE
+    assert bytes_of(made, 700) <= room
+    if made.recomputed_layers:
+        one_less = plan.Plan(700, made.recomputed_layers - 1)
+        assert made.tokens == 700, "micro-batches shrink before anything is recomputed"
+        assert bytes_of(one_less, 700) > room
+
+
+def test_smaller_and_smaller_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [planned(monkeypatch, gb, longest=300) for gb in (4, 1.2, 0.8, 0.55, 0.45, 0.1)]
+    assert [made.tokens for made in found] == sorted((made.tokens for made in found), reverse=True)
+    assert [made.recomputed_layers for made in found] == sorted(made.recomputed_layers for made in found)
+    assert (found[0].recomputed_layers, found[-1]) == (0, (300, 24))
+
+
+def test_what_the_user_fixed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert planned(monkeypatch, 0.6, gradient_checkpointing=False).recomputed_layers == 0
+    assert planned(monkeypatch, 16, gradient_checkpointing=True).recomputed_layers == 24
+    assert planned(monkeypatch, 16, tokens_per_micro_batch=256).tokens == 256
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_folder: Path) -> Place:
+    return Place(tmp_path / "算 一算", tiny_folder)
+
+
+def test_the_verb_says_what_a_run_takes_and_writes_nothing(place: Place) -> None:
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
+    called = call("plan", *settings(**given), "--json")
+    assert called.code == 0, called.err
+    found = called.json
+    assert (found["steps"], found["tokens_per_micro_batch"], found["recomputed_layers"]) == (9, 1024, 0)
+    assert found["total_s"] > 9 * found["step_s"] > 0
+    assert 0.05e9 < found["memory_bytes"] < 20e9
+    assert found["disk_bytes"] > 50_000_000
+    assert [line.split(":")[0] for line in called.err.splitlines()[-3:]] == ["memory", "time", "disk"]
+    assert not place.runs.exists()
+    zh = call("plan", *settings(**given), language="zh")
+    assert [line.split("：")[0] for line in zh.err.splitlines()[-3:]] == ["内存", "时间", "磁盘"]
+
+
+def test_a_fault_of_the_rows_is_told_as_training_would(place: Place) -> None:
+    called = call("plan", f"dataset={place.folder / '没有.json'}", f"model={place.model}")
+    assert (called.code, called.out) == (3, "")
+
+
+def test_the_rehearsal_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without it the run is the same, bit for bit, dropout included; and it takes the longest rows."""
+    from tonghua.trainer import Trainer
+
+    seen: list[int] = []
+    real = Trainer.measure
+
+    def measured(trainer: Trainer, examples: Any, times: int = 1) -> float:
+        seen.extend(len(example.ids) for example in examples)
+        return real(trainer, examples, times)
+
+    monkeypatch.setattr(Trainer, "measure", measured)
+    assert place.train().code == 0
+    other = Place(place.folder / "另一处", place.model)
+    monkeypatch.setattr(Trainer, "rehearse", lambda trainer: 0.0)
+    assert other.train().code == 0
+    assert place.adapter == other.adapter
+    facts = json.loads((place.run / "facts.json").read_text(encoding="utf-8"))
+    assert max(seen) == facts["tokens"]["longest"]

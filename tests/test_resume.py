@@ -1,0 +1,828 @@
+"""A run can be ended at any instant and goes on to the same bits, on the same rows, or says why not.
+
+Runs are made on a random model of 3 layers with dropout, an epoch whose last step is ragged, and a checkpoint after
+every step. `Killed` stands for the power going out: it is raised where nothing can catch it and tidy up.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from test_end_to_end import ROWS, Called, call, environment, logged, settings, sha256, write_rows
+from test_faults import Interrupts, spoil_loss
+
+from tonghua import checkpoint, hanging, stopping
+from tonghua.errors import Stopped, Text
+
+STEPS = 9
+LONG: dict[str, Any] = {
+    "val_size": 2,
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "lora_dropout": 0.1,
+    "save_steps": 1,
+    "dtype": "float32",
+    "device": "cpu",
+}
+
+
+class Place:
+    """A user's folder in which runs are made, ended and gone on with."""
+
+    def __init__(self, folder: Path, model: Path):
+        folder.mkdir(exist_ok=True)
+        self.folder, self.model, self.runs = folder, model, folder / "结果 runs"
+        self.rows = write_rows(folder / "数 据.json", ROWS)
+
+    def train(self, **values: Any) -> Called:
+        given = {"dataset": self.rows, "model": self.model, "output_dir": self.runs, **LONG, **values}
+        return call("train", *settings(**given), "--json")
+
+    def resume(self, *more: object, language: str = "en") -> Called:
+        return call("train", "--resume", self.run, *more, "--json", language=language)
+
+    @property
+    def run(self) -> Path:
+        (run,) = self.runs.iterdir()
+        return run
+
+    @property
+    def adapter(self) -> str:
+        return sha256(self.run / "adapter_model.safetensors")
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_folder: Path) -> Place:
+    return Place(tmp_path / "我的 地方", tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The run that nothing came between; nobody may write into it."""
+    place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
+    called = place.train()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    return place
+
+
+def require_same(place: Place, straight: Place) -> None:
+    """The same adapters, best and last, and the same log, bit for bit, save for its times."""
+    assert place.adapter == straight.adapter
+    for name in ("adapter_model.safetensors", "state.safetensors"):
+        last = f"checkpoints/step-{STEPS:06d}/{name}"
+        assert sha256(place.run / last) == sha256(straight.run / last)
+    for key in ("loss", "grad_norm", "learning_rate", "heldout_loss"):
+        assert logged(place.run, key) == logged(straight.run, key)
+
+
+class Killed(BaseException):
+    """Here the process died."""
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    from tonghua.show import Screen
+
+    real = Screen.event
+
+    def event(screen: Screen, event: Any) -> None:
+        real(screen, event)
+        if getattr(event, "step_s", None) is not None and event.step == step:
+            raise Killed
+
+    monkeypatch.setattr(Screen, "event", event)
+
+
+# The same bits
+
+
+@pytest.mark.parametrize("step", range(2, STEPS + 1))
+def test_it_goes_on_to_the_same_bits(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Mid-epoch, at its ragged end, in a later epoch; the step that was killed had no checkpoint yet."""
+    with monkeypatch.context() as patch:
+        die_after(patch, step)
+        with pytest.raises(Killed):
+            place.train()
+    assert not (place.run / "result.json").exists()
+    called = place.resume()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    require_same(place, straight)
+    assert called.json["samples"] == 30
+    assert called.json["heldout_loss"] == min(logged(straight.run, "heldout_loss")[1:])
+
+
+@pytest.mark.parametrize("broken", ["random", "moments", "order"])
+def test_what_a_checkpoint_does_not_keep_would_be_missed(
+    place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Negative control: without one part of the state the bits differ."""
+    from tonghua.trainer import Trainer
+
+    with monkeypatch.context() as patch:
+        die_after(patch, 5)
+        with pytest.raises(Killed):
+            place.train()
+    real = Trainer.restore
+
+    def partly(trainer: Trainer, found: checkpoint.Checkpoint) -> None:
+        real(trainer, found)
+        if broken == "random":
+            torch.manual_seed(1)
+        elif broken == "moments":
+            trainer.optimizer._adam.state.clear()
+        else:
+            trainer.progress.step -= 1
+
+    monkeypatch.setattr(Trainer, "restore", partly)
+    assert place.resume().code == 0
+    with pytest.raises(AssertionError):
+        require_same(place, straight)
+
+
+def test_it_goes_on_as_often_as_it_must(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (2, 4, 5, 8):
+        with monkeypatch.context() as patch:
+            die_after(patch, step)
+            with pytest.raises(Killed):
+                place.train() if step == 2 else place.resume()
+    assert place.resume().code == 0
+    require_same(place, straight)
+    events = [line["event"] for line in lines(place.run) if "event" in line]
+    assert events == ["resumed"] * 4
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_finished_run_says_so_and_is_left_alone(straight: Place) -> None:
+    def everything() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in straight.run.rglob("*") if path.name != "run.lock"}
+
+    before = everything()
+    called = straight.resume()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    assert "has reached its end" in called.err
+    assert everything() == before
+
+
+def test_without_a_name_the_newest_unfinished_run_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = call("train", "--resume", f"output_dir={place.runs}")
+    assert (nothing.code, nothing.err.splitlines()[-1]) == (
+        2,
+        f"there is no run to go on with in {place.runs}; start one with tonghua train",
+    )
+    with monkeypatch.context() as patch:
+        die_after(patch, 3)
+        with pytest.raises(Killed):
+            place.train(run_name="先")
+    unfinished = place.run
+    assert place.train(run_name="后", max_steps=1).code == 0
+    called = call("train", "--resume", f"output_dir={place.runs}", "--json")
+    assert (called.code, called.json["run"]) == (0, str(unfinished))
+
+
+# Any instant
+
+
+def dying(patch: pytest.MonkeyPatch, number: int, wanted: Callable[[Path], bool]) -> list[str]:
+    """The process dies at the n-th thing that it does to the disk under a wanted path, and does nothing after that.
+
+    Gives the list in which all such things are written down as they happen; 0 never dies.
+    """
+    done: list[str] = []
+
+    def guard(name: str, real: Any, path_of: Callable[[Any], Path]) -> Any:
+        def guarded(first: Any, *given: Any, **named: Any) -> Any:
+            if 0 < number <= len(done):
+                raise Killed
+            path = path_of(first)
+            if wanted(path):
+                done.append(f"{name} {path.name}")
+                if len(done) == number:
+                    raise Killed
+            return real(first, *given, **named)
+
+        return guarded
+
+    patch.setattr(os, "fsync", guard("fsync", os.fsync, lambda fd: Path(f"/proc/self/fd/{fd}").readlink()))
+    patch.setattr(Path, "replace", guard("rename", Path.replace, Path))
+    patch.setattr(Path, "open", guard("open", Path.open, Path))
+    patch.setattr(Path, "mkdir", guard("mkdir", Path.mkdir, Path))
+    patch.setattr(shutil, "rmtree", guard("remove", shutil.rmtree, Path))
+    return done
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks the system which file is flushed")
+
+
+def second_checkpoint(path: Path) -> bool:
+    return "step-000002" in str(path) or (path.name == "checkpoints" and (path / "step-000002").is_dir())
+
+
+@needs_proc
+def test_the_order_in_which_a_checkpoint_is_written(place: Place) -> None:
+    """Files, each flushed; the manifest last; the rename; the parent; and only then what is old goes."""
+    with pytest.MonkeyPatch.context() as patch:
+        done = dying(patch, 0, lambda path: "checkpoints" in path.parts)
+        assert place.train(save_total_limit=2, max_steps=2).code == 0
+    made = [i for i, each in enumerate(done) if each.startswith("mkdir .step-000002")]
+    after = [re.sub("(step-00000[0-9])-.*", r"\1-…", each) for each in done[made[0] :]]
+    names = ["adapter_model.safetensors", "adapter_config.json", "state.safetensors", "state.json", "MANIFEST.json"]
+    assert after[: after.index("remove step-000000") + 1] == [
+        "mkdir .step-000002-…",
+        *(each for name in names for each in (f"open {name}", f"fsync {name}")),
+        "fsync .step-000002-…",
+        "remove step-000002",
+        "rename .step-000002-…",
+        "fsync checkpoints",
+        "remove step-000000",
+    ]
+
+
+@needs_proc
+@pytest.mark.timeout(600)
+def test_killed_at_every_point_of_a_save(place: Place, straight: Place) -> None:
+    """Nothing is lost but the steps since the checkpoint before, and nothing unfinished stays."""
+    with pytest.MonkeyPatch.context() as patch:
+        done = dying(patch, 0, second_checkpoint)
+        assert place.train(save_total_limit=2).code == 0
+    points = len(done)
+    assert points > 15
+    for number in range(1, points + 1):
+        shutil.rmtree(place.runs)
+        with pytest.MonkeyPatch.context() as patch:
+            dying(patch, number, second_checkpoint)
+            with pytest.raises(Killed):
+                place.train(save_total_limit=2)
+        found, damages = checkpoint.newest_valid(place.run)
+        assert found is not None
+        committed = "fsync checkpoints" in done[:number]
+        assert (found.step >= 2 if committed else found.step in (1, 2), damages) == (True, []), f"point {number}"
+        assert place.resume().code == 0
+        require_same(place, straight)
+        assert not list(place.run.rglob(".step-*"))
+
+
+def test_a_process_that_is_killed_for_good(place: Place, straight: Place) -> None:
+    """A real process and a real SIGKILL, again and again, wherever it happens to be."""
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
+    command = [sys.executable, "-m", "tonghua", "train"]
+    first = [*command, *settings(**given)]
+    for wanted in (1, 4, 7):
+        process = subprocess.Popen(
+            first if wanted == 1 else [*command, "--resume", str(place.run)],
+            cwd=place.folder,
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
+        while process.poll() is None and not list(place.runs.glob(f"*/checkpoints/step-00000{wanted}")):
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
+    assert place.resume().code == 0
+    require_same(place, straight)
+
+
+# Checkpoints that are not what was written
+
+
+def stopped_at(place: Place, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupts(patch, step)
+        assert place.train(save_total_limit=9).code == 75
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "a bit of the adapter": lambda folder: flip(folder / "adapter_model.safetensors"),
+    "a bit of the optimizer": lambda folder: flip(folder / "state.safetensors"),
+    "an empty state": lambda folder: (folder / "state.json").write_bytes(b""),
+    "half a manifest": lambda folder: (folder / "MANIFEST.json").write_bytes(b'{"step": 4, "fi'),
+    "no manifest": lambda folder: (folder / "MANIFEST.json").unlink(),
+    "a file that is gone": lambda folder: (folder / "state.safetensors").unlink(),
+    "a manifest that names a file elsewhere": lambda folder: (folder / "MANIFEST.json").write_text(
+        '{"step": 4, "files": {"../../config.yaml": {"size": 1, "sha256": ""}}}', encoding="utf-8"
+    ),
+    "the manifest of another step": lambda folder: shutil.copy(
+        folder.parent / "step-000003" / "MANIFEST.json", folder / "MANIFEST.json"
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(place: Place, straight: Place, damage: str) -> None:
+    stopped_at(place, 4)
+    DAMAGES[damage](place.run / "checkpoints" / "step-000004")
+    called = place.resume()
+    assert called.code == 0
+    assert "a damaged checkpoint is passed over: step-000004: " in called.err
+    assert "going on from step 3" in called.err
+    require_same(place, straight)
+
+
+def test_all_checkpoints_damaged(place: Place) -> None:
+    """Nothing is deleted, and each is named."""
+    stopped_at(place, 3)
+    for folder in (place.run / "checkpoints").iterdir():
+        flip(folder / "adapter_model.safetensors")
+    before = sorted(place.run.rglob("*"))
+    called = place.resume()
+    assert (called.code, called.out) == (4, "")
+    last = called.err.splitlines()[-1]
+    assert all(f"step-00000{step}: adapter_model.safetensors has changed" in last for step in range(4))
+    assert sorted(place.run.rglob("*")) == before
+
+
+def test_the_best_one_damaged_is_found_anew(place: Place) -> None:
+    stopped_at(place, 5)
+    flip(place.run / "checkpoints" / "step-000003" / "adapter_model.safetensors")
+    assert place.resume().code == 0
+    losses = logged(place.run, "heldout_loss")
+    assert json.loads((place.run / "result.json").read_text(encoding="utf-8"))["heldout_loss"] == min(losses[2:])
+
+
+def test_an_unfinished_one_is_swept_away(place: Place) -> None:
+    stopped_at(place, 3)
+    left = place.run / "checkpoints" / ".step-000004-0123"
+    left.mkdir()
+    (left / "adapter_model.safetensors").write_bytes(b"half")
+    assert place.resume().code == 0
+    assert not left.exists()
+
+
+def test_time_stamps_do_not_matter(place: Place, straight: Place) -> None:
+    stopped_at(place, 4)
+    os.utime(place.run / "checkpoints" / "step-000004", (0, 0))
+    assert "going on from step 4" in place.resume().err
+    require_same(place, straight)
+
+
+def test_a_pickle_beside_a_checkpoint_is_never_opened(place: Place, straight: Place) -> None:
+    stopped_at(place, 4)
+    bomb = b"cos\nsystem\n(S'touch boom'\ntR."
+    for folder in (place.run, place.run / "checkpoints" / "step-000004"):
+        for name in ("training_args.bin", "optimizer.pt", "rng_state.pth"):
+            (folder / name).write_bytes(bomb)
+    assert place.resume().code == 0
+    require_same(place, straight)
+    assert not list(place.folder.rglob("boom"))
+
+
+# What may change, and what may not
+
+
+def refused(called: Called, code: int, words: str) -> None:
+    assert (called.code, called.out) == (code, "")
+    assert words in called.err.splitlines()[-1]
+    assert "Traceback" not in called.err
+
+
+def test_rows_that_changed_are_named(place: Place) -> None:
+    stopped_at(place, 4)
+    before = sorted(place.run.rglob("*"))
+    rows = [dict(row) for row in ROWS]
+    rows[6]["output"] = "从前有一只兔子。"
+    write_rows(place.rows, rows)
+    refused(
+        place.resume(), 3, "the rows have changed since the run began, from row 7 on (line 1; 12 samples then, 12 now)"
+    )
+    refused(
+        place.resume(language="zh"),
+        3,
+        "训练数据从第 7 条（第 1 行）起和训练开始时不一样了（原有 12 个样本，现在 12 个）",
+    )
+    write_rows(place.rows, rows[:6] + rows[7:])
+    refused(place.resume(), 3, "from row 7 on (line 1; 12 samples then, 11 now)")
+    write_rows(place.rows, [*ROWS, {"instruction": "讲月亮", "output": "月亮"}])
+    refused(place.resume(), 3, "from row 13 on (line 1; 12 samples then, 13 now)")
+    write_rows(place.rows, ROWS)
+    assert sorted(place.run.rglob("*")) == before
+    assert place.resume().code == 0
+
+
+def test_rows_that_changed_and_are_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stopped_at(place, 4)
+    write_rows(place.rows, ROWS[:-1])
+    monkeypatch.setenv("TONGHUA_HOME", str(tmp_path / "空"))
+    refused(place.resume(), 3, "the rows changed since the run began (")
+
+
+def test_rows_that_have_moved_are_the_same(place: Place, straight: Place) -> None:
+    stopped_at(place, 4)
+    place.rows.rename(place.folder / "别 处.json")
+    assert place.resume(f"dataset={place.folder / '别 处.json'}").code == 0
+    require_same(place, straight)
+
+
+def test_another_base_is_refused(place: Place, zoo: Callable[[str], Path]) -> None:
+    stopped_at(place, 4)
+    refused(place.resume(f"model={zoo('llama')}"), 3, "config.json of the base changed since the run began (")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "chat_template.jinja"])
+def test_another_tokenizer_or_template_is_refused(place: Place, name: str) -> None:
+    place.model = Path(shutil.copytree(place.model, place.folder / "模型"))
+    stopped_at(place, 4)
+    path = place.model / name
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + " " if name == "tokenizer.json" else text + "{# #}", encoding="utf-8")
+    refused(place.resume(), 3, f"{name.removesuffix('.jinja')} of the base changed since the run began (")
+
+
+def test_the_batch_may_be_cut_otherwise(place: Place) -> None:
+    stopped_at(place, 4)
+    called = place.resume("per_device_train_batch_size=1", "gradient_accumulation_steps=4", "tokens_per_micro_batch=64")
+    assert (called.code, called.json["steps"], called.json["samples"]) == (0, STEPS, 30)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("per_device_train_batch_size=2", "a step had 4 samples when the run began; 2 would make it another run"),
+        ("learning_rate=1e-3", "learning_rate was settled when the run began (0.0002)"),
+        ("num_train_epochs=4", "num_train_epochs was settled when the run began (3.0)"),
+        ("seed=1", "seed was settled when the run began (42)"),
+        ("lora_rank=4", "lora_rank was settled when the run began (8)"),
+        ("system=你是别人", "system was settled when the run began (None)"),
+    ],
+)
+def test_what_was_settled_stays(place: Place, setting: str, words: str) -> None:
+    stopped_at(place, 1)
+    refused(place.resume(setting), 2, words)
+    assert place.resume().code == 0
+
+
+def test_no_run_at_all(place: Place) -> None:
+    place.folder.joinpath("空 的").mkdir()
+    refused(
+        call("train", "--resume", place.folder / "空 的", "--json"),
+        2,
+        f"{place.folder / '空 的'} is not the folder of a run; name one of those in runs",
+    )
+
+
+# One process at a time
+
+
+def test_two_processes_cannot_write_one_run(place: Place) -> None:
+    stopped_at(place, 4)
+    before = (place.run / "metrics.jsonl").read_bytes()
+    with FileLock(place.run / "run.lock"):
+        refused(place.resume(), 2, f"another process is training {place.run}; wait until it ends, or stop it first")
+    assert (place.run / "metrics.jsonl").read_bytes() == before
+    assert place.resume().code == 0, "the lock of a process that is gone holds nobody"
+
+
+# Signals
+
+
+SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_keeps_the_run(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from tonghua.show import Screen
+
+    real = Screen.event
+
+    def event(screen: Screen, event: Any) -> None:
+        real(screen, event)
+        if getattr(event, "step_s", None) is not None and event.step == 5:
+            signal.raise_signal(getattr(signal, name))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Screen, "event", event)
+        called = place.train(save_steps=100)
+    assert (called.code, called.out) == (75, "")
+    assert checkpoint.steps(place.run) == [0, 3, 5]
+    assert place.resume("save_steps=1").code == 0
+    require_same(place, straight)
+
+
+def test_a_signal_inside_a_step(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is as if it had never begun: its dropout is drawn again as it was."""
+    from tonghua import trainer
+
+    real, calls = trainer.hidden_states, 0
+
+    def signalled(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 14:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "hidden_states", signalled)
+        assert place.train(tokens_per_micro_batch=8).code == 75
+    step = checkpoint.steps(place.run)[-1]
+    assert 0 < step < STEPS
+    again = place.resume()
+    assert (again.code, again.json["steps"]) == (0, STEPS)
+    other = Place(place.folder / "另一处", place.model)
+    assert other.train(tokens_per_micro_batch=8).code == 0
+    require_same(place, other)
+
+
+def test_a_signal_in_an_evaluation(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation is done when the run goes on."""
+    from tonghua import trainer
+
+    real, calls = trainer.losses, 0
+
+    def signalled(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "losses", signalled)
+        assert place.train().code == 75
+    assert (checkpoint.steps(place.run)[-1], len(logged(place.run, "heldout_loss"))) == (3, 1)
+    assert place.resume().code == 0
+    require_same(place, straight)
+
+
+def test_a_second_signal_leaves_at_once(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the save that the first one asked for."""
+    real = checkpoint.write_durably
+
+    def signalled(path: Path, content: bytes) -> None:
+        real(path, content)
+        if path.name == "state.json" and "step-000004" in path.parent.name:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        Interrupts(patch, 4)
+        patch.setattr(checkpoint, "write_durably", signalled)
+        assert place.train().code == 130
+    found, damages = checkpoint.newest_valid(place.run)
+    assert found is not None
+    assert (found.step, damages) == (3, [])
+    assert place.resume().code == 0
+    require_same(place, straight)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_what_is_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping.stopping(Text("停", "stop")) as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="stop"), stopping.stopping(Text("停", "stop")):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for a single process")
+def test_a_signal_while_rows_are_read(place: Place) -> None:
+    rows = write_rows(place.folder / "很多.json", ROWS * 20_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tonghua", "train", f"dataset={rows}", f"model={place.model}", *settings(**LONG)],
+        cwd=place.folder, env=environment(TONGHUA_HOME=str(place.folder / "家")), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    kept = place.folder / "家"
+    while process.poll() is None and not list(kept.rglob(".part-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said.decode("utf-8")
+    assert said.decode("utf-8").splitlines()[-1] == "stopped before any training; run the same again to start"
+    assert b"Traceback" not in said
+    assert not list(kept.rglob(".part-*"))
+
+
+def test_a_step_that_hangs(tmp_path: Path) -> None:
+    """It is told with its stack, and left after as long again."""
+    told: list[str] = []
+    left: list[int] = []
+    watch = hanging.Watch(tmp_path, lambda kind, text: told.append(text.en), longest_s=0.05, leave=left.append)
+    with watch, watch.one_step(0.0):
+        _hang_until(left)
+    assert left == [75]
+    assert [line.split(";")[0] for line in told] == ["nothing has come of this step for 0 s"]
+    assert "_hang_until" in (tmp_path / "hang.txt").read_text(encoding="utf-8")
+
+
+def _hang_until(left: list[int]) -> None:
+    for _ in range(2000):
+        if left:
+            return
+        time.sleep(0.005)
+
+
+def test_a_step_that_does_not_hang(tmp_path: Path) -> None:
+    told: list[str] = []
+    with hanging.Watch(tmp_path, lambda kind, text: told.append(kind), longest_s=0.5, leave=told.append) as watch:  # type: ignore[arg-type]
+        for _ in range(12):
+            with watch.one_step(0.0):
+                time.sleep(0.1)
+    assert told == []
+
+
+# Numbers that go wrong
+
+
+def test_a_step_whose_loss_is_not_finite_is_skipped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights and optimizer stay as they were, the rows are named, and the log hides nothing."""
+    with monkeypatch.context() as patch:
+        spoil_loss(patch, calls=[4])
+        called = place.train()
+    assert called.code == 0
+    steps = [line for line in lines(place.run) if "step_s" in line]
+    assert [line["step"] for line in steps if line["loss"] is None] == [4]
+    (event,) = [line for line in lines(place.run) if "event" in line]
+    assert (event["event"], event["step"]) == ("skipped", 4)
+    named = event["en"].rpartition(": ")[2].split(", ")
+    assert len(named) == 4
+    assert event["en"] in called.err
+
+
+def test_a_skipped_step_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil_loss(monkeypatch, calls=[4])
+    assert place.train(save_total_limit=20).code == 0
+    third, fourth, fifth = (place.run / "checkpoints" / f"step-00000{step}" for step in (3, 4, 5))
+    assert sha256(third / "adapter_model.safetensors") == sha256(fourth / "adapter_model.safetensors")
+    assert sha256(fourth / "adapter_model.safetensors") != sha256(fifth / "adapter_model.safetensors")
+
+
+def test_a_gradient_that_is_not_finite(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua.optimizer import Optimizer
+
+    real, calls = Optimizer.gradient_norm, 0
+
+    def infinite(optimizer: Optimizer) -> float:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            optimizer._grad[3] = float("inf")
+        return real(optimizer)
+
+    monkeypatch.setattr(Optimizer, "gradient_norm", infinite)
+    called = place.train(save_total_limit=20)
+    assert called.code == 0
+    assert "step 2: the gradient is not finite, so nothing was updated" in called.err
+    first, second = (place.run / "checkpoints" / f"step-00000{step}" for step in (1, 2))
+    assert sha256(first / "adapter_model.safetensors") == sha256(second / "adapter_model.safetensors")
+
+
+def test_three_in_a_row_go_back_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back to the checkpoint before them, at half the rate, and then it goes well."""
+    spoil_loss(monkeypatch, calls=[5, 6, 7])
+    called = place.train()
+    assert called.code == 0
+    assert "3 steps in a row went wrong: back to step 4, at half the learning rate" in called.err
+    steps = [line for line in lines(place.run) if "step_s" in line]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8, 9]
+    assert steps[7]["learning_rate"] == pytest.approx(steps[4]["learning_rate"] / 2)
+
+
+def test_a_leap_of_the_loss_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua import trainer
+
+    real, calls = trainer.linear_cross_entropy, 0
+
+    def leaping(*given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return real(*given) * (100 if calls == 14 else 1)
+
+    monkeypatch.setattr(trainer, "linear_cross_entropy", leaping)
+    monkeypatch.setattr(trainer.Trainer, "rehearse", lambda trainer: 0.0)
+    called = place.train(num_train_epochs=6)
+    assert called.code == 0
+    assert called.err.count("the loss leapt to") == 1
+    assert "step 14: the loss leapt to" in called.err
+
+
+# Memory that is not enough
+
+
+def out_of_memory(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
+    """No more than so many samples fit at a time."""
+    from tonghua import trainer
+
+    real = trainer.hidden_states
+
+    def bounded(decoder: Any, batch: Any) -> Any:
+        if len(batch.order) > samples and not decoder.recomputed_layers:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(decoder, batch)
+
+    monkeypatch.setattr(trainer, "hidden_states", bounded)
+
+
+def test_out_of_memory_means_smaller_pieces(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same step, the same samples; the loss is that of the whole step."""
+    out_of_memory(monkeypatch, samples=1)
+    called = place.train(lora_dropout=0)
+    assert called.code == 0
+    assert "out of memory: " in called.err
+    assert called.json["samples"] == 30
+    monkeypatch.undo()
+    monkeypatch.setenv("TONGHUA_LANG", "en")
+    other = Place(place.folder / "另一处", place.model)
+    assert other.train(lora_dropout=0).code == 0
+    assert logged(place.run, "loss") == pytest.approx(logged(other.run, "loss"), rel=1e-4)
+    assert next(line["event"] for line in lines(place.run) if "event" in line) == "smaller_micro_batch"
+
+
+def test_out_of_memory_with_one_row_recomputes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    out_of_memory(monkeypatch, samples=0)
+    called = place.train()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    assert "activations are recomputed from here on" in called.err
+
+
+def test_out_of_memory_at_last(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be done is said in the order of what it costs, and the run can go on."""
+    out_of_memory(monkeypatch, samples=0)
+    called = place.train(gradient_checkpointing=False)
+    assert (called.code, called.out) == (5, "")
+    last = called.err.splitlines()[-1]
+    order = ["gradient_checkpointing=true", "quantization_bit=8 or 4", "max_length=", "a smaller model"]
+    assert sorted(order, key=last.index) == order
+
+
+def test_out_of_memory_in_an_evaluation_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua import evaluate
+
+    real, most = evaluate.hidden_states, 200
+
+    def bounded(decoder: Any, batch: Any) -> Any:
+        if not torch.is_grad_enabled() and len(batch.ids) > most:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 123 bytes.")
+        return real(decoder, batch)
+
+    monkeypatch.setattr(evaluate, "hidden_states", bounded)
+    called = place.train(val_size=6)
+    assert called.code == 0
+    assert "out of memory" not in called.err
+
+
+# The disk
+
+
+def test_a_disk_that_has_room_again(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The save is tried again, and nobody need do anything."""
+    real, refusals = checkpoint.commit, 2
+
+    def commit(run: Path, step: int, files: Any) -> Path:
+        nonlocal refusals
+        if step == 4 and refusals:
+            refusals -= 1
+            raise OSError(28, os.strerror(28))
+        return real(run, step, files)
+
+    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1, 0.1))
+    monkeypatch.setattr(checkpoint, "commit", commit)
+    called = place.train()
+    assert (called.code, refusals) == (0, 0)
+    assert called.err.count("cannot write a checkpoint in") == 2
+    require_same(place, straight)
+
+
+def test_a_disk_without_room_for_the_next_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves with the bytes that are missing, what was kept is whole, and with room it goes on."""
+    real = shutil.disk_usage
+
+    def usage(path: Any) -> Any:
+        full = any(place.runs.glob("*/checkpoints/step-000003"))
+        return shutil._ntuple_diskusage(10**9, 10**9, 1000) if full else real(path)
+
+    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1,))
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    called = place.train()
+    assert (called.code, called.out) == (5, "")
+    last = called.err.splitlines()[-1]
+    assert re.search(r"cannot write a checkpoint in .*, [\d,]{7,} bytes are missing; free some space", last)
+    assert checkpoint.newest_valid(place.run)[0].step == 3  # type: ignore[union-attr]
+    monkeypatch.undo()
+    monkeypatch.setenv("TONGHUA_LANG", "en")
+    assert place.resume().code == 0

@@ -1,0 +1,37 @@
+"""`tonghua doctor` says what this machine has and lacks."""
+
+from typing import TYPE_CHECKING
+
+from ..errors import ResourceError, Text
+from .shared import AsJson, Debug, Offline, language, print_json
+
+if TYPE_CHECKING:
+    from ..doctor import Finding
+
+MARKS = {"ok": Text("正常  ", "ok       "), "note": Text("提示  ", "note     "), "problem": Text("问题  ", "problem  ")}
+INDENT = Text("      → ", "         -> ")
+
+
+def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Raises ResourceError (exit code 5) after the last finding where one is a problem: nothing can be trained then."""
+    from ..doctor import examine
+
+    findings = []
+    for finding in examine(offline):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    if as_json:
+        print_json({"findings": [finding.as_json() for finding in findings]})
+    problems = sum(finding.state == "problem" for finding in findings)
+    if problems:
+        raise ResourceError(
+            f"这台机器现在还不能训练：请先解决标着“问题”的 {problems} 项",
+            f"nothing can be trained on this machine yet: first mend what is marked as a problem ({problems})",
+        )
+
+
+def _show(finding: "Finding") -> None:
+    print(MARKS[finding.state].to(language()) + finding.text.to(language()), flush=True)
+    if finding.mend:
+        print(INDENT.to(language()) + finding.mend.to(language()), flush=True)

@@ -1,0 +1,232 @@
+"""`tonghua runs` lists the runs of a folder, `tonghua watch` follows one while another process trains it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import Text, UsageError
+from .shared import AsJson, Debug, language, new_screen, print_json, split_arguments
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..listing import Progress, RunSummary
+    from ..show import Screen
+
+POLL_S = 0.5
+
+STATES = {
+    "running": Text("训练中", "running"),
+    "finished": Text("已完成", "finished"),
+    "stopped": Text("已停下", "stopped"),
+    "empty": Text("无结果", "empty"),
+}
+
+
+def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    from rich.console import Console
+
+    from ..listing import list_runs
+
+    named, overrides = split_arguments(context.args)
+    output_dir = _output_dir(overrides)
+    if named is not None:
+        output_dir = _folder(named)
+    found = list_runs(output_dir)
+    if as_json:
+        print_json({"output_dir": str(output_dir), "runs": [run.as_json() for run in found]})
+    elif found:
+        Console(highlight=False).print(_table(found))
+    else:
+        new_screen().say(*_no_runs(output_dir))
+
+
+def _output_dir(overrides: list[str]) -> Path:
+    from ..config import load, parse_overrides
+    from ..sources import user_path
+
+    return user_path(load(None, dict(parse_overrides(overrides))).config.output_dir)
+
+
+def _folder(named: str) -> Path:
+    from ..sources import user_path
+
+    folder = user_path(named)
+    if not folder.is_dir():
+        raise UsageError(
+            f"没有 {folder} 这个文件夹；请写出放训练结果的文件夹",
+            f"there is no folder {folder}; name the folder that holds the runs",
+        )
+    return folder
+
+
+def _no_runs(output_dir: Path) -> Text:
+    return Text(
+        f"{output_dir} 里还没有训练结果；先训练一次：tonghua train 配方 dataset=数据 model=模型，或试试 tonghua demo",
+        f"there are no runs in {output_dir} yet; make one: tonghua train RECIPE dataset=FILE model=MODEL, "
+        "or try tonghua demo",
+    )
+
+
+def _table(found: Sequence["RunSummary"]) -> "Table":
+    """A run on two lines: its folder and how it does, then what was trained on what."""
+    from rich.filesize import decimal
+    from rich.table import Table
+    from rich.text import Text as Line
+
+    from ..sources import shown
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(Text("训练结果", "run").to(language()), overflow="fold")
+    table.add_column(Text("状态", "state").to(language()), no_wrap=True)
+    for zh, en in (
+        ("步", "step"),
+        ("训练\n损失", "train\nloss"),
+        ("基座\n验证", "base\neval"),
+        ("最好\n验证", "best\neval"),
+        ("大小", "size"),
+    ):
+        table.add_column(Text(zh, en).to(language()), justify="right", no_wrap=True)
+    for run in found:
+        progress = run.progress
+        losses = (progress.loss, progress.heldout_before, progress.heldout_best)
+        table.add_row(
+            Line(f"{shown(run.folder.name)}\n{run.base or '-'}  {' + '.join(run.dataset) or '-'}"),
+            STATES[run.state].to(language()),
+            _steps(progress),
+            *("-" if loss is None else f"{loss:.3f}" for loss in losses),
+            decimal(run.size_bytes),
+        )
+    return table
+
+
+def _steps(progress: "Progress") -> str:
+    return f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)
+
+
+def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    from ..listing import summarize
+
+    named, overrides = split_arguments(context.args)
+    run = _run_to_watch(named, _output_dir(overrides))
+    screen = new_screen()
+    try:
+        _follow(run, screen)
+    except KeyboardInterrupt:
+        screen.stop()
+        screen.say("不再看了；训练不受影响", "no longer watching; the training is not affected")
+        raise
+    finally:
+        screen.stop()
+    if as_json:
+        print_json(summarize(run).as_json())
+
+
+def _run_to_watch(named: str | None, output_dir: Path) -> Path:
+    """The run of this name, else the newest that is being trained, else the newest."""
+    from ..listing import is_run, list_runs
+    from ..sources import user_path
+
+    if named is not None:
+        folder = next((path for path in (user_path(named), output_dir / named) if is_run(path)), None)
+        if folder is None:
+            raise UsageError(
+                f"{named} 不是一次训练的文件夹；tonghua runs 会列出都有哪些",
+                f"{named} is not the folder of a run; tonghua runs lists those there are",
+            )
+        return folder
+    found = list_runs(output_dir)
+    if not found:
+        raise UsageError(*_no_runs(output_dir))
+    return next((run for run in found if run.state == "running"), found[0]).folder
+
+
+def _follow(run: Path, screen: "Screen") -> None:
+    """Show what comes, until nobody trains the run any more."""
+    from ..listing import MetricsFile, Progress, is_running, parse, read_progress, state_of
+
+    metrics, progress, first = MetricsFile(run), Progress(), True
+    while True:
+        running = is_running(run)  # asked first: whatever was written until the lock was let go is read below
+        anew, lines = metrics.read()
+        if first or anew:
+            progress, first = read_progress(lines), False
+            _show_progress(run, "running" if running else state_of(run), progress, screen)
+        else:
+            for line in lines:
+                _show_line(parse(line), progress, screen)
+        if not running and state_of(run) != "running":
+            break
+        sleep(POLL_S)
+    screen.stop()
+    _show_end(run, state_of(run), progress, screen)
+
+
+def _show_progress(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
+    loss = "" if progress.loss is None else f"{progress.loss:.3f}"
+    screen.say(
+        f"{run.name}：{STATES[state].zh}，第 {_steps(progress)} 步" + (f"，训练损失 {loss}" if loss else ""),
+        f"{run.name}: {STATES[state].en}, step {_steps(progress)}" + (f", training loss {loss}" if loss else ""),
+    )
+    parts = []
+    if progress.heldout_before is not None:
+        parts.append(Text(f"训练前 {progress.heldout_before:.3f}", f"{progress.heldout_before:.3f} before training"))
+    if progress.heldout_best is not None:
+        best = f"{progress.heldout_best:.3f}"
+        parts.append(Text(f"最好 {best}（第 {progress.best_step} 步）", f"{best} at best (step {progress.best_step})"))
+    if parts:
+        screen.say(
+            "验证损失：" + "，".join(part.zh for part in parts),
+            "held-out loss: " + ", ".join(part.en for part in parts),
+        )
+
+
+def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> None:
+    """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
+    from ..listing import number, whole
+    from ..show import duration
+    from ..sources import shown
+
+    progress.take(line)
+    step, loss = whole(line.get("step")), number(line.get("heldout_loss"))
+    if step is None:
+        return
+    if "event" in line:
+        screen.note(Text(shown(str(line.get("zh", ""))), shown(str(line.get("en", "")))))
+    elif loss is not None:
+        best = Text("，目前最好", ", best so far") if progress.best_step == step else Text("", "")
+        screen.say(
+            f"第 {step} 步：验证损失 {loss:.3f}{best.zh}",
+            f"step {step}: held-out loss {loss:.3f}{best.en}",
+        )
+    elif "loss" in line:
+        loss, speed, left = (number(line.get(key)) for key in ("loss", "samples_per_s", "remaining_s"))
+        words = [Text("损失 —", "loss —") if loss is None else Text(f"损失 {loss:.3f}", f"loss {loss:.3f}")]
+        if speed is not None:
+            words.append(Text(f"{speed:.2f} 样本/秒", f"{speed:.2f} samples/s"))
+        if left is not None:
+            words.append(Text(f"还要 {duration(left)}", f"{duration(left)} left"))
+        screen.advance(step, progress.steps, "  ".join(word.to(language()) for word in words))
+
+
+def _show_end(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
+    path = f'"{run}"' if " " in str(run) else str(run)
+    if state == "finished":
+        screen.say(
+            f"训练完成：{run}\n接着说话：tonghua chat {path}",
+            f"done: {run}\ntalk to it: tonghua chat {path}",
+        )
+    elif state == "stopped":
+        screen.say(
+            f"训练停在第 {_steps(progress)} 步，没有到头；接着训练：tonghua train --resume {path}",
+            f"the training stopped at step {_steps(progress)}, before its end; "
+            f"go on with it: tonghua train --resume {path}",
+        )
+    else:
+        screen.say(
+            f"训练停了，{run} 里没有留下可以接着用的东西；请重新训练",
+            f"the training stopped and kept nothing in {run}; train again",
+        )

@@ -1,0 +1,88 @@
+"""A step that hangs is told, with where it hangs, and in the end is left.
+
+    usual 2 s ... no step for LONGEST (or TIMES the usual): stacks to hang.txt, and a line for people
+              ... as long again: the process leaves with 75, as after a signal; the last checkpoint is there
+
+A thread watches, because a step that hangs does nothing any more. A computer that slept finds its step go on before
+the second bound is reached.
+"""
+
+import faulthandler
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from .errors import Stopped, Text
+
+LONGEST_S = 300.0
+TIMES = 10.0
+STACKS = "hang.txt"
+
+
+class Watch:
+    """Inside the block a thread watches every step; it calls `note` and, if need be, `leave`."""
+
+    def __init__(
+        self,
+        run: Path,
+        note: Callable[[str, Text], None],
+        longest_s: float = LONGEST_S,
+        leave: Callable[[int], None] = os._exit,
+    ):
+        self._run, self._note, self._longest_s, self._leave = run, note, longest_s, leave
+        self._deadline: float | None = None
+        self._allowed_s = longest_s
+        self._told = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextmanager
+    def one_step(self, usual_s: float) -> Iterator[None]:
+        """Inside, the step may take `TIMES` of what steps usually take, and at least the bound."""
+        self._allowed_s = max(self._longest_s, TIMES * usual_s)
+        self._told = False
+        self._deadline = time.monotonic() + self._allowed_s
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def _watch(self) -> None:
+        while not self._stop.wait(min(1.0, self._longest_s / 4)):
+            deadline = self._deadline
+            if deadline is None or time.monotonic() < deadline:
+                continue
+            if self._told:
+                self._leave(Stopped.exit_code)
+                return
+            self._tell()
+            self._told = True
+            self._deadline = time.monotonic() + self._allowed_s
+
+    def _tell(self) -> None:
+        stacks = self._run / STACKS
+        with stacks.open("w", encoding="utf-8") as opened:
+            faulthandler.dump_traceback(opened, all_threads=True)
+        self._note(
+            "hung",
+            Text(
+                f"这一步已经 {self._allowed_s:.0f} 秒没有动静，停在哪里写在 {stacks}；再这么久就退出，"
+                "然后可以用 tonghua train --resume 接着训练",
+                f"nothing has come of this step for {self._allowed_s:.0f} s; where it hangs is in {stacks}. After as"
+                " long again the program leaves, and tonghua train --resume goes on",
+            ),
+        )

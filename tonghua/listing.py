@@ -1,0 +1,248 @@
+"""What has become of each run of a folder: read from its files, quickly, without torch, and without a hand on the run.
+
+    runs/<name>-<time>/
+      run.lock                                  held: "running"    ─┐
+      result.json                               else  "finished"    │
+      contract.json, checkpoints/step-*/        else  "stopped"     ├─► RunSummary
+      facts.json        name, base, dataset, steps, when it began   │
+      metrics.jsonl     the last step, the held-out losses         ─┘
+
+`MetricsFile` reads on in metrics.jsonl while the trainer writes it. Whatever is missing, damaged or half-written
+counts as not there.
+"""
+
+import io
+import json
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from filelock import FileLock, Timeout
+
+from .checkpoint import FOLDER, MANIFEST
+from .errors import UserError
+from .runs import CONTRACT, FACTS, LOCK, METRICS, RESULT
+from .scan import read_json
+from .sources import shown
+
+State = Literal["running", "finished", "stopped", "empty"]
+"""Being trained; has reached its end; was interrupted and has kept something; has kept nothing."""
+
+LONGEST_LINE_BYTES = 65536
+MOST_FACTS_BYTES = 1_000_000
+RECENT_STEPS = 100
+"""So many of the last steps are looked at: the very last may be damaged, or without a loss."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is, and how it does: what its metrics say up to some line."""
+
+    step: int = 0
+    steps: int | None = None
+    epoch: float | None = None
+    loss: float | None = None  # of the last step that had one
+    heldout_before: float | None = None  # of the base, before training
+    heldout_best: float | None = None  # the lowest since
+    best_step: int | None = None
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Go on by a line of metrics.jsonl; an event changes nothing."""
+        step = whole(line.get("step"))
+        if step is None:
+            return
+        if "heldout_loss" in line:
+            loss = number(line["heldout_loss"])
+            if step == 0:
+                self.heldout_before = loss
+            elif loss is not None and (self.heldout_best is None or loss < self.heldout_best):
+                self.heldout_best, self.best_step = loss, step
+        elif "loss" in line:
+            self.step, self.steps = step, whole(line.get("steps")) or self.steps
+            self.epoch = number(line.get("epoch"))
+            loss = number(line["loss"])
+            self.loss = self.loss if loss is None else loss
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What `tonghua runs` says of a run; `started` is a time as the run wrote it."""
+
+    name: str
+    folder: Path
+    state: State
+    started: str | None
+    base: str | None
+    dataset: tuple[str, ...]
+    progress: Progress
+    size_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Flat, in units that the names tell."""
+        values = asdict(self)
+        progress = values.pop("progress")
+        return {**values, "folder": str(self.folder), "dataset": list(self.dataset), **progress}
+
+
+def list_runs(output_dir: Path) -> list[RunSummary]:
+    """The runs in this folder, those that were begun last first; none where there is no such folder."""
+    try:
+        folders = [folder for folder in output_dir.iterdir() if is_run(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(map(summarize, folders), key=lambda run: (_begun(run), run.folder.name), reverse=True)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether training has written in this folder."""
+    return any((folder / name).is_file() for name in (FACTS, METRICS, CONTRACT, LOCK))
+
+
+def summarize(run: Path) -> RunSummary:
+    """What has become of one run."""
+    facts = _object(run / FACTS)
+    progress = read_progress(MetricsFile(run).read()[1])
+    progress.steps = progress.steps or whole(facts.get("steps"))
+    base, dataset = facts.get("base"), facts.get("dataset")
+    return RunSummary(
+        name=_text(facts.get("name")) or shown(run.name),
+        folder=run,
+        state=state_of(run),
+        started=_text(facts.get("started")),
+        base=_text(base.get("name")) if isinstance(base, dict) else None,
+        dataset=tuple(filter(None, map(_text, dataset))) if isinstance(dataset, list) else (),
+        progress=progress,
+        size_bytes=_size_bytes(run),
+    )
+
+
+def state_of(run: Path) -> State:
+    if is_running(run):
+        return "running"
+    if (run / RESULT).is_file():
+        return "finished"
+    kept = (run / CONTRACT).is_file() or any(run.glob(f"{FOLDER}/step-*/{MANIFEST}"))
+    return "stopped" if kept else "empty"
+
+
+def is_running(run: Path) -> bool:
+    """Whether a process holds the lock of this run. A lock that nobody holds is taken and let go at once."""
+    if not (run / LOCK).is_file():  # to look for one must not make one
+        return False
+    try:
+        with FileLock(run / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that may only be read
+        return False
+
+
+class MetricsFile:
+    """metrics.jsonl of a run, read on from where the last look ended, while another process writes it."""
+
+    def __init__(self, run: Path):
+        self._path = run / METRICS
+        self._end = 0
+        self._last = b""  # the line before `_end`
+
+    def read(self) -> tuple[bool, Iterator[bytes]]:
+        """Whether what was read before stands there no more, and then all lines, else those that have come since.
+
+        A run that goes on from a checkpoint drops the lines that came after it. A line without its end waits for
+        the next look; one that is far too long comes in pieces, which are no JSON.
+        """
+        try:
+            opened: BinaryIO = self._path.open("rb")
+        except OSError:
+            opened = io.BytesIO()
+        opened.seek(self._end - len(self._last))
+        anew = opened.read(len(self._last)) != self._last
+        if anew:
+            self._end, self._last = 0, b""
+            opened.seek(0)
+        return anew, self._lines(opened)
+
+    def _lines(self, opened: BinaryIO) -> Iterator[bytes]:
+        with opened:
+            while line := opened.readline(LONGEST_LINE_BYTES):
+                if not line.endswith(b"\n") and len(line) < LONGEST_LINE_BYTES:
+                    return
+                self._end += len(line)
+                self._last = line
+                yield line
+
+
+def read_progress(lines: Iterable[bytes]) -> Progress:
+    """What these lines come to. Of a long file only the held-out losses and the last steps are taken apart."""
+    progress, recent = Progress(), deque[bytes](maxlen=RECENT_STEPS)
+    for line in lines:
+        if b'"heldout_loss"' in line:
+            progress.take(parse(line))
+        elif b'"loss"' in line:
+            recent.append(line)
+    for line in recent:
+        progress.take(parse(line))
+    return progress
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """The object on a line of JSON; an empty one where there is none."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """A finite number, as one that was written by a run is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):
+        return float(value) if math.isfinite(value) else None
+    return None
+
+
+def whole(value: object) -> int | None:
+    """A count."""
+    found = number(value)
+    return int(found) if found is not None and found >= 0 else None
+
+
+def _text(value: object) -> str | None:
+    return shown(value) if isinstance(value, str) and value else None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        values = read_json(path, MOST_FACTS_BYTES)
+    except UserError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _size_bytes(run: Path) -> int:
+    """What the files of a run take; one that goes away meanwhile takes nothing."""
+    size = 0
+    for folder, _, names in os.walk(run):
+        for name in names:
+            with suppress(OSError):
+                size += Path(folder, name).lstat().st_size
+    return size
+
+
+def _begun(run: RunSummary) -> float:
+    """When a run was begun, in seconds: what it wrote, else the time of its folder."""
+    with suppress(ValueError, OverflowError, OSError):
+        if run.started:
+            return datetime.fromisoformat(run.started).timestamp()
+    with suppress(OSError):
+        return run.folder.stat().st_mtime
+    return 0.0

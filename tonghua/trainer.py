@@ -1,0 +1,406 @@
+"""One optimizer step after another, each exact whatever goes wrong inside it.
+
+    rows of the step  --pack-->  micro-batches  --backward-->  one gradient  -->  update | skipped
+                                     |                            |
+                       out of memory: the step again      not finite: no update, the rows named
+                       in smaller pieces, same rows
+
+A step is known by its number alone: which rows it has is a function of (seed, epoch), so that a run that goes on from
+a checkpoint sees what it would have seen. What else the next step depends on is in `files`.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from . import device as devices
+from .checkpoint import Checkpoint
+from .config import Config
+from .core.lora import Adapter
+from .core.loss import linear_cross_entropy
+from .core.model import Decoder
+from .core.packing import pack
+from .device import PeakMemory
+from .errors import DivergedError, ResourceError, Text
+from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
+from .example import Example
+from .optimizer import Optimizer, learning_rate
+from .plan import Plan
+from .prepare import Samples
+from .stopping import Stop
+from .weights import PEFT_PREFIX, adapter_files
+
+STATE, TENSORS = "state.json", "state.safetensors"
+
+SPIKE = 20.0
+"""A loss of so many times the median of the last steps is told, and nothing more."""
+
+MOST_ROWS_NAMED = 20
+
+Note = Callable[[str, Text], None]
+"""Told of what happened on the way: its kind, and a line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """One step. `loss` and `grad_norm` are None where they were not finite, and the step was skipped."""
+
+    step: int
+    steps: int
+    epoch: float
+    loss: float | None
+    grad_norm: float | None
+    learning_rate: float
+    samples: int
+    tokens: int
+    targets: int
+    step_s: float
+    samples_per_s: float
+    remaining_s: float
+    memory_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `train --json` prints."""
+
+    run: str
+    steps: int
+    samples: int
+    train_loss: float
+    heldout_loss: float | None
+    samples_per_s: float
+    peak_memory_gb: float
+    trainable_parameters: int
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands, as a checkpoint keeps it."""
+
+    step: int = 0
+    samples: int = 0
+    evaluated: bool = False  # whether the held-out loss after `step` is known, where it is due
+    best_step: int = 0  # 0: none yet
+    best_loss: float | None = None
+    learning_rate_scale: float = 1.0  # halved once, when the loss would not stay finite
+    skipped_in_a_row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Gradient:
+    loss: float
+    tokens: int
+    wrong: list[int] = field(default_factory=list)  # places in the step whose loss is not finite
+
+
+class Trainer:
+    """The state of training, and how it takes a step."""
+
+    def __init__(
+        self,
+        config: Config,
+        decoder: Decoder,
+        adapter: Adapter,
+        samples: Samples,
+        steps: int,
+        plan: Plan,
+        stop: Stop,
+        note: Note,
+    ):
+        self.config, self.decoder, self.adapter, self.samples = config, decoder, adapter, samples
+        self.steps, self.stop, self.note = steps, stop, note
+        self.tokens_per_micro_batch = plan.tokens
+        self.tokens_per_evaluation = TOKENS_PER_BATCH
+        self.per_epoch = math.ceil(len(samples) / config.samples_per_step)
+        self.optimizer = Optimizer(config, adapter, half=decoder.dtype == torch.float16)
+        self.progress = Progress()
+        self.history: list[Stepped] = []
+        self.memory = PeakMemory(decoder.device)
+        self.evaluation_s = 0.0
+
+    @property
+    def done(self) -> int:
+        return self.progress.step
+
+    @property
+    def epoch(self) -> float:
+        return self.done / self.per_epoch
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Before the first step, at the end of each epoch, and at the end."""
+        return self.done % self.per_epoch == 0 or self.done == self.steps
+
+    def rehearse(self) -> float:
+        """The longest real micro-batch, there and back, and nothing of it stays: what does not fit is known before the
+        first step. Returns the seconds that a token took. Raises Asked and ResourceError."""
+        by_length = self.samples.tokens.argsort()[::-1][: self.config.samples_per_step]
+        longest = [self.samples.examples[int(place)] for place in by_length]
+        batches = pack(longest, self.tokens_per_micro_batch)
+        largest = max(batches, key=lambda batch: len(batch.ids))
+        return self.measure([longest[i] for i in largest.order], times=2)
+
+    def measure(self, examples: Sequence[Example], times: int = 1) -> float:
+        """Seconds a token of these examples, there and back, the last time; random states stay as they are."""
+        random = devices.random_states(self.decoder.device)
+        for _ in range(times):
+            start = time.perf_counter()
+            tokens = self._gradient(examples).tokens
+            self.optimizer.forget()
+            elapsed = time.perf_counter() - start
+        devices.restore_random(random, self.decoder.device)
+        return elapsed / tokens
+
+    def step(self) -> Stepped:
+        """The next step. Raises Asked inside it, and then the step has not begun; ResourceError, DivergedError."""
+        start = time.perf_counter()
+        places = self.places(self.done)
+        examples = [self.samples.examples[place] for place in places]
+        found = self._gradient(examples)
+        norm = self.optimizer.gradient_norm()
+        rate = learning_rate(self.config, self.done, self.steps) * self.progress.learning_rate_scale
+        if math.isfinite(found.loss) and math.isfinite(norm):
+            self.optimizer.step(rate, norm)
+            self.progress.skipped_in_a_row = 0
+        else:
+            self._skip(found, norm, places)
+        self.progress.step += 1
+        self.progress.samples += len(places)
+        self.progress.evaluated = False
+        targets = sum(example.targets for example in examples)
+        return self._stepped(found, norm, rate, len(places), targets, time.perf_counter() - start)
+
+    def places(self, step: int) -> list[int]:
+        """Which samples a step takes: the next of a permutation that depends on (seed, epoch) alone."""
+        epoch, place = divmod(step, self.per_epoch)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.samples), generator=generator)
+        size = self.config.samples_per_step
+        return order[place * size : (place + 1) * size].tolist()
+
+    def _gradient(self, examples: Sequence[Example]) -> _Gradient:
+        """The gradient of all examples together, in pieces that fit into memory."""
+        random = devices.random_states(self.decoder.device)
+        self.decoder.train()
+        while True:
+            try:
+                return self._accumulate(examples)
+            except BaseException as error:
+                self.optimizer.forget()
+                devices.restore_random(random, self.decoder.device)
+                if not devices.is_out_of_memory(error):
+                    raise
+            # Only here, where the error and the tensors that it holds are gone.
+            devices.give_back_memory(self.decoder.device)
+            self._take_less(examples)
+
+    def _accumulate(self, examples: Sequence[Example]) -> _Gradient:
+        targets = sum(example.targets for example in examples)
+        parts, orders, tokens = [], [], 0
+        for packed in pack(examples, self.tokens_per_micro_batch):
+            self.stop.look()
+            batch = packed.to(self.decoder.device)
+            hidden = hidden_states(self.decoder, batch)
+            part = linear_cross_entropy(hidden, self.decoder.head, batch.target) / targets
+            self.optimizer.backward(part)
+            parts.append(part.detach())
+            orders.append(batch.order)
+            tokens += len(batch.ids)
+        values = torch.stack(parts).tolist()
+        wrong = [i for value, order in zip(values, orders, strict=True) if not math.isfinite(value) for i in order]
+        return _Gradient(float(torch.stack(parts).sum()), tokens, wrong)
+
+    def _take_less(self, examples: Sequence[Example]) -> None:
+        """Smaller micro-batches; where they hold one row each, recomputing. Raises ResourceError where both is done."""
+        if any(len(batch.order) > 1 for batch in pack(examples, self.tokens_per_micro_batch)):
+            most = max(len(example.ids) for example in examples)
+            self.tokens_per_micro_batch = max(8, min(self.tokens_per_micro_batch, most * len(examples)) // 2)
+            self.note(
+                "smaller_micro_batch",
+                Text(
+                    f"内存不够：每次改为打包 {self.tokens_per_micro_batch} 个 token，每步的样本不变",
+                    f"out of memory: {self.tokens_per_micro_batch} tokens at a time from here on,"
+                    " the samples of a step stay the same",
+                ),
+            )
+        elif not self.decoder.recomputed_layers and self.config.gradient_checkpointing is not False:
+            self.decoder.recomputed_layers = self.decoder.shape.layers
+            self.note(
+                "smaller_micro_batch",
+                Text(
+                    "内存不够：从这里起重算激活（慢约三分之一，结果不变）",
+                    "out of memory: activations are recomputed from here on (a third slower, same result)",
+                ),
+            )
+        else:
+            raise _no_memory_left(self.config, max(len(example.ids) for example in examples))
+
+    def _skip(self, found: _Gradient, norm: float, places: Sequence[int]) -> None:
+        """No update: too large a scale in fp16, which is nothing, or numbers that went wrong, which is told."""
+        expected = math.isfinite(found.loss) and self.optimizer.may_overflow
+        self.optimizer.skip()
+        if expected:
+            return
+        self.progress.skipped_in_a_row += 1
+        rows = sorted({self.samples.row(places[i]) for i in found.wrong or range(len(places))})
+        named = ", ".join(map(str, rows[:MOST_ROWS_NAMED])) + (" …" if len(rows) > MOST_ROWS_NAMED else "")
+        what = Text("损失", "loss") if not math.isfinite(found.loss) else Text("梯度", "gradient")
+        step = self.done + 1
+        self.note(
+            "skipped",
+            Text(
+                f"第 {step} 步的{what.zh}不是有限的数，这一步没有更新；用到的数据是第 {named} 条",
+                f"step {step}: the {what.en} is not finite, so nothing was updated; rows of the dataset: {named}",
+            ),
+        )
+
+    def evaluate(self, heldout: Samples) -> float | None:
+        """The held-out loss, None where nothing is held out. Raises Asked and ResourceError."""
+        start = time.perf_counter()
+        while len(heldout):
+            try:
+                found = losses(
+                    self.decoder, heldout.examples, self.tokens_per_evaluation, lambda more: self.stop.look()
+                )
+                self.evaluation_s = time.perf_counter() - start
+                return found.per_token
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+            devices.give_back_memory(self.decoder.device)
+            longest = int(heldout.tokens.max())
+            if self.tokens_per_evaluation <= longest:
+                raise _no_memory_left(self.config, longest)
+            self.tokens_per_evaluation = max(longest, self.tokens_per_evaluation // 2)
+        return None
+
+    def note_best(self, loss: float | None) -> bool:
+        """Take down that the held-out loss after this step is known; whether it is the best, or there is none."""
+        best = self.progress.best_loss
+        better = self.done > 0 and (loss is None or self.progress.best_step == 0 or best is None or loss < best)
+        if better:
+            self.progress.best_step, self.progress.best_loss = self.done, loss
+        self.progress.evaluated = True
+        return better
+
+    def files(self, base_name: str, trained_on: Mapping[str, Any]) -> dict[str, bytes]:
+        """What a checkpoint holds: name of each file and its content. Raises DivergedError for numbers gone wrong."""
+        tensors = {**self.optimizer.state(), **devices.random_states(self.decoder.device)}
+        if not all(bool(t.isfinite().all()) for t in (self.adapter.flat, *tensors.values())):
+            raise DivergedError(
+                f"第 {self.done} 步的权重不再是有限的数，没有保存；请调小 learning_rate 重新训练",
+                f"the weights after step {self.done} are not finite and were not saved;"
+                " train again with a smaller learning_rate",
+            )
+        state = {**asdict(self.progress), "trained_on": trained_on}
+        return {
+            **adapter_files(self.adapter, self.config.lora_alpha, base_name),
+            TENSORS: save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}),
+            STATE: (json.dumps(state, indent=2, ensure_ascii=False) + "\n").encode(),
+        }
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where the trainer stood that wrote the checkpoint."""
+        state = json.loads(checkpoint.read(STATE))
+        self.progress = Progress(**{key: state[key] for key in asdict(Progress())})
+        masters = load(checkpoint.read("adapter_model.safetensors"))
+        for name, master in self.adapter.masters.items():
+            master.copy_(masters[PEFT_PREFIX + name])
+        tensors: dict[str, Tensor] = load(checkpoint.read(TENSORS))
+        self.optimizer.restore(tensors)
+        devices.restore_random(tensors, self.decoder.device)
+        self.history = [stepped for stepped in self.history if stepped.step <= self.done]
+
+    @property
+    def step_s(self) -> float:
+        """What a step usually takes; 0 before the first."""
+        recent = [stepped.step_s for stepped in self.history[-20:]]
+        return statistics.median(recent) if recent else 0.0
+
+    @property
+    def training_s(self) -> float:
+        """What all steps took together."""
+        return sum(stepped.step_s for stepped in self.history)
+
+    def result(self, run: Path) -> Result:
+        steady = self.history[1:] or self.history
+        last = [s for s in self.history[-self.per_epoch :] if s.loss is not None]
+        return Result(
+            run=str(run),
+            steps=self.done,
+            samples=self.progress.samples,
+            train_loss=sum((s.loss or 0.0) * s.targets for s in last) / max(1, sum(s.targets for s in last)),
+            heldout_loss=self.progress.best_loss,
+            samples_per_s=sum(s.samples for s in steady) / sum(s.step_s for s in steady),
+            peak_memory_gb=self.memory.peak_bytes() / 1e9,
+            trainable_parameters=self.adapter.flat.numel(),
+        )
+
+    def _stepped(
+        self, found: _Gradient, norm: float, rate: float, samples: int, targets: int, elapsed: float
+    ) -> Stepped:
+        recent = [s.step_s for s in self.history[-20:]] + [elapsed]
+        evaluations = math.ceil((self.steps - self.done) / self.per_epoch)
+        stepped = Stepped(
+            step=self.done,
+            steps=self.steps,
+            epoch=self.epoch,
+            loss=_finite(found.loss),
+            grad_norm=_finite(norm),
+            learning_rate=rate,
+            samples=samples,
+            tokens=found.tokens,
+            targets=targets,
+            step_s=elapsed,
+            samples_per_s=samples / elapsed,
+            remaining_s=statistics.mean(recent) * (self.steps - self.done) + self.evaluation_s * evaluations,
+            memory_gb=self.memory.peak_bytes() / 1e9,
+        )
+        self._watch_for_spikes(stepped)
+        self.history.append(stepped)
+        return stepped
+
+    def _watch_for_spikes(self, stepped: Stepped) -> None:
+        before = [s.loss for s in self.history[-50:] if s.loss is not None]
+        if stepped.loss is None or len(before) < 10 or stepped.loss <= SPIKE * statistics.median(before):
+            return
+        self.note(
+            "spike",
+            Text(
+                f"第 {stepped.step} 步的损失突然升到 {stepped.loss:.3f}",
+                f"step {stepped.step}: the loss leapt to {stepped.loss:.3f}",
+            ),
+        )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _no_memory_left(config: Config, longest: int) -> ResourceError:
+    """What can still be done, in the order of what it costs."""
+    zh, en = [], []
+    if config.gradient_checkpointing is False:
+        zh.append("gradient_checkpointing=true（慢三分之一，结果不变）")
+        en.append("gradient_checkpointing=true (a third slower, same result)")
+    if config.quantization_bit is None:
+        zh.append("quantization_bit=8 或 4（更慢，略有误差）")
+        en.append("quantization_bit=8 or 4 (slower, slightly less exact)")
+    zh += [f"max_length={longest // 2}（长的行会拆开）", "换小一点的模型"]
+    en += [f"max_length={longest // 2} (longer rows are split)", "a smaller model"]
+    return ResourceError(
+        "一次只算一行内存也不够；请关掉别的程序，或依次试：" + "；".join(zh),
+        "there is not enough memory even for one row at a time; close other programs, or try in this order: "
+        + "; ".join(en),
+    )
