@@ -16,7 +16,7 @@ from typing import Any
 
 def tonghua(verb: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tonghua", verb, *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return dict(json.loads(done.stdout.splitlines()[-1]))

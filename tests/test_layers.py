@@ -28,7 +28,7 @@ ORDER = (
     ),
     *("weights", "checkpoint", "runs", "trackers", "listing", "record", "curves", "report", "doctor"),
     *("sampling", "generate", "engines", "plan", "optimizer", "diary", "book"),
-    *("evaluate", "trainer", "resume", "hanging", "training", "show", "cli.shared", "cli.rows", "cli.runs"),
+    *("evaluate", "trainer", "resuming", "hanging", "training", "show", "cli.shared", "cli.rows", "cli.runs"),
     *("cli.models", "cli.listing", "cli.doctor", "cli.demo", "cli"),
 )
 DOORS = ("__init__", "__main__", "core")

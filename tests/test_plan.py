@@ -112,3 +112,25 @@ def test_the_rehearsal_changes_nothing(place: Place, monkeypatch: pytest.MonkeyP
     assert place.adapter == other.adapter
     facts = json.loads((place.run / "facts.json").read_text(encoding="utf-8"))
     assert max(seen) == facts["tokens"]["longest"]
+
+
+def test_a_base_that_does_not_fit_is_not_begun(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonghua.weights.free_bytes", lambda device: 1000)
+    called = place.train()
+    assert (called.code, called.out) == (5, "")
+    last = called.err.splitlines()[-1]
+    assert last.startswith(f"{place.model.name} takes 0.0 GB of memory and 0.0 GB are free; close other programs")
+    assert last.endswith("quantization_bit=4")
+    assert not place.runs.exists()
+
+
+def test_a_context_longer_than_the_model_has(place: Place) -> None:
+    called = place.train(max_length=100_000)
+    assert (called.code, called.out) == (2, "")
+    assert f"tokens that {place.model.name} can read; set a smaller one" in called.err.splitlines()[-1]
+
+
+def test_a_run_says_at_its_start_what_it_will_take(place: Place) -> None:
+    said = place.train().err
+    order = ["results go to", "memory: about", "time: 9 steps of about", "disk: about", "step 3: held-out loss"]
+    assert sorted(order, key=said.index) == order

@@ -22,6 +22,7 @@ from filelock import FileLock
 from test_end_to_end import ROWS, Called, call, environment, logged, settings, sha256, write_rows
 from test_faults import Interrupts, spoil_loss
 
+import tonghua
 from tonghua import checkpoint, hanging, stopping
 from tonghua.errors import Stopped, Text
 
@@ -826,3 +827,10 @@ def test_a_disk_without_room_for_the_next_checkpoint(place: Place, monkeypatch: 
     monkeypatch.undo()
     monkeypatch.setenv("TONGHUA_LANG", "en")
     assert place.resume().code == 0
+
+
+def test_a_run_goes_on_from_python(place: Place, straight: Place) -> None:
+    stopped_at(place, 4)
+    found = tonghua.resume(output_dir=place.runs, quiet=True)
+    assert (found.run, found.steps) == (str(place.run), STEPS)
+    require_same(place, straight)

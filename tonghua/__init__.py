@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .trainer import Result
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "download", "load", "plain_errors", "train"]
+__all__ = ["__version__", "download", "load", "plain_errors", "resume", "train"]
 
 
 def download(model: str, folder: str | Path | None = None, source: str | None = None) -> Path:
@@ -41,6 +41,14 @@ def train(recipe: str | Path | None = None, *, quiet: bool = False, **settings: 
 
     screen = new_screen(quiet)
     return train_on(load_settings(recipe, settings, screen, offline=False), screen)
+
+
+def resume(run: str | Path | None = None, *, quiet: bool = False, **settings: Any) -> "Result":
+    """Go on with a run (None: the newest in `output_dir` that has not ended) as `tonghua train --resume` does."""
+    from .cli.runs import go_on
+    from .cli.shared import new_screen
+
+    return go_on(run, settings, new_screen(quiet), offline=False)
 
 
 def load(run: str | Path | None = None, *, output_dir: str | Path = "runs", model: str | None = None) -> "Teller":

@@ -506,6 +506,9 @@ FOREIGN: Final[Mapping[str, Foreign]] = types.MappingProxyType(
         "per_device_eval_batch_size": Foreign(
             None, Text("验证按 token 数打包", "validation rows are packed by tokens")
         ),
+        "resume_from_checkpoint": Foreign(
+            _OFF, Text("接着训练请用 tonghua train --resume", "tonghua train --resume goes on with a run")
+        ),
         "overwrite_output_dir": Foreign(
             _EITHER, Text("每次运行都有自己的新文件夹，不会覆盖", "every run has a new folder of its own")
         ),

@@ -114,6 +114,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def free_bytes(device: torch.device) -> int:
+    """The memory that can still be had there; what the system keeps as a cache counts as free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
 def give_back_memory(device: torch.device) -> None:
     """Let go of what an allocator keeps for later, so that smaller pieces fit."""
     if device.type in ("cuda", "mps"):

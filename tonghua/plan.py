@@ -8,13 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import psutil
 import torch
 
 from .config import Config
 from .core.loss import ROWS_AT_A_TIME
 from .core.model import Shape
-from .device import Place, operations_per_s
+from .device import Place, free_bytes, operations_per_s
 
 CPU_TOKENS = 1024
 """On a CPU larger micro-batches only move more memory: a matrix product is efficient from a few hundred rows."""
@@ -95,12 +94,6 @@ def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) ->
 def head_bytes(shape: Shape, dtype: torch.dtype) -> int:
     """The logits that are alive at a time."""
     return ROWS_AT_A_TIME * shape.vocab_size * dtype.itemsize
-
-
-def free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
 
 
 def total_s(config: Config, steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .prompt import Renderer
     from .tokenized import Table as Rows
     from .trainer import Stepped
-    from .training import Event, HeldOut, Started
+    from .training import Evaluating, Event, HeldOut, Started
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
@@ -146,7 +146,7 @@ class Screen:
     def event(self, event: "Event") -> None:
         """Follow a training run."""
         from .trainer import Stepped
-        from .training import Happened, Reading, Started
+        from .training import Evaluating, Happened, HeldOut, Planned, Reading, Started
 
         if isinstance(event, Reading):
             self.read(event.rows)
@@ -155,9 +155,13 @@ class Screen:
             self._started(event)
         elif isinstance(event, Stepped):
             self._stepped(event)
+        elif isinstance(event, Planned):
+            self.estimate(event.estimate)
+        elif isinstance(event, Evaluating):
+            self._evaluating(event)
         elif isinstance(event, Happened):
             self.note(event.text)
-        else:
+        elif isinstance(event, HeldOut):
             self._held_out(event)
 
     def _started(self, event: "Started") -> None:
@@ -206,6 +210,14 @@ class Screen:
         self._progress.update(self._task, completed=done, text=text)
         if total and done >= total:
             self.stop()
+
+    def _evaluating(self, event: "Evaluating") -> None:
+        """In the bar of the steps, where there is one; a quiet line only where it takes long."""
+        text = Text("计算验证损失", "measuring the held-out loss").to(self.language)
+        if self._progress is not None:
+            self._progress.update(self._task, text=f"{text} {event.done}/{event.rows}")
+        elif self.console.is_terminal or event.done < event.rows:
+            self.advance(event.done, event.rows, text)
 
     def _held_out(self, event: "HeldOut") -> None:
         best = Text("，目前最好", ", best so far") if event.best else Text("", "")

@@ -264,21 +264,29 @@ class Trainer:
             ),
         )
 
-    def evaluate(self, heldout: Samples) -> float | None:
-        """The held-out loss, None where nothing is held out. Raises Asked and ResourceError."""
-        start = time.perf_counter()
+    def evaluate(self, heldout: Samples, tell: Callable[[int], None]) -> float | None:
+        """The held-out loss, None where nothing is held out; `tell` hears how many rows are done by now.
+
+        Raises Asked and ResourceError.
+        """
+        start, done = time.perf_counter(), 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            self.stop.look()
+            tell(done)
+
         while len(heldout):
             try:
-                found = losses(
-                    self.decoder, heldout.examples, self.tokens_per_evaluation, lambda more: self.stop.look()
-                )
+                found = losses(self.decoder, heldout.examples, self.tokens_per_evaluation, advance)
                 self.evaluation_s = time.perf_counter() - start
                 return found.per_token
             except Exception as error:
                 if not devices.is_out_of_memory(error):
                     raise
             devices.give_back_memory(self.decoder.device)
-            longest = int(heldout.tokens.max())
+            done, longest = 0, int(heldout.tokens.max())
             if self.tokens_per_evaluation <= longest:
                 raise _no_memory_left(self.config, longest)
             self.tokens_per_evaluation = max(longest, self.tokens_per_evaluation // 2)

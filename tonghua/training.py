@@ -29,7 +29,8 @@ from .diary import Diary, choose
 from .errors import DivergedError, Stopped, Text, UsageError
 from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
-from .resume import require_same
+from .resuming import require_same
+from .scan import ModelFiles
 from .stopping import Asked, Stop, stopping
 from .trackers import require_installed
 from .trainer import Note, Result, Stepped, Trainer
@@ -70,6 +71,21 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What the run will take, after its longest micro-batch was rehearsed."""
+
+    estimate: plan.Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluating:
+    """So many of the held-out rows are measured."""
+
+    done: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """The held-out loss after `step` steps; `best` so far or not."""
 
@@ -86,7 +102,7 @@ class Happened:
     text: Text
 
 
-Event = Reading | Started | Stepped | HeldOut | Happened
+Event = Reading | Started | Planned | Stepped | Evaluating | HeldOut | Happened
 Tell = Callable[[Event], None]
 
 
@@ -146,9 +162,9 @@ def _get_ready(config: Config, tell: Tell) -> _Ready:
 class _Run:
     """A run in progress."""
 
+    ready: _Ready
     trainer: Trainer
     book: Book
-    heldout: Samples
     diary: Diary
     trained_on: dict[str, Any]
     stop: Stop
@@ -166,11 +182,11 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
         ready = _get_ready(loaded.config, tell)
         book = _book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
-        run = _Run(trainer, book, ready.rows.heldout, ready.diary(), _trained_on(ready.rows, book), stop, tell)
+        run = _Run(ready, trainer, book, ready.diary(), _trained_on(ready.rows, book), stop, tell)
         with book.open(resumed):
             if resumed is not None:
                 _go_on(run, *checkpoint.newest_valid(resumed))
-            _start(run, ready)
+            _start(run)
             with stop.held(), Watch(book.run, book.note) as watch:
                 _learn(run, watch)
             result = trainer.result(book.run)
@@ -199,7 +215,7 @@ def _estimate(ready: "_Ready", trainer: Trainer, token_s: float) -> plan.Estimat
         tokens_per_micro_batch=trainer.tokens_per_micro_batch,
         recomputed_layers=trainer.decoder.recomputed_layers,
         memory_bytes=trainer.memory.peak_bytes() + 8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
-        free_bytes=plan.free_bytes(trainer.decoder.device),
+        free_bytes=devices.free_bytes(trainer.decoder.device),
         disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
         steps=trainer.steps,
         step_s=token_s * tokens / trainer.per_epoch,
@@ -212,7 +228,7 @@ def _learn(run: _Run, watch: Watch) -> None:
     trainer, book = run.trainer, run.book
     trainer.memory.start()
     try:
-        trainer.rehearse()
+        run.tell(Planned(_estimate(run.ready, trainer, trainer.rehearse())))
         if trainer.evaluation_due and not trainer.progress.evaluated:
             _evaluate(run)
         while trainer.done < trainer.steps:
@@ -235,8 +251,8 @@ def _learn(run: _Run, watch: Watch) -> None:
 
 def _evaluate(run: _Run) -> None:
     """Measure the held-out loss, if rows are held out, and keep the adapter as it is now."""
-    trainer = run.trainer
-    loss = trainer.evaluate(run.heldout)
+    trainer, heldout = run.trainer, run.ready.rows.heldout
+    loss = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
     best = trainer.note_best(loss)
     if loss is not None:
         run.book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss})
@@ -293,7 +309,7 @@ def _go_on(run: _Run, found: Checkpoint | None, damages: list[Text]) -> None:
         book.note(
             "damaged", Text(f"检查点损坏，用更早的：{damage.zh}", f"a damaged checkpoint is passed over: {damage.en}")
         )
-    require_same(found, run.trained_on, trainer.samples, run.heldout)
+    require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
     trainer.restore(found)
     best = _best(run)
     steps, entries = book.rewind(found, best)
@@ -315,9 +331,9 @@ def _best(run: _Run) -> Checkpoint | None:
         return None
 
 
-def _start(run: _Run, ready: _Ready) -> None:
+def _start(run: _Run) -> None:
     """Tell everybody what will be done, and write it down."""
-    trainer, book = run.trainer, run.book
+    ready, trainer, book = run.ready, run.trainer, run.book
     started = Started(
         config=ready.config,
         ready=ready.rows.ready,
@@ -361,6 +377,7 @@ def _facts(started: Started, base_name: str) -> dict[str, Any]:
 def _rows(config: Config, tell: Tell) -> _Rows:
     """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
     files, renderer = open_model(config.model)
+    _require_context(config.max_length, files)
     ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
     require_usable(ready, named(config.dataset), config.skip_bad_rows)
     if config.eval_dataset is None:
@@ -373,6 +390,16 @@ def _rows(config: Config, tell: Tell) -> _Rows:
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
     return _Rows(ready, split(ready, 0, config.seed)[0], held.samples)
+
+
+def _require_context(max_length: int, files: ModelFiles) -> None:
+    positions = int(files.config.get("max_position_embeddings", max_length))
+    if max_length > positions:
+        raise UsageError(
+            f"max_length={max_length} 超过了 {files.folder.name} 能读的 {positions} 个 token；请改小",
+            f"max_length={max_length} is more than the {positions} tokens that {files.folder.name} can read;"
+            " set a smaller one",
+        )
 
 
 def _new_adapter(config: Config, decoder: Decoder) -> Adapter:

@@ -7,6 +7,7 @@ Every file has been through `scan` before one tensor of it is opened.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +22,8 @@ from .config import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
 from .core.quantize import BLOCK, Bits, can_quantize
-from .device import Place
-from .errors import DataError, RefusedError, UsageError
+from .device import Place, free_bytes
+from .errors import DataError, RefusedError, ResourceError, Text, UsageError
 from .scan import AdapterFiles, ModelFiles, TensorEntry
 
 PEFT_PREFIX = "base_model.model."
@@ -87,9 +88,11 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
     """The base model, frozen, in the type of `place`, its linears in `bits` if given.
 
     No more than one layer is in memory unquantized. Raises RefusedError where tensors are missing or misshapen,
-    UsageError where the model's sizes cannot be quantized.
+    UsageError where the model's sizes cannot be quantized, ResourceError where it does not fit into free memory.
     """
-    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
+    shape = shape_of(files.config, files.tensors)
+    _require_memory(files, place, bits)
+    decoder = Decoder(shape, place.dtype, place.device, bits)
     slots = dict(decoder.slots())
     wrong = [
         f"{name} {list(files.tensors[name].shape) if name in files.tensors else '—'}, {list(slot.shape)}"
@@ -119,6 +122,23 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
         for group in groups:
             group.close()
     return decoder
+
+
+def _require_memory(files: ModelFiles, place: Place, bits: Bits | None) -> None:
+    """Where memory is short a system may end the process without a word; better that it never begins."""
+    count = sum(math.prod(entry.shape) for entry in files.tensors.values())
+    needed, free = count * place.dtype.itemsize, free_bytes(place.device)
+    if bits:
+        needed = needed * bits // (8 * place.dtype.itemsize)
+    if needed <= free:
+        return
+    smaller = Text("", "") if bits else Text("，或 quantization_bit=4", ", or quantization_bit=4")
+    raise ResourceError(
+        f"装入 {files.folder.name} 要 {needed / 1e9:.1f} GB 内存，现在只空闲 {free / 1e9:.1f} GB；"
+        f"请关掉别的程序，换小一点的模型{smaller.zh}",
+        f"{files.folder.name} takes {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; close other"
+        f" programs, or take a smaller model{smaller.en}",
+    )
 
 
 def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: Place) -> None:

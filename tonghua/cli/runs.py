@@ -1,7 +1,7 @@
 """`tonghua train` makes a run, `chat` talks to it, `eval` compares it with its base."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -112,10 +112,12 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    from ..config import parse_overrides
+
     named, overrides = split_arguments(context.args)
     screen = new_screen()
     if resume:
-        result = _go_on(named, overrides, screen, offline)
+        result = go_on(named, dict(parse_overrides(overrides)), screen, offline)
     else:
         result = train_on(load_settings(named, overrides, screen, offline), screen)
     change = "" if result.heldout_loss is None else f"{result.heldout_loss:.3f}"
@@ -147,20 +149,20 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
         print_json(asdict(found))
 
 
-def _go_on(named: str | None, overrides: list[str], screen: "Screen", offline: bool) -> "Result":
+def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "Result":
     """Train a run to its end; one that is there already is left as it is."""
-    from ..config import load, parse_overrides
-    from ..resume import settings
+    from ..config import load
+    from ..resuming import settings
     from ..runs import finished, unfinished
     from ..trainer import Result
 
-    output_dir = Path(load(None, dict(parse_overrides(overrides))).config.output_dir).expanduser()
+    output_dir = Path(load(None, asked).config.output_dir).expanduser()
     run = unfinished(Path(named) if named else None, output_dir)
     ended = finished(run)
     if ended is not None:
         screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
         return Result(**{key: ended[key] for key in Result.__dataclass_fields__})
-    loaded = require_settings(settings(run, overrides), screen, offline)
+    loaded = require_settings(settings(run, asked), screen, offline)
     if named is None:
         screen.say(f"接着训练：{run}", f"going on with {run}")
     return train_on(loaded, screen, run)
