@@ -4,6 +4,7 @@ Runs are made on a random model of 3 layers with dropout, an epoch whose last st
 every step. `Killed` stands for the power going out: it is raised where nothing can catch it and tidy up.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -394,9 +396,13 @@ def refused(called: Called, code: int, words: str) -> None:
     assert "Traceback" not in called.err
 
 
+def contents(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "run.lock"}
+
+
 def test_rows_that_changed_are_named(place: Place) -> None:
     stopped_at(place, 4)
-    before = sorted(place.run.rglob("*"))
+    before = contents(place.run)
     rows = [dict(row) for row in ROWS]
     rows[6]["output"] = "从前有一只兔子。"
     write_rows(place.rows, rows)
@@ -413,7 +419,7 @@ def test_rows_that_changed_are_named(place: Place) -> None:
     write_rows(place.rows, [*ROWS, {"instruction": "讲月亮", "output": "月亮"}])
     refused(place.resume(), 3, "from row 13 on (line 1; 12 samples then, 13 now)")
     write_rows(place.rows, ROWS)
-    assert sorted(place.run.rglob("*")) == before
+    assert contents(place.run) == before
     assert place.resume().code == 0
 
 
@@ -573,6 +579,7 @@ def test_a_second_signal_leaves_at_once(place: Place, straight: Place, monkeypat
 
     with monkeypatch.context() as patch:
         Interrupts(patch, 4)
+        patch.setattr(stopping, "SAME_S", 0.0)
         patch.setattr(checkpoint, "write_durably", signalled)
         assert place.train().code == 130
     found, damages = checkpoint.newest_valid(place.run)
@@ -666,11 +673,23 @@ def test_a_step_whose_loss_is_not_finite_is_skipped(place: Place, monkeypatch: p
 
 
 def test_a_skipped_step_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the weights nor what the optimizer remembers of them; and no checkpoint is made of it."""
+    from tonghua.trainer import Trainer
+
+    states: list[tuple[bytes, ...]] = []
+    real = Trainer.step
+
+    def looked_at(trainer: Trainer) -> Any:
+        stepped = real(trainer)
+        moments = trainer.optimizer.state()
+        states.append(tuple(t.numpy().tobytes() for t in (trainer.adapter.flat.detach(), *moments.values())))
+        return stepped
+
+    monkeypatch.setattr(Trainer, "step", looked_at)
     spoil_loss(monkeypatch, calls=[4])
     assert place.train(save_total_limit=20).code == 0
-    third, fourth, fifth = (place.run / "checkpoints" / f"step-00000{step}" for step in (3, 4, 5))
-    assert sha256(third / "adapter_model.safetensors") == sha256(fourth / "adapter_model.safetensors")
-    assert sha256(fourth / "adapter_model.safetensors") != sha256(fifth / "adapter_model.safetensors")
+    assert [a == b for a, b in pairwise(states)] == [False, False, True, False, False, False, False, False]
+    assert 4 not in checkpoint.steps(place.run)
 
 
 def test_a_gradient_that_is_not_finite(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -689,8 +708,7 @@ def test_a_gradient_that_is_not_finite(place: Place, monkeypatch: pytest.MonkeyP
     called = place.train(save_total_limit=20)
     assert called.code == 0
     assert "step 2: the gradient is not finite, so nothing was updated" in called.err
-    first, second = (place.run / "checkpoints" / f"step-00000{step}" for step in (1, 2))
-    assert sha256(first / "adapter_model.safetensors") == sha256(second / "adapter_model.safetensors")
+    assert 2 not in checkpoint.steps(place.run)
 
 
 def test_three_in_a_row_go_back_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -702,6 +720,43 @@ def test_three_in_a_row_go_back_once(place: Place, monkeypatch: pytest.MonkeyPat
     steps = [line for line in lines(place.run) if "step_s" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8, 9]
     assert steps[7]["learning_rate"] == pytest.approx(steps[4]["learning_rate"] / 2)
+
+
+@pytest.mark.parametrize("step", [5, 6, 7])
+def test_a_run_that_went_back_goes_on_from_there(place: Place, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The steps after it were thrown away, and so were their checkpoints; half the rate is remembered."""
+    spoil_loss(monkeypatch, calls=[5, 6, 7])
+    with monkeypatch.context() as patch:
+        seen = 0
+
+        def event(screen: Any, event: Any) -> None:
+            nonlocal seen
+            seen += getattr(event, "step_s", None) is not None and event.step == step
+            if seen == 2:
+                raise Killed
+
+        patch.setattr("tonghua.show.Screen.event", event)
+        with pytest.raises(Killed):
+            place.train()
+    called = place.resume()
+    assert called.code == 0
+    assert f"going on from step {step - 1}" in called.err
+    again = [line for line in lines(place.run) if line.get("step") == step and "step_s" in line]
+    straight_rate = next(line["learning_rate"] for line in lines(place.run) if line["step"] == 4 and "step_s" in line)
+    assert again[-1]["learning_rate"] < 0.6 * straight_rate
+    assert again[-1]["loss"] is not None
+    best = json.loads((place.run / "checkpoints" / f"step-{STEPS:06d}" / "state.json").read_text())["best_step"]
+    assert sha256(place.run / "adapter_model.safetensors") == sha256(
+        place.run / "checkpoints" / f"step-{best:06d}" / "adapter_model.safetensors"
+    )
+
+
+def test_checkpoints_from_before_the_trouble_stay(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch that ends amid steps that went wrong keeps what was good."""
+    spoil_loss(monkeypatch, calls=[8, 9, 10])
+    called = place.train(num_train_epochs=4, save_total_limit=2)
+    assert called.code == 0
+    assert "back to step 7, at half the learning rate" in called.err
 
 
 def test_a_leap_of_the_loss_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -771,20 +826,66 @@ def test_out_of_memory_at_last(place: Place, monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(order, key=last.index) == order
 
 
+def test_out_of_memory_late_keeps_the_steps_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua import trainer
+
+    real, calls = trainer.hidden_states, 0
+
+    def bounded(decoder: Any, batch: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(decoder, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "hidden_states", bounded)
+        called = place.train(gradient_checkpointing=False, save_steps=100)
+    assert called.code == 5
+    assert checkpoint.steps(place.run)[-1] == 8
+    assert "going on from step 8" in place.resume().err
+
+
+def test_out_of_memory_in_the_diary_costs_the_diary_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*given: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("tonghua.diary.tokens", no_memory)
+    assert place.train().code == 0
+    assert not (place.run / "samples.jsonl").exists()
+
+
+def test_smaller_pieces_stay_small_after_a_kill(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What memory taught is kept, so that the bits are those of the run that was not killed."""
+    with monkeypatch.context() as patch:
+        out_of_memory(patch, samples=1)
+        assert place.train().code == 0
+    other = Place(place.folder / "另一处", place.model)
+    with monkeypatch.context() as patch:
+        out_of_memory(patch, samples=1)
+        die_after(patch, 5)
+        with pytest.raises(Killed):
+            other.train()
+    assert other.resume().code == 0
+    require_same(other, place)
+
+
 def test_out_of_memory_in_an_evaluation_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from tonghua import evaluate
 
-    real, most = evaluate.hidden_states, 200
+    real, refused = evaluate.hidden_states, 0
 
     def bounded(decoder: Any, batch: Any) -> Any:
-        if not torch.is_grad_enabled() and len(batch.ids) > most:
+        nonlocal refused
+        if not torch.is_grad_enabled() and len(batch.order) > 2:
+            refused += 1
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 123 bytes.")
         return real(decoder, batch)
 
     monkeypatch.setattr(evaluate, "hidden_states", bounded)
     called = place.train(val_size=6)
-    assert called.code == 0
-    assert "out of memory" not in called.err
+    assert (called.code, refused > 0) == (0, True)
+    assert "out of memory" not in called.err, "training itself has room"
 
 
 # The disk
@@ -796,7 +897,7 @@ def test_a_disk_that_has_room_again(place: Place, straight: Place, monkeypatch: 
 
     def commit(run: Path, step: int, files: Any) -> Path:
         nonlocal refusals
-        if step == 4 and refusals:
+        if step == 6 and refusals:
             refusals -= 1
             raise OSError(28, os.strerror(28))
         return real(run, step, files)
@@ -834,3 +935,123 @@ def test_a_run_goes_on_from_python(place: Place, straight: Place) -> None:
     found = tonghua.resume(output_dir=place.runs, quiet=True)
     assert (found.run, found.steps) == (str(place.run), STEPS)
     require_same(place, straight)
+
+
+def test_a_stranger_s_run_cannot_name_a_folder_to_be_removed(place: Place, tmp_path: Path) -> None:
+    """The key of the rows comes out of the run, and what is no whole set of rows under a key is swept away."""
+    stopped_at(place, 4)
+    precious = tmp_path / "文件"
+    precious.mkdir()
+    (precious / "信.txt").write_text("别丢", encoding="utf-8")
+    for folder in (place.run / "checkpoints").iterdir():
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state["trained_on"]["rows"] = [str(precious)]
+        content = json.dumps(state).encode()
+        manifest = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
+        manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (folder / "state.json").write_bytes(content)
+        (folder / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
+    refused(place.resume(), 3, "the rows changed since the run began")
+    assert (precious / "信.txt").exists()
+
+
+def test_a_setting_that_somebody_edited_in_the_run_is_seen(place: Place) -> None:
+    stopped_at(place, 4)
+    path = place.run / "config.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("learning_rate: 0.0002", "learning_rate: 0.01"), encoding="utf-8")
+    refused(place.resume(), 2, "learning_rate was settled when the run began (0.0002)")
+
+
+def test_rows_seen_twice_are_other_rows(place: Place) -> None:
+    stopped_at(place, 4)
+    refused(place.resume(f"dataset={place.rows}*2"), 3, "the share or order of the rows changed since the run began")
+
+
+def test_it_goes_on_in_the_type_that_it_began_in(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fast is measured, and a machine that is busy now measures otherwise."""
+    monkeypatch.setattr("tonghua.device._fast_dtype", lambda device: torch.float32)
+    with monkeypatch.context() as patch:
+        Interrupts(patch, 4)
+        assert place.train(dtype="auto").code == 75
+    monkeypatch.setattr("tonghua.device._fast_dtype", lambda device: torch.bfloat16)
+    called = place.resume()
+    assert called.code == 0
+    assert "cpu float32" in called.err
+
+
+def test_a_reader_that_went_away_ends_nothing(place: Place) -> None:
+    """As with `2>&1 | head`: what is shown goes nowhere, and the run goes on to its end."""
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tonghua", "train", *settings(**given)],
+        cwd=place.folder, env=environment(), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert (place.run / "result.json").exists()
+
+
+def test_a_terminal_that_hangs_up_twice_asks_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = getattr(signal, "SIGHUP", signal.SIGINT)
+    with stopping.stopping(Text("停", "stop")) as stop, stop.held():
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+        assert stop.asked
+        with pytest.raises(stopping.Asked):
+            stop.look()
+
+
+def test_minutes_between_checkpoints(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes a minute by this clock: a checkpoint comes after every second one, and after each epoch."""
+    from tonghua import book
+
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+        sleep = staticmethod(time.sleep)
+
+    real = book.Book.log
+
+    def log(self: Any, values: Any) -> None:
+        Clock.now += 60 if "step_s" in values else 0
+        real(self, values)
+
+    monkeypatch.setattr(book, "time", Clock)
+    monkeypatch.setattr(book.Book, "log", log)
+    assert place.train(save_steps="none", save_minutes=2, save_total_limit=20).code == 0
+    assert checkpoint.steps(place.run) == [0, 2, 3, 5, 6, 8, 9]
+
+
+def test_a_held_out_loss_that_is_not_finite_is_not_the_best(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua.trainer import Trainer
+
+    real, calls = Trainer.evaluate, 0
+
+    def evaluated(trainer: Trainer, *given: Any) -> float | None:
+        nonlocal calls
+        calls += 1
+        return float("nan") if calls == 2 else real(trainer, *given)
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluated)
+    called = place.train(learning_rate=0.01)
+    assert called.code == 0
+    found = logged(place.run, "heldout_loss")
+    assert found[1] is None
+    assert called.json["heldout_loss"] == min(found[2:])
+    assert "NaN" not in (place.run / "metrics.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_be_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_at(place, 4)
+
+    def refuse(*given: Any, **named: Any) -> None:
+        raise PermissionError(13, os.strerror(13))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    refused(place.resume(), 5, f"cannot lock {place.run}: ")

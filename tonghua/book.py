@@ -1,9 +1,11 @@
 """Everything that one training run writes, from its first file to the result that says it has reached its end."""
 
+import errno
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +36,12 @@ def needed_bytes(config: Config, checkpoint_bytes: int) -> int:
     return checkpoint_bytes * (config.save_total_limit + 2) + LOG_BYTES
 
 
+class Unsaved(ResourceError):
+    """A checkpoint that could not be written in the end."""
+
+
 Happened = Callable[[str, Text], None]
+Look = Callable[[], None]
 
 
 def now() -> str:
@@ -75,13 +82,13 @@ class Book:
             with runs.locked(self.run):
                 if resumed is None:
                     runs.copy_tokenizer(self.base, self.run)
-                runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
+                    self.write_config()
                 checkpoint.sweep(self.run)
                 self._saved = time.monotonic()
                 with self._tracked():
                     yield
         finally:
-            if resumed is None and not any(checkpoint.steps(self.run)):
+            if resumed is None and self.step <= 1 and not any(checkpoint.steps(self.run)):
                 shutil.rmtree(self.run, ignore_errors=True)
 
     @contextmanager
@@ -106,6 +113,9 @@ class Book:
         by_path = self.base.name == self.base_name and self.base != tiny()
         return str(self.base) if by_path else self.base_name
 
+    def write_config(self) -> None:
+        runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
+
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """What is trained on what, for people."""
         content = json.dumps({"started": now(), "name": self.name, **facts}, indent=2, ensure_ascii=False) + "\n"
@@ -115,11 +125,21 @@ class Book:
         """A line of metrics.jsonl. Where the disk refuses it, it waits: only a checkpoint that fails ends a run."""
         self._trackers.log(values_of(values), values["step"])
         self._unwritten.append(json.dumps(values, ensure_ascii=False) + "\n")
+        with suppress(OSError):
+            self._write_log()
+
+    def _write_log(self) -> None:
+        """Put down the lines that wait, all or none of them."""
+        path = self.run / runs.METRICS
+        before = path.stat().st_size if path.exists() else 0
         try:
-            with (self.run / runs.METRICS).open("a", encoding="utf-8", newline="\n") as opened:
-                opened.write("".join(self._unwritten))
+            with path.open("ab") as opened:
+                opened.write("".join(self._unwritten).encode())
+                opened.flush()
         except OSError:
-            return
+            with suppress(OSError):
+                os.truncate(path, before)
+            raise
         self._unwritten.clear()
 
     def write_samples(self, entry: Mapping[str, Any]) -> None:
@@ -137,50 +157,58 @@ class Book:
         minutes, every = self.config.save_minutes, self.config.save_steps
         return bool(every and step % every == 0) or bool(minutes and time.monotonic() - self._saved >= 60 * minutes)
 
-    def save(self, step: int, files: Mapping[str, bytes], best_step: int, look: Callable[[], None]) -> None:
-        """Commit a checkpoint, and only then remove old ones; best and last always stay.
+    def save(self, step: int, files: Mapping[str, bytes], best: int, keep: Collection[int], look: Look | None) -> None:
+        """Commit a checkpoint, and only then remove old ones, but none of `keep`; put the `best` at the root.
 
         A disk that refuses is asked again after a while; `look` is called while waiting, and may raise. Raises
-        ResourceError in the end, with the bytes that are missing; what was kept before is still there.
+        ResourceError in the end, with the bytes that are missing; what was kept before is still there. Without
+        `look` nothing is waited for and nothing raised: the next checkpoint is near.
         """
         for wait_s in (*RETRY_S, None):
             try:
-                self._commit(step, files)
+                self._commit(step, files, best)
                 break
-            except OSError as error:
-                problem = self._refused(error)
-                if wait_s is None:
+            except (OSError, ResourceError) as error:
+                problem = Unsaved(*error.text) if isinstance(error, ResourceError) else self._refused(error)
+                if look is not None and wait_s is None:
                     raise problem from error
                 self.note("save_failed", problem.text)
+                if look is None or wait_s is None:
+                    self._saved = time.monotonic()
+                    return
                 for _ in range(round(wait_s * 10)):
                     look()
                     time.sleep(0.1)
         self._saved = time.monotonic()
-        checkpoint.rotate(self.run, self.config.save_total_limit, {step, best_step})
-        if step and best_step in (0, step):
-            self.publish(files)
+        checkpoint.rotate(self.run, self.config.save_total_limit, {step, best, *keep})
 
-    def _commit(self, step: int, files: Mapping[str, bytes]) -> None:
+    def _commit(self, step: int, files: Mapping[str, bytes], best: int) -> None:
         free, needed = shutil.disk_usage(self.run).free, sum(map(len, files.values()))
         if free < needed:
-            raise OSError(f"{needed - free}")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._sync_log()
         checkpoint.commit(self.run, step, files)
+        if step and best in (0, step):
+            self.publish(files)
 
     def _sync_log(self) -> None:
         """The log of the steps before a checkpoint is on the disk before the checkpoint is."""
+        if self._unwritten:
+            self._write_log()
         path = self.run / runs.METRICS
         if path.exists():
             with path.open("rb+") as opened:
                 checkpoint.sync(opened)
 
-    def _refused(self, error: OSError) -> ResourceError:
-        missing = max(0, self.checkpoint_bytes - shutil.disk_usage(self.run).free)
-        why = Text(error.strerror or "空间不够", error.strerror or "no room")
+    def _refused(self, error: OSError) -> Unsaved:
+        missing = 0
+        with suppress(OSError):  # the folder itself may have gone
+            missing = max(0, self.checkpoint_bytes - shutil.disk_usage(self.run).free)
+        why = Text(error.strerror or str(error), error.strerror or str(error))
         lacks = Text(
             f"，还差 {missing:,} 字节" if missing else "", f", {missing:,} bytes are missing" if missing else ""
         )
-        return ResourceError(
+        return Unsaved(
             f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，再用 tonghua train --resume 接着训练",
             f"cannot write a checkpoint in {self.run}: {why.en}{lacks.en}; free some space and go on with"
             " tonghua train --resume",
@@ -201,21 +229,27 @@ class Book:
         adapter = {name: files[name] for name in ADAPTER_FILES}
         runs.write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
 
-    def rewind(self, found: Checkpoint, best: Checkpoint | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def publish_from(self, found: Checkpoint) -> None:
+        """The same with the adapter of a checkpoint."""
+        self.publish({name: found.read(name) for name in ADAPTER_FILES})
+
+    def rewind(self, found: Checkpoint, evaluated: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Drop from the log what came after a checkpoint, which will come again; give steps and samples that stay.
 
-        What happened on the way stays, whenever it was. The adapter at the root is again the best one of then.
+        What happened on the way stays, whenever it was. An evaluation that is not in the checkpoint (`evaluated`) comes
+        again too.
         """
+        upto = found.step if evaluated else found.step - 1
         lines = [
-            values for values in _lines(self.run / runs.METRICS) if "event" in values or values["step"] <= found.step
+            values
+            for values in _lines(self.run / runs.METRICS)
+            if "event" in values or values["step"] <= (found.step if "step_s" in values else upto)
         ]
-        answers = [values for values in _lines(self.run / runs.SAMPLES) if values["step"] <= found.step]
+        answers = [values for values in _lines(self.run / runs.SAMPLES) if values["step"] <= upto]
         for name, kept in ((runs.METRICS, lines), (runs.SAMPLES, answers)):
             text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
-            if text:
+            if (self.run / name).exists():
                 runs.write_files(self.run, {name: text.encode()})
-        if best is not None:
-            self.publish({name: best.read(name) for name in ADAPTER_FILES})
         return [values for values in lines if "step_s" in values], answers
 
     def finish(self, result: Mapping[str, Any]) -> None:

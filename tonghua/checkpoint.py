@@ -13,11 +13,13 @@ A checkpoint is valid if its manifest says so, whatever its name or its time; th
 (orbax.readthedocs.io, "Checkpointing: atomicity").
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,31 +54,30 @@ class Damaged(Exception):
         self.what = what
 
 
-def commit(run: Path, step: int, files: Mapping[str, bytes]) -> Path:
+def commit(run: Path, step: int, files: Mapping[str, bytes]) -> None:
     """Put a checkpoint of this step on the disk. Raises OSError, and then nothing of it is there.
 
-    Where a valid one of the same step is there already it stays: the same step has the same weights.
+    Where the very same one is there already it stays; another one of this step gives way.
     """
     parent = run / FOLDER
     target = parent / _name(step)
-    if _is_valid(target):
-        return target
-    part = parent / f".{target.name}-{uuid.uuid4().hex}"
     listed = {name: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in files.items()}
-    manifest = json.dumps({"step": step, "files": listed}, indent=2)
+    manifest = json.dumps({"step": step, "files": listed}, indent=2).encode()
+    if _is_same(target, manifest):
+        return
+    part = parent / f".{target.name}-{uuid.uuid4().hex[:8]}"
     try:
         part.mkdir(parents=True)
         for name, content in files.items():
             write_durably(part / name, content)
-        write_durably(part / MANIFEST, manifest.encode())
+        write_durably(part / MANIFEST, manifest)
         sync_folder(part)
-        shutil.rmtree(target, ignore_errors=True)  # one that was damaged
+        shutil.rmtree(target, ignore_errors=True)
         part.replace(target)
         sync_folder(parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return target
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -90,6 +91,11 @@ def sync(opened: BinaryIO) -> None:
     """Wait until what was written is on the disk."""
     opened.flush()
     os.fsync(opened.fileno())
+    if sys.platform == "darwin":
+        import fcntl
+
+        # There fsync leaves it in the memory of the disk itself (man 2 fsync).
+        fcntl.fcntl(opened.fileno(), fcntl.F_FULLFSYNC)
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,6 +105,9 @@ def sync_folder(folder: Path) -> None:
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing for folders
+            raise
     finally:
         os.close(opened)
 
@@ -110,15 +119,22 @@ def steps(run: Path) -> list[int]:
     return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
 
 
-def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint | None, list[Text]]:
-    """The valid checkpoint of the highest step, or of the highest up to one; and what is wrong with each above it."""
+def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint, list[Text]]:
+    """The valid checkpoint of the highest step, or of the highest up to one; and what is wrong with each above it.
+
+    Raises RefusedError where none is valid, with the reason for each; nothing is deleted.
+    """
     damages: list[Text] = []
     for step in reversed([step for step in steps(run) if upto is None or step <= upto]):
         try:
             return opened(run, step), damages
         except Damaged as damage:
             damages.append(damage.what)
-    return None, damages
+    zh, en = "；".join(each.zh for each in damages), "; ".join(each.en for each in damages)
+    raise RefusedError(
+        f"{run} 里没有可用的检查点（{zh or '一个也没有'}）；请重新训练，原来的文件都还在",
+        f"{run} has no valid checkpoint ({en or 'there is none'}); train again; what is there stays as it is",
+    )
 
 
 def opened(run: Path, step: int) -> Checkpoint:
@@ -157,25 +173,23 @@ def sweep(run: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def require_some(run: Path, found: Checkpoint | None, damages: list[Text]) -> Checkpoint:
-    """Raises RefusedError where no checkpoint is valid, with the reason for each; nothing is deleted."""
-    if found is not None:
-        return found
-    zh, en = "；".join(each.zh for each in damages), "; ".join(each.en for each in damages)
-    raise RefusedError(
-        f"{run} 里没有可用的检查点（{zh or '一个也没有'}）；请重新训练，原来的文件都还在",
-        f"{run} has no valid checkpoint ({en or 'there is none'}); train again; what is there stays as it is",
-    )
+def forget_after(run: Path, step: int) -> None:
+    """Remove what was kept after a step to which a run went back: it will be made anew, and otherwise."""
+    for later in [each for each in steps(run) if each > step]:
+        shutil.rmtree(run / FOLDER / _name(later), ignore_errors=True)
 
 
 def _name(step: int) -> str:
     return f"step-{step:06d}"
 
 
-def _is_valid(folder: Path) -> bool:
+def _is_same(folder: Path, manifest: bytes) -> bool:
+    """Whether a valid checkpoint with this very manifest is there."""
     try:
+        if (folder / MANIFEST).read_bytes() != manifest:
+            return False
         opened(folder.parents[1], int(folder.name.removeprefix("step-")))
-    except Damaged:
+    except (OSError, Damaged):
         return False
     return True
 

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -69,9 +69,10 @@ class Watch:
             if self._told:
                 self._leave(Stopped.exit_code)
                 return
-            self._tell()
             self._told = True
             self._deadline = time.monotonic() + self._allowed_s
+            with suppress(Exception):  # a disk that is full must not keep a run that hangs
+                self._tell()
 
     def _tell(self) -> None:
         stacks = self._run / STACKS

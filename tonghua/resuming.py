@@ -1,9 +1,10 @@
 """Whether a run may go on: with the settings that it began with, on the rows and the base that it began on.
 
-config.yaml of the run   <-- differs in what was settled? -->  what was asked for now
-state.json: trained_on   <-- another hash? -->                 rows, base, tokenizer, template of now
+config.yaml of the run + what was asked for now  --settings-->  Loaded
+state.json: trained_on   <-- differs? -->  settings, rows, base, tokenizer, template of now
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from .checkpoint import Checkpoint
 from .config import Config, Loaded, load
 from .errors import DataError, Text, UsageError
 from .prepare import Samples
-from .tokenized import Tokenized, opened
+from .tokenized import KEY, Tokenized, opened
 from .trainer import STATE
 
 FREE = (
@@ -25,37 +26,56 @@ FREE = (
 )
 """What may be another value when a run goes on; all else would make it another run."""
 
+SAMPLES_PER_STEP = "samples_per_step"
 
-def settings(run: Path, overrides: Sequence[str] | Mapping[str, Any]) -> Loaded:
-    """The settings of a run, with these in their place. Raises UsageError where one of them is settled."""
-    begun = load(run / "config.yaml").config
-    asked = load(run / "config.yaml", overrides)
-    _require_settled(begun, asked.config)
-    # Where the run lies now, wherever it was begun.
-    config = asked.config.model_copy(update={"output_dir": str(run.parent), "run_name": begun.run_name})
-    return Loaded(config, asked.name, asked.notes)
+TRAINING, HELD_OUT = Text("训练数据", "the rows"), Text("验证数据", "the held-out rows")
 
 
-def _require_settled(begun: Config, asked: Config) -> None:
-    if asked.samples_per_step != begun.samples_per_step:
+def settings(run: Path, asked: Mapping[str, Any]) -> Loaded:
+    """The settings of a run, with these in their place; it stays where it lies now. Raises UsageError."""
+    loaded = load(run / "config.yaml", asked)
+    name = load(run / "config.yaml").config.run_name
+    config = loaded.config.model_copy(update={"output_dir": str(run.parent), "run_name": name})
+    return Loaded(config, loaded.name, loaded.notes)
+
+
+def settled(config: Config) -> dict[str, Any]:
+    """What cannot be changed on the way, as JSON has it."""
+    values = {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE}
+    return {**values, SAMPLES_PER_STEP: config.samples_per_step}
+
+
+def order_sha256(samples: Samples) -> str:
+    """Which samples a side has, and in which order."""
+    return hashlib.sha256(samples.order.tobytes()).hexdigest()
+
+
+def trained_on(found: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint was trained on."""
+    return dict(json.loads(found.read(STATE))["trained_on"])
+
+
+def require_settled(found: Checkpoint, config: Config) -> None:
+    """Raises UsageError where a setting is not the one that the run began with."""
+    before, now = trained_on(found)["settings"], settled(config)
+    if before[SAMPLES_PER_STEP] != now[SAMPLES_PER_STEP]:
         raise UsageError(
-            f"每步的样本数开始时定为 {begun.samples_per_step}，改成 {asked.samples_per_step} 就不是同一次训练了；"
+            f"每步的样本数开始时定为 {before[SAMPLES_PER_STEP]}，改成 {now[SAMPLES_PER_STEP]} 就不是同一次训练了；"
             "两个批量设置的乘积不变就行，想省内存请改 tokens_per_micro_batch",
-            f"a step had {begun.samples_per_step} samples when the run began; {asked.samples_per_step} would make it"
+            f"a step had {before[SAMPLES_PER_STEP]} samples when the run began; {now[SAMPLES_PER_STEP]} would make it"
             " another run. Keep the product of the two batch settings; for memory set tokens_per_micro_batch",
         )
-    for key in Config.model_fields:
-        before, now = getattr(begun, key), getattr(asked, key)
-        if key not in FREE and before != now:
+    for key, value in now.items():
+        if key in before and before[key] != value:
             raise UsageError(
-                f"{key} 在开始训练时就定下了（{before}）；接着训练不能改，要改请重新训练",
-                f"{key} was settled when the run began ({before}); to change it, train again",
+                f"{key} 在开始训练时就定下了（{before[key]}）；接着训练不能改，要改请重新训练",
+                f"{key} was settled when the run began ({before[key]}); to change it, train again",
             )
 
 
-def require_same(found: Checkpoint, now: Mapping[str, Any], samples: Samples, heldout: Samples) -> None:
+def require_same(found: Checkpoint, now: Mapping[str, Any], training: Samples, heldout: Samples) -> None:
     """Raises DataError where what the checkpoint was trained on has changed, naming the row or the file."""
-    before = json.loads(found.read(STATE))["trained_on"]
+    before = trained_on(found)
     files = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
     for key, name in files.items():
         if before["base"][key] != now["base"][key]:
@@ -63,8 +83,11 @@ def require_same(found: Checkpoint, now: Mapping[str, Any], samples: Samples, he
     for key, name in (("tokenizer", "tokenizer.json"), ("template", "chat_template")):
         if before[key] != now[key]:
             raise _changed(Text(f"基座的 {name}", f"{name} of the base"), before[key], now[key])
-    _require_same_rows(before["rows"], samples.parts)
-    _require_same_rows(before["heldout"], heldout.parts)
+    for key, samples, of in (("rows", training, TRAINING), ("heldout", heldout, HELD_OUT)):
+        _require_same_rows(before[key], samples.parts, of)
+        then, again = before[f"{key}_order"], now[f"{key}_order"]
+        if then != again:
+            raise _changed(Text(f"{of.zh}的份量或次序", f"the share or order of {of.en}"), then, again)
 
 
 def _changed(what: Text, before: str, now: str) -> DataError:
@@ -74,23 +97,28 @@ def _changed(what: Text, before: str, now: str) -> DataError:
     )
 
 
-def _require_same_rows(before: Sequence[str], parts: Sequence[Tokenized]) -> None:
+def _require_same_rows(before: Sequence[str], parts: Sequence[Tokenized], name: Text) -> None:
     """Another key is another file or another way to read it; what counts is whether the samples are the same."""
     if len(before) != len(parts):
-        raise _changed(Text("数据的份数", "the number of datasets"), str(len(before)), str(len(parts)))
+        raise _changed(Text(f"{name.zh}的份数", f"the number of files of {name.en}"), str(len(before)), str(len(parts)))
     for key, part in zip(before, parts, strict=True):
-        old = part if part.folder.name == key else opened(hub.home() / "rows" / key)
+        old = part if part.folder.name == key else _kept(key)
         if old is None:
-            raise _changed(Text("训练数据", "the rows"), key, part.folder.name)
+            raise _changed(name, key, part.folder.name)
         different = _first_difference(old, part)
         if different is not None:
             row, line = different
             raise DataError(
-                f"训练数据从第 {row} 条（第 {line} 行）起和训练开始时不一样了"
+                f"{name.zh}从第 {row} 条（第 {line} 行）起和训练开始时不一样了"
                 f"（原有 {len(old)} 个样本，现在 {len(part)} 个）；请换回原来的数据，或重新训练",
-                f"the rows have changed since the run began, from row {row} on (line {line}; {len(old)} samples then,"
+                f"{name.en} have changed since the run began, from row {row} on (line {line}; {len(old)} samples then,"
                 f" {len(part)} now); put the old rows back, or train again",
             )
+
+
+def _kept(key: str) -> Tokenized | None:
+    """The rows of then, if they are still prepared; the key comes out of a file that may be anybody's."""
+    return opened(hub.home() / "rows" / key) if KEY.fullmatch(key) else None
 
 
 def _first_difference(old: Tokenized, new: Tokenized) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ runs/<name>-<time>/
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -94,9 +95,20 @@ def write_atomic(path: Path, content: bytes) -> None:
     with writing(path):
         try:
             checkpoint.write_durably(part, content)
-            part.replace(path)
+            _put(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def _put(part: Path, path: Path) -> None:
+    """Rename over `path`; on Windows that fails while somebody reads the old file, mostly for a moment."""
+    for _ in range(20 if os.name == "nt" else 0):
+        try:
+            part.replace(path)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    part.replace(path)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -212,6 +224,11 @@ def locked(run: Path) -> Iterator[None]:
             f"另一个进程正在训练 {run}；等它结束，或先让它停下",
             f"another process is training {run}; wait until it ends, or stop it first",
         ) from None
+    except OSError as error:
+        raise ResourceError(
+            f"不能锁住 {run}：{error.strerror}；这个文件夹要能写，请换一个 output_dir",
+            f"cannot lock {run}: {error.strerror}; the folder must be writable, set another output_dir",
+        ) from error
     try:
         yield
     finally:

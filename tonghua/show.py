@@ -3,10 +3,12 @@
 Everything goes to stderr; where that is no terminal, progress is a quiet line now and then, without colours.
 """
 
+import io
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -56,12 +58,38 @@ def rendered(example: "Example", renderer: "Renderer", console_colours: bool) ->
     return line
 
 
+class _Lasting(io.TextIOBase):
+    """stderr, for as long as there is somebody at its other end; after that, nowhere.
+
+    A terminal that closes or a pipe that breaks must not end what is shown there.
+    """
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return sys.stderr.encoding or "utf-8"
+
+
 class Screen:
     """Writes for people, in one language."""
 
     def __init__(self, language: Language, console: Console | None = None):
         self.language = language
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = console or Console(file=cast("IO[str]", _Lasting()), highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: Any = None
         self._last = 0.0

@@ -11,6 +11,7 @@ Signals come to the main thread alone; in another thread the block runs as if no
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +20,10 @@ from .errors import Stopped, Text
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 """Those that a system does not have are left out. SIGUSR1 is what Slurm sends before it takes a machine away."""
+
+
+SAME_S = 0.3
+"""A terminal that closes may send its signal twice at once; that is one request."""
 
 
 class Asked(BaseException):
@@ -30,6 +35,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self._since = 0.0
         self._held = False
 
     def look(self) -> None:
@@ -47,9 +53,12 @@ class Stop:
             self._held = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.asked:
+            if now - self._since < SAME_S or number == getattr(signal, "SIGHUP", None):
+                return
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._since = True, now
         if not self._held:
             raise Asked
 

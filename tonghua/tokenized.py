@@ -13,6 +13,7 @@ any more is simply never found.
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -438,9 +439,12 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder.replace(aside), ignore_errors=True)
 
 
+KEY = re.compile("[0-9a-f]{32}")
+
+
 def opened(folder: Path) -> Tokenized | None:
     """What is kept in the folder, if all of it is; its use is remembered. What is left of anything else is removed."""
-    if not folder.is_dir():
+    if not folder.is_dir() or not KEY.fullmatch(folder.name):
         return None
     try:
         kept = Tokenized(folder)

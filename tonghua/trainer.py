@@ -29,7 +29,7 @@ from .core.lora import Adapter
 from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
-from .device import PeakMemory
+from .device import PeakMemory, Place
 from .errors import DivergedError, ResourceError, Text
 from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
 from .example import Example
@@ -69,6 +69,12 @@ class Stepped:
     memory_gb: float
 
 
+def stepped_from(values: Mapping[str, Any]) -> Stepped | None:
+    """A step as the log has it, None where it is not one of this version's."""
+    names = Stepped.__dataclass_fields__
+    return Stepped(**{name: values[name] for name in names}) if names.keys() <= values.keys() else None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What `train --json` prints."""
@@ -94,6 +100,9 @@ class Progress:
     best_loss: float | None = None
     learning_rate_scale: float = 1.0  # halved once, when the loss would not stay finite
     skipped_in_a_row: int = 0
+    good_step: int = 0  # the last checkpoint that was made while none was skipped
+    tokens_per_micro_batch: int = 0
+    recomputed_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +128,20 @@ class Trainer:
     ):
         self.config, self.decoder, self.adapter, self.samples = config, decoder, adapter, samples
         self.steps, self.stop, self.note = steps, stop, note
-        self.tokens_per_micro_batch = plan.tokens
+        self._plan = plan
         self.tokens_per_evaluation = TOKENS_PER_BATCH
         self.per_epoch = math.ceil(len(samples) / config.samples_per_step)
         self.optimizer = Optimizer(config, adapter, half=decoder.dtype == torch.float16)
-        self.progress = Progress()
+        self.progress = Progress(tokens_per_micro_batch=plan.tokens, recomputed_layers=plan.recomputed_layers)
+        decoder.recomputed_layers = plan.recomputed_layers
+        self.between_steps = True  # whether weights, optimizer and `progress` belong together
         self.history: list[Stepped] = []
         self.memory = PeakMemory(decoder.device)
         self.evaluation_s = 0.0
+
+    @property
+    def tokens_per_micro_batch(self) -> int:
+        return self.progress.tokens_per_micro_batch
 
     @property
     def done(self) -> int:
@@ -169,6 +184,7 @@ class Trainer:
         found = self._gradient(examples)
         norm = self.optimizer.gradient_norm()
         rate = learning_rate(self.config, self.done, self.steps) * self.progress.learning_rate_scale
+        self.between_steps = False
         if math.isfinite(found.loss) and math.isfinite(norm):
             self.optimizer.step(rate, norm)
             self.progress.skipped_in_a_row = 0
@@ -177,6 +193,7 @@ class Trainer:
         self.progress.step += 1
         self.progress.samples += len(places)
         self.progress.evaluated = False
+        self.between_steps = True
         targets = sum(example.targets for example in examples)
         return self._stepped(found, norm, rate, len(places), targets, time.perf_counter() - start)
 
@@ -224,7 +241,8 @@ class Trainer:
         """Smaller micro-batches; where they hold one row each, recomputing. Raises ResourceError where both is done."""
         if any(len(batch.order) > 1 for batch in pack(examples, self.tokens_per_micro_batch)):
             most = max(len(example.ids) for example in examples)
-            self.tokens_per_micro_batch = max(8, min(self.tokens_per_micro_batch, most * len(examples)) // 2)
+            fewer = min(self.tokens_per_micro_batch, most * len(examples)) // 2
+            self.progress.tokens_per_micro_batch = max(8, fewer)
             self.note(
                 "smaller_micro_batch",
                 Text(
@@ -234,7 +252,7 @@ class Trainer:
                 ),
             )
         elif not self.decoder.recomputed_layers and self.config.gradient_checkpointing is not False:
-            self.decoder.recomputed_layers = self.decoder.shape.layers
+            self.decoder.recomputed_layers = self.progress.recomputed_layers = self.decoder.shape.layers
             self.note(
                 "smaller_micro_batch",
                 Text(
@@ -293,12 +311,13 @@ class Trainer:
         return None
 
     def note_best(self, loss: float | None) -> bool:
-        """Take down that the held-out loss after this step is known; whether it is the best, or there is none."""
+        """Take down the held-out loss after this step; whether it is the best, or nothing is held out."""
         best = self.progress.best_loss
         better = self.done > 0 and (loss is None or self.progress.best_step == 0 or best is None or loss < best)
+        if loss is not None and not math.isfinite(loss):
+            better = False
         if better:
             self.progress.best_step, self.progress.best_loss = self.done, loss
-        self.progress.evaluated = True
         return better
 
     def files(self, base_name: str, trained_on: Mapping[str, Any]) -> dict[str, bytes]:
@@ -310,7 +329,13 @@ class Trainer:
                 f"the weights after step {self.done} are not finite and were not saved;"
                 " train again with a smaller learning_rate",
             )
-        state = {**asdict(self.progress), "trained_on": trained_on}
+        asked = [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]
+        state = {
+            **asdict(self.progress),
+            "asked": asked,
+            "place": str(Place(self.decoder.device, self.decoder.dtype)),
+            "trained_on": trained_on,
+        }
         return {
             **adapter_files(self.adapter, self.config.lora_alpha, base_name),
             TENSORS: save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}),
@@ -322,6 +347,10 @@ class Trainer:
         """Stand where the trainer stood that wrote the checkpoint."""
         state = json.loads(checkpoint.read(STATE))
         self.progress = Progress(**{key: state[key] for key in asdict(Progress())})
+        if state["asked"] != [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]:
+            self.progress.tokens_per_micro_batch = self._plan.tokens
+            self.progress.recomputed_layers = self._plan.recomputed_layers
+        self.decoder.recomputed_layers = self.progress.recomputed_layers
         masters = load(checkpoint.read("adapter_model.safetensors"))
         for name, master in self.adapter.masters.items():
             master.copy_(masters[PEFT_PREFIX + name])
@@ -350,7 +379,7 @@ class Trainer:
             samples=self.progress.samples,
             train_loss=sum((s.loss or 0.0) * s.targets for s in last) / max(1, sum(s.targets for s in last)),
             heldout_loss=self.progress.best_loss,
-            samples_per_s=sum(s.samples for s in steady) / sum(s.step_s for s in steady),
+            samples_per_s=sum(s.samples for s in steady) / max(1e-9, sum(s.step_s for s in steady)),
             peak_memory_gb=self.memory.peak_bytes() / 1e9,
             trainable_parameters=self.adapter.flat.numel(),
         )

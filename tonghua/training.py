@@ -7,10 +7,12 @@
 `train` is the whole of it; what happens on the way goes to `tell` as events, for a progress bar or for nobody.
 """
 
+import json
 import math
 import platform
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import torch
 
 from . import __version__, checkpoint, hub, plan
 from . import device as devices
-from .book import Book, needed_bytes
+from .book import Book, Look, Unsaved, needed_bytes
 from .checkpoint import Checkpoint, Damaged
 from .config import Config, Loaded
 from .core.lora import Adapter
@@ -29,11 +31,11 @@ from .diary import Diary, choose
 from .errors import DivergedError, Stopped, Text, UsageError
 from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
-from .resuming import require_same
+from .resuming import order_sha256, require_same, require_settled, settled
 from .scan import ModelFiles
 from .stopping import Asked, Stop, stopping
 from .trackers import require_installed
-from .trainer import Note, Result, Stepped, Trainer
+from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
 from .weights import load_base
 
 MOST_SKIPPED = 3
@@ -43,6 +45,9 @@ MEASURED_STEPS = 3
 
 NOTHING_DONE = Text(
     "已停下，还没有训练；再运行一次就会重新开始", "stopped before any training; run the same again to start"
+)
+NOTHING_NEW = Text(
+    "已停下，什么都没有变；再运行一次就会接着训练", "stopped, and nothing has changed; run the same again to go on"
 )
 
 
@@ -146,16 +151,27 @@ class _Ready:
         return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
 
 
-def _get_ready(config: Config, tell: Tell) -> _Ready:
+def _get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> _Ready:
+    """In this order, so that what is refused is refused early. `found`: the checkpoint to go on from."""
+    place = _place(config, found)
+    if found is not None:
+        require_settled(found, config)
     rows = _rows(config, tell)
-    place = devices.choose(config.device, config.dtype)
     devices.keep_freed_memory()
     torch.manual_seed(config.seed)
     decoder = load_base(rows.ready.model, place, config.quantization_bit)
     adapter = _new_adapter(config, decoder)
     planned = plan.plan(config, decoder.shape, place, rows.longest)
-    decoder.recomputed_layers = planned.recomputed_layers
     return _Ready(config, rows, place, decoder, adapter, planned)
+
+
+def _place(config: Config, found: Checkpoint | None) -> Place:
+    """Where to compute; a run goes on in the type that it began with, which was measured then, if the device is one."""
+    place = devices.choose(config.device, config.dtype)
+    if found is None or config.dtype != "auto":
+        return place
+    device, _, dtype = str(json.loads(found.read(STATE))["place"]).partition(" ")
+    return Place(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +194,18 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
     the run saved as far as it came.
     """
     require_installed(loaded.config.report_to)
-    with stopping(NOTHING_DONE) as stop:
-        ready = _get_ready(loaded.config, tell)
+    with stopping(NOTHING_DONE if resumed is None else NOTHING_NEW) as stop:
+        found, damages = checkpoint.newest_valid(resumed) if resumed is not None else (None, [])
+        ready = _get_ready(loaded.config, tell, found)
         book = _book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
-        run = _Run(ready, trainer, book, ready.diary(), _trained_on(ready.rows, book), stop, tell)
-        with book.open(resumed):
-            if resumed is not None:
-                _go_on(run, *checkpoint.newest_valid(resumed))
+        run = _Run(ready, trainer, book, ready.diary(), _trained_on(ready, book), stop, tell)
+        # From here on a signal waits for a place where the run can be kept.
+        with stop.held(), book.open(resumed):
+            if found is not None:
+                _go_on(run, found, damages)
             _start(run)
-            with stop.held(), Watch(book.run, book.note) as watch:
+            with Watch(book.run, book.note) as watch:
                 _learn(run, watch)
             result = trainer.result(book.run)
             book.finish(asdict(result))
@@ -200,10 +218,12 @@ def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
         ready = _get_ready(loaded.config, tell)
         trainer = ready.trainer(stop, lambda kind, text: tell(Happened(kind, text)))
         trainer.memory.start()
-        trainer.rehearse()
-        steps = range(min(MEASURED_STEPS, trainer.steps))
-        taken = [trainer.measure([trainer.samples.examples[i] for i in trainer.places(step)]) for step in steps]
-        trainer.memory.stop()
+        try:
+            trainer.rehearse()
+            steps = range(min(MEASURED_STEPS, trainer.steps))
+            taken = [trainer.measure([trainer.samples.examples[i] for i in trainer.places(step)]) for step in steps]
+        finally:
+            trainer.memory.stop()
         return _estimate(ready, trainer, statistics.mean(taken))
 
 
@@ -224,74 +244,117 @@ def _estimate(ready: "_Ready", trainer: Trainer, token_s: float) -> plan.Estimat
 
 
 def _learn(run: _Run, watch: Watch) -> None:
-    """Every step that is left, and after each what is due. Raises Stopped after a signal."""
-    trainer, book = run.trainer, run.book
-    trainer.memory.start()
+    """All that is left of the run, kept as far as it came whatever ends it. Raises Stopped after a signal."""
+    run.trainer.memory.start()
     try:
-        run.tell(Planned(_estimate(run.ready, trainer, trainer.rehearse())))
-        if trainer.evaluation_due and not trainer.progress.evaluated:
-            _evaluate(run)
-        while trainer.done < trainer.steps:
-            book.step = trainer.done + 1
-            with watch.one_step(trainer.step_s):
-                stepped = trainer.step()
-            book.log(asdict(stepped))
-            run.tell(stepped)
-            if trainer.progress.skipped_in_a_row == MOST_SKIPPED:
-                _roll_back(run)
-            elif trainer.evaluation_due:
-                _evaluate(run)
-            elif book.save_due(trainer.done):
-                _save(run)
+        _take_steps(run, watch)
     except Asked:
         raise _stopped(run) from None
+    except (Unsaved, DivergedError):
+        raise
+    except Exception:
+        # Whatever went wrong, the steps before it are worth keeping; and it is what is told, not a second trouble.
+        with suppress(Exception):
+            if run.trainer.done and run.trainer.between_steps:
+                _save(run, WITHOUT_WAITING)
+        raise
     finally:
-        trainer.memory.stop()
+        run.trainer.memory.stop()
+
+
+def _take_steps(run: _Run, watch: Watch) -> None:
+    """Every step that is left, and after each what is due."""
+    trainer, book = run.trainer, run.book
+    planned = _estimate(run.ready, trainer, trainer.rehearse())
+    run.tell(Planned(planned))
+    if trainer.evaluation_due and not trainer.progress.evaluated:
+        _evaluate(run)
+    while trainer.done < trainer.steps:
+        book.step = trainer.done + 1
+        with watch.one_step(max(planned.step_s, trainer.step_s)):
+            stepped = trainer.step()
+        book.log(asdict(stepped))
+        run.tell(stepped)
+        if trainer.progress.skipped_in_a_row == MOST_SKIPPED:
+            _roll_back(run)
+        elif trainer.evaluation_due:
+            _evaluate(run)
+        elif book.save_due(trainer.done) and not trainer.progress.skipped_in_a_row:
+            _save(run, None)
 
 
 def _evaluate(run: _Run) -> None:
-    """Measure the held-out loss, if rows are held out, and keep the adapter as it is now."""
-    trainer, heldout = run.trainer, run.ready.rows.heldout
+    """Measure the held-out loss, if rows are held out, write into the diary, and keep the adapter as it is now."""
+    trainer, book, heldout = run.trainer, run.book, run.ready.rows.heldout
     loss = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
     best = trainer.note_best(loss)
     if loss is not None:
-        run.book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss})
-        run.tell(HeldOut(trainer.done, loss, best))
-    _save(run)
+        finite = math.isfinite(loss)
+        book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss if finite else None})
+        if finite:
+            run.tell(HeldOut(trainer.done, loss, best))
+        else:
+            book.note("not_finite", Text("验证损失不是有限的数", "the held-out loss is not finite"))
     if trainer.done in (0, trainer.steps) or run.diary.affordable(trainer.training_s):
-        run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **run.diary.entry(run.stop.look)})
+        _write_diary(run)
+    trainer.progress.evaluated = True
+    _save(run, run.stop.look)
 
 
-def _save(run: _Run, look: Callable[[], None] | None = None) -> None:
-    """Commit a checkpoint; `look` is called while a full disk is waited for, and may raise."""
-    files = run.trainer.files(run.book.base_name, run.trained_on)
-    run.book.save(run.trainer.done, files, run.trainer.progress.best_step, look or run.stop.look)
+def _write_diary(run: _Run) -> None:
+    """An entry; where memory is too short for one, training matters more."""
+    trainer = run.trainer
+    try:
+        entry = run.diary.entry(run.stop.look)
+    except Exception as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        devices.give_back_memory(trainer.decoder.device)
+        return
+    run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **entry})
+
+
+WITHOUT_WAITING: Look = lambda: None  # noqa: E731
+
+
+def _save(run: _Run, look: Look | None) -> None:
+    """Commit a checkpoint; for `look` see `Book.save`. The last one before steps that went wrong stays too."""
+    trainer, progress = run.trainer, run.trainer.progress
+    if not progress.skipped_in_a_row:
+        progress.good_step = trainer.done
+    files = trainer.files(run.book.base_name, run.trained_on)
+    run.book.save(trainer.done, files, progress.best_step, (progress.good_step,), look)
 
 
 def _roll_back(run: _Run) -> None:
     """Go back to the last checkpoint and on at half the learning rate. Raises DivergedError the second time."""
-    trainer, at = run.trainer, run.trainer.done
+    trainer, book, at = run.trainer, run.book, run.trainer.done
     if trainer.progress.learning_rate_scale < 1:
         raise _diverged(run, at)
-    found = checkpoint.require_some(run.book.run, *checkpoint.newest_valid(run.book.run, at - MOST_SKIPPED))
+    found, _ = checkpoint.newest_valid(book.run, at - MOST_SKIPPED)
     trainer.restore(found)
     trainer.progress.learning_rate_scale = 0.5
-    run.book.note(
+    checkpoint.forget_after(book.run, found.step)
+    best = _best(run)
+    if best is not None:
+        book.publish_from(best)
+    book.note(
         "rolled_back",
         Text(
             f"连续 {MOST_SKIPPED} 步算出的数不对：退回第 {found.step} 步，学习率减半再来",
             f"{MOST_SKIPPED} steps in a row went wrong: back to step {found.step}, at half the learning rate",
         ),
     )
+    _save(run, run.stop.look)
 
 
 def _stopped(run: _Run) -> Stopped:
-    """Keep what there is; a run that has not made a step keeps nothing."""
+    """Keep what there is, and only then tell; a new run that has not made a step keeps nothing."""
     trainer, book = run.trainer, run.book
     if not trainer.done:
         return Stopped(*NOTHING_DONE)
-    run.book.note("stopped", Text(f"停在第 {trainer.done} 步", f"stopped after step {trainer.done}"))
-    _save(run, look=lambda: None)
+    _save(run, WITHOUT_WAITING)
+    book.note("stopped", Text(f"停在第 {trainer.done} 步", f"stopped after step {trainer.done}"))
     return Stopped(
         f"已停在第 {trainer.done} 步（共 {trainer.steps} 步），都保存在 {book.run}；"
         f"接着训练：tonghua train --resume {book.run}",
@@ -300,20 +363,22 @@ def _stopped(run: _Run) -> Stopped:
     )
 
 
-def _go_on(run: _Run, found: Checkpoint | None, damages: list[Text]) -> None:
-    """Stand where the newest valid checkpoint stands. Raises RefusedError where there is none, DataError where what
-    is trained on what is not the same any more."""
+def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
+    """Stand where a checkpoint stands. Raises DataError where what is trained on what is not the same any more."""
     trainer, book = run.trainer, run.book
-    found = checkpoint.require_some(book.run, found, damages)
+    require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
+    book.write_config()
+    book.step = found.step
     for damage in damages:
         book.note(
             "damaged", Text(f"检查点损坏，用更早的：{damage.zh}", f"a damaged checkpoint is passed over: {damage.en}")
         )
-    require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
     trainer.restore(found)
+    steps, entries = book.rewind(found, trainer.progress.evaluated)
     best = _best(run)
-    steps, entries = book.rewind(found, best)
-    trainer.history = [Stepped(**values) for values in steps]
+    if best is not None:
+        book.publish_from(best)
+    trainer.history = [stepped for stepped in map(stepped_from, steps) if stepped is not None]
     run.diary.go_on(entries)
     if found.step:
         book.note("resumed", Text(f"从第 {found.step} 步接着训练", f"going on from step {found.step}"))
@@ -427,14 +492,18 @@ def _book(loaded: Loaded, ready: _Ready, tell: Tell) -> Book:
     )
 
 
-def _trained_on(rows: _Rows, book: Book) -> dict[str, Any]:
+def _trained_on(ready: _Ready, book: Book) -> dict[str, Any]:
     """What must be the same when a run goes on."""
+    rows = ready.rows
     return {
+        "settings": settled(ready.config),
         "base": book.fingerprint,
         "tokenizer": book.renderer.tokenizer_sha256,
         "template": book.renderer.template_sha256,
         "rows": list(rows.training.keys),
+        "rows_order": order_sha256(rows.training),
         "heldout": list(rows.heldout.keys),
+        "heldout_order": order_sha256(rows.heldout),
     }
 
 

@@ -5,6 +5,7 @@ while work is going on; stdout carries the result, with `--json` one object on i
 """
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -36,7 +37,8 @@ def main() -> None:
     except UserError as error:
         if debug:
             raise
-        print(error.text.to(language()), file=sys.stderr)
+        with suppress(OSError):  # the terminal may have gone, and this may be why
+            print(error.text.to(language()), file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     except typer.Exit as done:
         sys.exit(done.exit_code)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -56,8 +57,9 @@ def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) ->
         result = run_training(loaded, follow, resumed)
     except UserError:
         screen.stop()
-        for run in begun:
-            _write_pages(run, screen)
+        with suppress(Exception):  # what ended the run is what is told
+            for run in begun:
+                _write_pages(run, screen)
         raise
     finally:
         screen.stop()
