@@ -668,6 +668,7 @@ def test_warmup_steps_is_a_share_or_refused():
 
 
 HARMLESS = {
+    "resume_from_checkpoint": "none",
     "stage": "sft",
     "finetuning_type": "lora",
     "do_train": "true",
@@ -690,6 +691,7 @@ HARMFUL = {
     "optim": "sgd",
     "load_in_4bit": "true",
     "load_in_8bit": "true",
+    "resume_from_checkpoint": "runs/x",
 }
 
 
