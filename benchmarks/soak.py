@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("settings", nargs="*", help="key=value for both runs")
     options = parser.parse_intermixed_args()
-    settings = [*SETTINGS, *options.settings]
+    merged = dict(each.split("=", 1) for each in (*SETTINGS, *options.settings))
+    settings = [f"{key}={value}" for key, value in merged.items()]
     killed, found = soak(options.folder, settings, options.kills, options.seed)
     assert life(["zhenhuan", *settings, f"output_dir={options.folder / 'alone'}"], None) == 0
     (alone,) = (options.folder / "alone").iterdir()
