@@ -26,7 +26,7 @@ ORDER = (
         "core.packing",
         "core.model",
     ),
-    *("weights", "checkpoint", "runs", "trackers", "listing", "record", "curves", "report", "doctor"),
+    *("weights", "checkpoint", "runs", "trackers", "record", "listing", "curves", "report", "doctor"),
     *("sampling", "generate", "engines", "plan", "optimizer", "diary", "book"),
     *("evaluate", "trainer", "resuming", "hanging", "training", "show", "cli.shared", "cli.rows", "cli.runs"),
     *("cli.models", "cli.listing", "cli.doctor", "cli.demo", "cli"),

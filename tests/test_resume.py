@@ -522,21 +522,26 @@ def test_a_signal_keeps_the_run(place: Place, straight: Place, monkeypatch: pyte
     require_same(place, straight)
 
 
-def test_a_signal_inside_a_step(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step is as if it had never begun: its dropout is drawn again as it was."""
+def signal_at(patch: pytest.MonkeyPatch, name: str, call: int) -> None:
+    """SIGTERM comes just before the n-th call of a function that the trainer uses."""
     from tonghua import trainer
 
-    real, calls = trainer.hidden_states, 0
+    real, calls = getattr(trainer, name), 0
 
     def signalled(*given: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 14:
+        if calls == call:
             signal.raise_signal(signal.SIGTERM)
         return real(*given)
 
+    patch.setattr(trainer, name, signalled)
+
+
+def test_a_signal_inside_a_step(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is as if it had never begun: its dropout is drawn again as it was."""
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "hidden_states", signalled)
+        signal_at(patch, "hidden_states", 14)
         assert place.train(tokens_per_micro_batch=8).code == 75
     step = checkpoint.steps(place.run)[-1]
     assert 0 < step < STEPS
@@ -549,19 +554,8 @@ def test_a_signal_inside_a_step(place: Place, straight: Place, monkeypatch: pyte
 
 def test_a_signal_in_an_evaluation(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evaluation is done when the run goes on."""
-    from tonghua import trainer
-
-    real, calls = trainer.losses, 0
-
-    def signalled(*given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            signal.raise_signal(signal.SIGTERM)
-        return real(*given)
-
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "losses", signalled)
+        signal_at(patch, "losses", 2)
         assert place.train().code == 75
     assert (checkpoint.steps(place.run)[-1], len(logged(place.run, "heldout_loss"))) == (3, 1)
     assert place.resume().code == 0

@@ -18,6 +18,7 @@ from .config import Config, to_yaml
 from .errors import ResourceError, Text
 from .prepare import from_anywhere
 from .prompt import JOIN, Contract, Renderer
+from .record import read_lines
 from .shipped import tiny
 from .sources import user_path
 from .trackers import Trackers, open_trackers, values_of
@@ -51,7 +52,7 @@ def now() -> str:
 
 @dataclass(slots=True)
 class Book:
-    """Everything that a run writes; `run` is None until `open` has made the folder or found it."""
+    """Everything that a run writes; `run` is there from `open` on."""
 
     config: Config
     name: str
@@ -233,7 +234,7 @@ class Book:
         """The same with the adapter of a checkpoint."""
         self.publish({name: found.read(name) for name in ADAPTER_FILES})
 
-    def rewind(self, found: Checkpoint, evaluated: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def rewind(self, found: Checkpoint, evaluated: bool) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
         """Drop from the log what came after a checkpoint, which will come again; give steps and samples that stay.
 
         What happened on the way stays, whenever it was. An evaluation that is not in the checkpoint (`evaluated`) comes
@@ -258,18 +259,9 @@ class Book:
         runs.write_files(self.run, {runs.RESULT: content.encode()})
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a log; one that its writer did not finish is left out."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8", errors="replace") as opened:
-        for line in opened:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(values, dict) and isinstance(values.get("step"), int):
-                yield values
+def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The whole lines of a log that belong to a step; one that its writer did not finish is left out."""
+    return (values for values in read_lines(path) if isinstance(values.get("step"), int))
 
 
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:

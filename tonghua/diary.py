@@ -8,7 +8,7 @@ It is for people and changes nothing in training: it draws from generators of it
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -28,8 +28,10 @@ Prompt = Sequence[Message]
 
 def choose(prompts: Iterable[Prompt]) -> list[Prompt]:
     """The first few that ask different things."""
-    different = {prompt[-1].content: prompt for prompt in reversed(list(islice(prompts, 20 * PROMPTS)))}
-    return list(reversed(different.values()))[:PROMPTS]
+    different: dict[str, Prompt] = {}
+    for prompt in islice(prompts, 20 * PROMPTS):
+        different.setdefault(prompt[-1].content, prompt)
+    return list(different.values())[:PROMPTS]
 
 
 class Diary:
@@ -49,7 +51,7 @@ class Diary:
         """Whether one more entry, as long as the last one took, stays within its share."""
         return self._spent_s <= SHARE * training_s
 
-    def go_on(self, entries: Sequence[dict[str, Any]]) -> None:
+    def go_on(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """After entries that were written before, to be as long as they are."""
         if entries:
             self._tokens = entries[0].get("tokens")

@@ -12,7 +12,6 @@ counts as not there.
 """
 
 import io
-import json
 import math
 import os
 from collections import deque
@@ -27,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from .checkpoint import FOLDER, MANIFEST
 from .errors import UserError
+from .record import parsed
 from .runs import CONTRACT, FACTS, LOCK, METRICS, RESULT
 from .scan import read_json
 from .sources import shown
@@ -184,21 +184,12 @@ def read_progress(lines: Iterable[bytes]) -> Progress:
     progress, recent = Progress(), deque[bytes](maxlen=RECENT_STEPS)
     for line in lines:
         if b'"heldout_loss"' in line:
-            progress.take(parse(line))
+            progress.take(parsed(line))
         elif b'"loss"' in line:
             recent.append(line)
     for line in recent:
-        progress.take(parse(line))
+        progress.take(parsed(line))
     return progress
-
-
-def parse(line: bytes) -> dict[str, Any]:
-    """The object on a line of JSON; an empty one where there is none."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def number(value: object) -> float | None:

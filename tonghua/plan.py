@@ -96,7 +96,7 @@ def head_bytes(shape: Shape, dtype: torch.dtype) -> int:
     return ROWS_AT_A_TIME * shape.vocab_size * dtype.itemsize
 
 
-def total_s(config: Config, steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:
+def total_s(steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:
     """Of all steps and evaluations, where a token takes `token_s` in training; `tokens` and `heldout_tokens` of one
     epoch and of one evaluation."""
     epochs = steps / per_epoch

@@ -124,7 +124,7 @@ def read_record(run: Path) -> Record:
     steps: list[Step] = []
     heldout: list[HeldOut] = []
     events: list[Event] = []
-    for line in _lines(run / METRICS):
+    for line in read_lines(run / METRICS):
         if event := _event(line):
             events.append(event)
         elif measured := _heldout(line):
@@ -137,7 +137,7 @@ def read_record(run: Path) -> Record:
         steps=_one_per_step(steps),
         heldout=_one_per_step(heldout),
         events=tuple(events),
-        diary=_one_per_step(filter(None, map(_entry, _lines(run / SAMPLES)))),
+        diary=_one_per_step(filter(None, map(_entry, read_lines(run / SAMPLES)))),
         result=_object(run / RESULT),
         contract=_object(run / CONTRACT),
         config=_config(run / "config.yaml"),
@@ -174,22 +174,23 @@ def _one_per_step(read: Iterable[_Stepped]) -> tuple[_Stepped, ...]:
     return tuple(by_step[step] for step in sorted(by_step))
 
 
-def _lines(path: Path) -> Iterator[_Line]:
+def read_lines(path: Path) -> Iterator[_Line]:
     """The objects of a file, one a line, without those that are not legible."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace") as opened:
         for line in opened:
-            values = _parsed(line)
+            values = parsed(line)
             if values:
                 yield values
 
 
 def _object(path: Path) -> _Line:
-    return _parsed(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else {}
+    return parsed(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else {}
 
 
-def _parsed(written: str) -> _Line:
+def parsed(written: str | bytes) -> dict[str, Any]:
+    """The object that is written there; an empty one where there is none."""
     # Brackets nested a thousand deep are a RecursionError of the parser.
     try:
         values = json.loads(written)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .prompt import Renderer
     from .tokenized import Table as Rows
     from .trainer import Stepped
-    from .training import Evaluating, Event, HeldOut, Started
+    from .training import Evaluating, Event, Started
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
@@ -56,6 +56,11 @@ def rendered(example: "Example", renderer: "Renderer", console_colours: bool) ->
         line.append(text, style="bold green" if learned else "dim")
         start = end
     return line
+
+
+def _recomputing(layers: int) -> Text:
+    """How many layers recompute their activations, to be put after something else."""
+    return Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations") if layers else Text("", "")
 
 
 class _Lasting(io.TextIOBase):
@@ -126,10 +131,7 @@ class Screen:
 
     def estimate(self, found: "Estimate") -> None:
         """What a run will take, and what to do where it does not fit."""
-        layers = found.recomputed_layers
-        recompute = Text("", "")
-        if layers:
-            recompute = Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations")
+        recompute = _recomputing(found.recomputed_layers)
         self.say(
             f"内存：峰值约 {decimal(found.memory_bytes)}，现在空闲 {decimal(found.free_bytes)}；"
             f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}\n"
@@ -190,14 +192,11 @@ class Screen:
         elif isinstance(event, Happened):
             self.note(event.text)
         elif isinstance(event, HeldOut):
-            self._held_out(event)
+            self.held_out(event.step, event.loss, event.best)
 
     def _started(self, event: "Started") -> None:
         share = 100 * event.trainable / event.parameters
-        layers = event.plan.recomputed_layers
-        recompute = Text("", "")
-        if layers:
-            recompute = Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations")
+        recompute = _recomputing(event.plan.recomputed_layers)
         self.say(
             f"基座 {event.ready.model.folder.name}：{event.parameters / 1e6:.0f} M 参数，训练其中新增的"
             f" {event.trainable / 1e6:.2f} M（{share:.2f}%）；{event.place}{recompute.zh}",
@@ -247,11 +246,12 @@ class Screen:
         elif self.console.is_terminal or event.done < event.rows:
             self.advance(event.done, event.rows, text)
 
-    def _held_out(self, event: "HeldOut") -> None:
-        best = Text("，目前最好", ", best so far") if event.best else Text("", "")
+    def held_out(self, step: int, loss: float, best: bool) -> None:
+        """The held-out loss after a step; `best` so far or not."""
+        mark = Text("，目前最好", ", best so far") if best else Text("", "")
         self.say(
-            f"第 {event.step} 步：验证损失 {event.loss:.3f}{best.zh}",
-            f"step {event.step}: held-out loss {event.loss:.3f}{best.en}",
+            f"第 {step} 步：验证损失 {loss:.3f}{mark.zh}",
+            f"step {step}: held-out loss {loss:.3f}{mark.en}",
         )
 
     def comparison(self, found: dict[str, Any]) -> None:

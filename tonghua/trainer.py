@@ -313,9 +313,8 @@ class Trainer:
     def note_best(self, loss: float | None) -> bool:
         """Take down the held-out loss after this step; whether it is the best, or nothing is held out."""
         best = self.progress.best_loss
-        better = self.done > 0 and (loss is None or self.progress.best_step == 0 or best is None or loss < best)
-        if loss is not None and not math.isfinite(loss):
-            better = False
+        usable = self.done > 0 and (loss is None or math.isfinite(loss))
+        better = usable and (loss is None or self.progress.best_step == 0 or best is None or loss < best)
         if better:
             self.progress.best_step, self.progress.best_loss = self.done, loss
         return better

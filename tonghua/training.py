@@ -227,7 +227,7 @@ def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
         return _estimate(ready, trainer, statistics.mean(taken))
 
 
-def _estimate(ready: "_Ready", trainer: Trainer, token_s: float) -> plan.Estimate:
+def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
     config = trainer.config
     tokens = trainer.samples.packed_tokens(config.samples_per_step)
     heldout = ready.rows.heldout.packed_tokens(config.samples_per_step)
@@ -239,7 +239,7 @@ def _estimate(ready: "_Ready", trainer: Trainer, token_s: float) -> plan.Estimat
         disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
         steps=trainer.steps,
         step_s=token_s * tokens / trainer.per_epoch,
-        total_s=plan.total_s(config, trainer.steps, trainer.per_epoch, tokens, heldout, token_s),
+        total_s=plan.total_s(trainer.steps, trainer.per_epoch, tokens, heldout, token_s),
     )
 
 
@@ -256,7 +256,7 @@ def _learn(run: _Run, watch: Watch) -> None:
         # Whatever went wrong, the steps before it are worth keeping; and it is what is told, not a second trouble.
         with suppress(Exception):
             if run.trainer.done and run.trainer.between_steps:
-                _save(run, WITHOUT_WAITING)
+                _save(run, _not_looking)
         raise
     finally:
         run.trainer.memory.stop()
@@ -314,7 +314,8 @@ def _write_diary(run: _Run) -> None:
     run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **entry})
 
 
-WITHOUT_WAITING: Look = lambda: None  # noqa: E731
+def _not_looking() -> None:
+    """A disk may be waited for to the end: whoever asked has been heard."""
 
 
 def _save(run: _Run, look: Look | None) -> None:
@@ -335,9 +336,7 @@ def _roll_back(run: _Run) -> None:
     trainer.restore(found)
     trainer.progress.learning_rate_scale = 0.5
     checkpoint.forget_after(book.run, found.step)
-    best = _best(run)
-    if best is not None:
-        book.publish_from(best)
+    _publish_best(run)
     book.note(
         "rolled_back",
         Text(
@@ -353,7 +352,7 @@ def _stopped(run: _Run) -> Stopped:
     trainer, book = run.trainer, run.book
     if not trainer.done:
         return Stopped(*NOTHING_DONE)
-    _save(run, WITHOUT_WAITING)
+    _save(run, _not_looking)
     book.note("stopped", Text(f"停在第 {trainer.done} 步", f"stopped after step {trainer.done}"))
     return Stopped(
         f"已停在第 {trainer.done} 步（共 {trainer.steps} 步），都保存在 {book.run}；"
@@ -375,25 +374,22 @@ def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
         )
     trainer.restore(found)
     steps, entries = book.rewind(found, trainer.progress.evaluated)
-    best = _best(run)
-    if best is not None:
-        book.publish_from(best)
+    _publish_best(run)
     trainer.history = [stepped for stepped in map(stepped_from, steps) if stepped is not None]
     run.diary.go_on(entries)
     if found.step:
         book.note("resumed", Text(f"从第 {found.step} 步接着训练", f"going on from step {found.step}"))
 
 
-def _best(run: _Run) -> Checkpoint | None:
-    """The best checkpoint, if there is one and it is whole; else the next evaluation is the best until then."""
+def _publish_best(run: _Run) -> None:
+    """Put the best adapter of then at the root again; where its checkpoint is damaged, the next evaluation is best."""
     progress = run.trainer.progress
     if not progress.best_step:
-        return None
+        return
     try:
-        return checkpoint.opened(run.book.run, progress.best_step)
+        run.book.publish_from(checkpoint.opened(run.book.run, progress.best_step))
     except Damaged:
         progress.best_step, progress.best_loss = 0, None
-        return None
 
 
 def _start(run: _Run) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import Text, UsageError
-from .shared import AsJson, Debug, language, new_screen, print_json, split_arguments
+from .shared import AsJson, Debug, language, new_screen, print_json, runs_folder, split_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,10 +45,9 @@ def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) 
 
 
 def _output_dir(overrides: list[str]) -> Path:
-    from ..config import load, parse_overrides
-    from ..sources import user_path
+    from ..config import parse_overrides
 
-    return user_path(load(None, dict(parse_overrides(overrides))).config.output_dir)
+    return runs_folder(dict(parse_overrides(overrides)))
 
 
 def _folder(named: str) -> Path:
@@ -146,7 +145,8 @@ def _run_to_watch(named: str | None, output_dir: Path) -> Path:
 
 def _follow(run: Path, screen: "Screen") -> None:
     """Show what comes, until nobody trains the run any more."""
-    from ..listing import MetricsFile, Progress, is_running, parse, read_progress, state_of
+    from ..listing import MetricsFile, Progress, is_running, read_progress, state_of
+    from ..record import parsed
 
     metrics, progress, first = MetricsFile(run), Progress(), True
     while True:
@@ -157,7 +157,7 @@ def _follow(run: Path, screen: "Screen") -> None:
             _show_progress(run, "running" if running else state_of(run), progress, screen)
         else:
             for line in lines:
-                _show_line(parse(line), progress, screen)
+                _show_line(parsed(line), progress, screen)
         if not running and state_of(run) != "running":
             break
         sleep(POLL_S)
@@ -197,11 +197,7 @@ def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> 
     if "event" in line:
         screen.note(Text(shown(str(line.get("zh", ""))), shown(str(line.get("en", "")))))
     elif loss is not None:
-        best = Text("，目前最好", ", best so far") if progress.best_step == step else Text("", "")
-        screen.say(
-            f"第 {step} 步：验证损失 {loss:.3f}{best.zh}",
-            f"step {step}: held-out loss {loss:.3f}{best.en}",
-        )
+        screen.held_out(step, loss, progress.best_step == step)
     elif "loss" in line:
         loss, speed, left = (number(line.get(key)) for key in ("loss", "samples_per_s", "remaining_s"))
         words = [Text("损失 —", "loss —") if loss is None else Text(f"损失 {loss:.3f}", f"loss {loss:.3f}")]

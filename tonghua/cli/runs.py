@@ -21,6 +21,7 @@ from .shared import (
     print_json,
     require_model,
     require_settings,
+    runs_folder,
     split_arguments,
 )
 
@@ -84,13 +85,12 @@ def _write_pages(run: Path, screen: "Screen") -> None:
 
 
 def report(context: typer.Context, debug: Debug = False) -> None:
-    from ..config import load, parse_overrides
+    from ..config import parse_overrides
     from ..report import REPORT
     from ..runs import begun as find
 
     named, overrides = split_arguments(context.args)
-    output_dir = Path(load(None, dict(parse_overrides(overrides))).config.output_dir).expanduser()
-    run = find(Path(named) if named else None, output_dir)
+    run = find(Path(named) if named else None, runs_folder(dict(parse_overrides(overrides))))
     _write_pages(run, new_screen())
     print(run / REPORT)
 
@@ -153,13 +153,11 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
 
 def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "Result":
     """Train a run to its end; one that is there already is left as it is."""
-    from ..config import load
     from ..resuming import settings
     from ..runs import finished, unfinished
     from ..trainer import Result
 
-    output_dir = Path(load(None, asked).config.output_dir).expanduser()
-    run = unfinished(Path(named) if named else None, output_dir)
+    run = unfinished(Path(named) if named else None, runs_folder(asked))
     ended = finished(run)
     if ended is not None:
         screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
@@ -183,8 +181,7 @@ def _open(
     from ..runs import open_run
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
-    output_dir = Path(load(None, asked).config.output_dir).expanduser()
-    opened = open_run(Path(run) if run else None, output_dir)
+    opened = open_run(Path(run) if run else None, runs_folder(asked))
     config = load(opened.folder / "config.yaml", {**(STYLES[style] if style else {}), **asked}).config
     for key in type(config).model_fields:
         if key not in IN_A_RUN and getattr(config, key) != getattr(opened.config, key):

@@ -76,6 +76,14 @@ def _is_override(argument: str) -> bool:
     return argument.startswith("--") or ("=" in argument and not Path(argument).exists())
 
 
+def runs_folder(asked: Mapping[str, Any]) -> Path:
+    """Where the runs lie, by these settings."""
+    from ..config import load
+    from ..sources import user_path
+
+    return user_path(load(None, asked).config.output_dir)
+
+
 def new_screen(quiet: bool = False) -> "Screen":
     from rich.console import Console
 
