@@ -1,12 +1,11 @@
 """What a run will take is said before it is paid for, and micro-batches are chosen so that it fits."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from test_end_to_end import call, settings
+from test_end_to_end import call, settings, write_rows
 from test_resume import LONG, Place
 
 from tonghua import plan
@@ -94,24 +93,36 @@ def test_a_fault_of_the_rows_is_told_as_training_would(place: Place) -> None:
 
 
 def test_the_rehearsal_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With and without it the run is the same, bit for bit, dropout included; and it takes the longest rows."""
+    """With and without it the run is the same, bit for bit, dropout included."""
     from tonghua.trainer import Trainer
 
-    seen: list[int] = []
-    real = Trainer.measure
-
-    def measured(trainer: Trainer, examples: Any, times: int = 1) -> float:
-        seen.extend(len(example.ids) for example in examples)
-        return real(trainer, examples, times)
-
-    monkeypatch.setattr(Trainer, "measure", measured)
     assert place.train().code == 0
     other = Place(place.folder / "另一处", place.model)
     monkeypatch.setattr(Trainer, "rehearse", lambda trainer: 0.0)
     assert other.train().code == 0
     assert place.adapter == other.adapter
-    facts = json.loads((place.run / "facts.json").read_text(encoding="utf-8"))
-    assert max(seen) == facts["tokens"]["longest"]
+
+
+@pytest.mark.parametrize("tokens", [8, 64, 1024])
+def test_the_longest_micro_batch_of_the_run_is_rehearsed(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    """Of the run as it will be, epoch after epoch; not of rows that never come together."""
+    from tonghua import trainer
+
+    read: list[int] = []
+    real = trainer.hidden_states
+
+    def noted(decoder: Any, batch: Any) -> Any:
+        read.append(len(batch.ids))
+        return real(decoder, batch)
+
+    monkeypatch.setattr(trainer, "hidden_states", noted)
+    write_rows(place.rows, [{"instruction": "月亮呢？", "output": "在森林里。" * (i * i + 1)} for i in range(12)])
+    assert place.train(tokens_per_micro_batch=tokens).code == 0
+    rehearsed, rest = read[:2], read[2:]
+    assert rehearsed[0] == rehearsed[1] == max(rest)
+    assert len(set(rest)) > 2
 
 
 def test_a_base_that_does_not_fit_is_not_begun(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

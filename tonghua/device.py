@@ -132,17 +132,19 @@ class PeakMemory:
 
     def __init__(self, device: torch.device):
         self._device, self._peak, self._stop = device, 0, threading.Event()
+        self._process = psutil.Process()
+        self._before = self._now()
 
     def start(self) -> None:
+        self._before = self._now()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
             threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        process = psutil.Process()
         while not self._stop.wait(0.02):
-            self._peak = max(self._peak, process.memory_info().rss)
+            self._peak = max(self._peak, self._now())
 
     def stop(self) -> None:
         self._stop.set()
@@ -150,4 +152,13 @@ class PeakMemory:
     def peak_bytes(self) -> int:
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
-        return self._peak or int(psutil.Process().memory_info().rss)
+        return self._peak or self._now()
+
+    def gained_bytes(self) -> int:
+        """Of the peak, what came since `start`."""
+        return max(0, self.peak_bytes() - self._before)
+
+    def _now(self) -> int:
+        if self._device.type == "cuda":
+            return int(torch.cuda.memory_allocated(self._device))
+        return int(self._process.memory_info().rss)

@@ -26,6 +26,10 @@ SHARE_OF_RATE = 0.3
 SHARE_OF_FREE = 0.8
 """Of the memory that is free now, what a run may take: other programs live here too."""
 
+MOST_KEPT_BYTES = 600_000_000
+"""What a process comes to hold on a CPU, beside what a step needs: a kernel for each size of row, and the holes between
+what steps of other sizes freed; never more than the activations. benchmarks/LOG.md has the runs it was read from."""
+
 EVALUATION_SHARE = 0.4
 """Of the time that a token takes in training, what it takes in an evaluation, which has no way back."""
 
@@ -94,6 +98,12 @@ def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) ->
 def head_bytes(shape: Shape, dtype: torch.dtype) -> int:
     """The logits that are alive at a time."""
     return ROWS_AT_A_TIME * shape.vocab_size * dtype.itemsize
+
+
+def memory_bytes(peak_bytes: int, activation_bytes: int, moment_bytes: int, device: torch.device) -> int:
+    """The peak of a whole run, from that of its longest micro-batch, of which so much are activations."""
+    kept = min(activation_bytes, MOST_KEPT_BYTES) if device.type == "cpu" else 0
+    return peak_bytes + moment_bytes + kept
 
 
 def total_s(steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text as Line
 
@@ -69,24 +69,28 @@ class _Lasting(io.TextIOBase):
     A terminal that closes or a pipe that breaks must not end what is shown there.
     """
 
+    def __init__(self) -> None:
+        # The stream itself: while a bar is up, `sys.stderr` is rich's, which would write here again.
+        self._stream = sys.stderr
+
     def write(self, text: str) -> int:
         with suppress(OSError):
-            sys.stderr.write(text)
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         with suppress(OSError):
-            sys.stderr.flush()
+            self._stream.flush()
 
     def isatty(self) -> bool:
-        return sys.stderr.isatty()
+        return self._stream.isatty()
 
     def fileno(self) -> int:
-        return sys.stderr.fileno()
+        return self._stream.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return sys.stderr.encoding or "utf-8"
+        return self._stream.encoding or "utf-8"
 
 
 class Screen:
@@ -97,6 +101,7 @@ class Screen:
         self.console = console or Console(file=cast("IO[str]", _Lasting()), highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: Any = None
+        self._counted = self._stepping = False  # whether the bar knows its end; whether it is that of the steps
         self._last = 0.0
         self._fetching = ""
 
@@ -176,10 +181,12 @@ class Screen:
     def event(self, event: "Event") -> None:
         """Follow a training run."""
         from .trainer import Stepped
-        from .training import Evaluating, Happened, HeldOut, Planned, Reading, Started
+        from .training import Doing, Evaluating, Happened, HeldOut, Planned, Reading, Started
 
         if isinstance(event, Reading):
             self.read(event.rows)
+        elif isinstance(event, Doing):
+            self.doing(event.what)
         elif isinstance(event, Started):
             self.stop()
             self._started(event)
@@ -219,6 +226,7 @@ class Screen:
             f"loss {loss}  {event.samples_per_s:.2f} samples/s  {duration(event.remaining_s)} left",
         ).to(self.language)
         self.advance(event.step, event.steps, text)
+        self._stepping = self._progress is not None
 
     def advance(self, done: int, total: int | None, text: str) -> None:
         """`total` None: it will be known at the end, as for the rows of a file that is being read."""
@@ -228,21 +236,55 @@ class Screen:
                 self._last = now
                 self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
             return
+        if total and not self._counted:
+            self.stop()
         if self._progress is None:
             count = "{task.completed}/{task.total}" if total else "{task.completed}"
-            columns = (BarColumn(), TextColumn(count), TextColumn("{task.fields[text]}"))
-            self._progress = Progress(*columns, console=self.console)
-            self._task = self._progress.add_task("", total=total, text="")
-            self._progress.start()
-        self._progress.update(self._task, completed=done, text=text)
+            self._counted = total is not None
+            self._bar(text, TextColumn(count), total=total)
+        self._show(completed=done, text=text)
         if total and done >= total:
             self.stop()
+
+    def doing(self, what: Text) -> None:
+        """Something that takes a while, nobody knows how long; what comes next ends it, or `stop`."""
+        text = what.to(self.language)
+        if not self.console.is_terminal:
+            now = time.monotonic()
+            self._last = self._last or now
+            if now - self._last >= QUIET_EVERY_S:
+                self._last = now
+                self.console.print(f"{text} ...", markup=False)
+            return
+        if not self._counted:
+            self.stop()
+            self._bar(text, TimeElapsedColumn(), transient=True)
+        self._show(text=text, refresh=True)
+
+    @contextmanager
+    def waiting(self, zh: str, en: str) -> Iterator[None]:
+        """The same, for as long as the block takes."""
+        self.doing(Text(zh, en))
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def _bar(self, text: str, *columns: ProgressColumn, total: int | None = None, transient: bool = False) -> None:
+        last = TextColumn("{task.fields[text]}", markup=False)
+        self._progress = Progress(BarColumn(), *columns, last, console=self.console, transient=transient)
+        self._task = self._progress.add_task("", total=total, text=text)
+        self._progress.start()
+
+    def _show(self, **values: Any) -> None:
+        assert self._progress is not None
+        self._progress.update(self._task, **values)
 
     def _evaluating(self, event: "Evaluating") -> None:
         """In the bar of the steps, where there is one; a quiet line only where it takes long."""
         text = Text("计算验证损失", "measuring the held-out loss").to(self.language)
-        if self._progress is not None:
-            self._progress.update(self._task, text=f"{text} {event.done}/{event.rows}")
+        if self._stepping:
+            self._show(text=f"{text} {event.done}/{event.rows}")
         elif self.console.is_terminal or event.done < event.rows:
             self.advance(event.done, event.rows, text)
 
@@ -324,18 +366,15 @@ class Screen:
                 self.console.print(text, markup=False)
             return
         if self._progress is None:
-            self._progress = Progress(
-                BarColumn(), TextColumn("{task.fields[text]}", markup=False), console=self.console, transient=True
-            )
-            self._task = self._progress.add_task("", text="")
-            self._progress.start()
-        self._progress.update(self._task, completed=told.done_bytes, total=told.total_bytes or None, text=text)
+            self._bar(text, transient=True)
+        self._show(completed=told.done_bytes, total=told.total_bytes or None, text=text)
 
     def stop(self) -> None:
         """Take down the bar, if there is one."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+            self._counted = self._stepping = False
 
     @contextmanager
     def counting(self, total: int, zh: str, en: str) -> Iterator[Any]:

@@ -157,13 +157,25 @@ class Trainer:
         return self.done % self.per_epoch == 0 or self.done == self.steps
 
     def rehearse(self) -> float:
-        """The longest real micro-batch, there and back, and nothing of it stays: what does not fit is known before the
-        first step. Returns the seconds that a token took. Raises Asked and ResourceError."""
-        by_length = self.samples.tokens.argsort()[::-1][: self.config.samples_per_step]
-        longest = [self.samples.examples[int(place)] for place in by_length]
-        batches = pack(longest, self.tokens_per_micro_batch)
-        largest = max(batches, key=lambda batch: len(batch.ids))
-        return self.measure([longest[i] for i in largest.order], times=2)
+        """The longest micro-batch of the whole run, there and back, and nothing of it stays: what does not fit is known
+        before the first step. Returns the seconds that a token took. Raises Asked and ResourceError."""
+        examples = [self.samples.examples[place] for place in self.places(self._longest_step())]
+        largest = max(pack(examples, self.tokens_per_micro_batch), key=lambda batch: len(batch.ids))
+        return self.measure([examples[i] for i in largest.order], times=2)
+
+    def _longest_step(self) -> int:
+        """The step whose longest micro-batch is the run's."""
+        size, most, found = self.config.samples_per_step, (0, 0), 0
+        for epoch in range(math.ceil(self.steps / self.per_epoch)):
+            tokens = self.samples.tokens[self._order(epoch).numpy()]
+            for place in range(min(self.per_epoch, self.steps - epoch * self.per_epoch)):
+                own = tokens[place * size : (place + 1) * size]
+                longest = int(own.max())
+                # Micro-batches are filled up to the bound, which one long sample alone may pass.
+                reached = max(longest, min(self.tokens_per_micro_batch, int(own.sum())))
+                if (reached, longest) > most:
+                    most, found = (reached, longest), epoch * self.per_epoch + place
+        return found
 
     def measure(self, examples: Sequence[Example], times: int = 1) -> float:
         """Seconds a token of these examples, there and back, the last time; random states stay as they are."""
@@ -200,10 +212,12 @@ class Trainer:
     def places(self, step: int) -> list[int]:
         """Which samples a step takes: the next of a permutation that depends on (seed, epoch) alone."""
         epoch, place = divmod(step, self.per_epoch)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.samples), generator=generator)
         size = self.config.samples_per_step
-        return order[place * size : (place + 1) * size].tolist()
+        return self._order(epoch)[place * size : (place + 1) * size].tolist()
+
+    def _order(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+        return torch.randperm(len(self.samples), generator=generator)
 
     def _gradient(self, examples: Sequence[Example]) -> _Gradient:
         """The gradient of all examples together, in pieces that fit into memory."""

@@ -59,6 +59,13 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Doing:
+    """Something that takes a while, until the next event."""
+
+    what: Text
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """Before the first step: what will be trained, on what, where; after how many steps it goes on."""
 
@@ -107,7 +114,9 @@ class Happened:
     text: Text
 
 
-Event = Reading | Started | Planned | Stepped | Evaluating | HeldOut | Happened
+REHEARSING = Doing(Text("试算最长的一批", "trying the longest batch"))
+
+Event = Reading | Doing | Started | Planned | Stepped | Evaluating | HeldOut | Happened
 Tell = Callable[[Event], None]
 
 
@@ -159,6 +168,7 @@ def _get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> _
     rows = _rows(config, tell)
     devices.keep_freed_memory()
     torch.manual_seed(config.seed)
+    tell(Doing(Text("载入模型", "loading the model")))
     decoder = load_base(rows.ready.model, place, config.quantization_bit)
     adapter = _new_adapter(config, decoder)
     planned = plan.plan(config, decoder.shape, place, rows.longest)
@@ -218,6 +228,7 @@ def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
         ready = _get_ready(loaded.config, tell)
         trainer = ready.trainer(stop, lambda kind, text: tell(Happened(kind, text)))
         trainer.memory.start()
+        tell(REHEARSING)
         try:
             trainer.rehearse()
             steps = range(min(MEASURED_STEPS, trainer.steps))
@@ -234,7 +245,12 @@ def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
     return plan.Estimate(
         tokens_per_micro_batch=trainer.tokens_per_micro_batch,
         recomputed_layers=trainer.decoder.recomputed_layers,
-        memory_bytes=trainer.memory.peak_bytes() + 8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
+        memory_bytes=plan.memory_bytes(
+            trainer.memory.peak_bytes(),
+            trainer.memory.gained_bytes(),
+            8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
+            trainer.decoder.device,
+        ),
         free_bytes=devices.free_bytes(trainer.decoder.device),
         disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
         steps=trainer.steps,
@@ -265,6 +281,7 @@ def _learn(run: _Run, watch: Watch) -> None:
 def _take_steps(run: _Run, watch: Watch) -> None:
     """Every step that is left, and after each what is due."""
     trainer, book = run.trainer, run.book
+    run.tell(REHEARSING)
     planned = _estimate(run.ready, trainer, trainer.rehearse())
     run.tell(Planned(planned))
     if trainer.evaluation_due and not trainer.progress.evaluated:
@@ -304,6 +321,7 @@ def _evaluate(run: _Run) -> None:
 def _write_diary(run: _Run) -> None:
     """An entry; where memory is too short for one, training matters more."""
     trainer = run.trainer
+    run.tell(Doing(Text("写几段样例", "writing samples")))
     try:
         entry = run.diary.entry(run.stop.look)
     except Exception as error:

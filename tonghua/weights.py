@@ -22,7 +22,7 @@ from .config import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
 from .core.quantize import BLOCK, Bits, can_quantize
-from .device import Place, free_bytes
+from .device import Place, free_bytes, is_out_of_memory
 from .errors import DataError, RefusedError, ResourceError, Text, UsageError
 from .scan import AdapterFiles, ModelFiles, TensorEntry
 
@@ -90,9 +90,20 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
     No more than one layer is in memory unquantized. Raises RefusedError where tensors are missing or misshapen,
     UsageError where the model's sizes cannot be quantized, ResourceError where it does not fit into free memory.
     """
-    shape = shape_of(files.config, files.tensors)
-    _require_memory(files, place, bits)
-    decoder = Decoder(shape, place.dtype, place.device, bits)
+    # Where memory is short a system may end the process without a word; better that it never begins.
+    if _needed_bytes(files, place, bits) > free_bytes(place.device):
+        raise _too_large(files, place, bits)
+    try:
+        return _loaded(files, place, bits)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Free memory was enough, but this program may have less: a container, a bound set by the system.
+    raise _too_large(files, place, bits)
+
+
+def _loaded(files: ModelFiles, place: Place, bits: Bits | None) -> Decoder:
+    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
     slots = dict(decoder.slots())
     wrong = [
         f"{name} {list(files.tensors[name].shape) if name in files.tensors else '—'}, {list(slot.shape)}"
@@ -124,20 +135,21 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
     return decoder
 
 
-def _require_memory(files: ModelFiles, place: Place, bits: Bits | None) -> None:
-    """Where memory is short a system may end the process without a word; better that it never begins."""
+def _needed_bytes(files: ModelFiles, place: Place, bits: Bits | None) -> int:
     count = sum(math.prod(entry.shape) for entry in files.tensors.values())
-    needed, free = count * place.dtype.itemsize, free_bytes(place.device)
-    if bits:
-        needed = needed * bits // (8 * place.dtype.itemsize)
+    return count * bits // 8 if bits else count * place.dtype.itemsize
+
+
+def _too_large(files: ModelFiles, place: Place, bits: Bits | None) -> ResourceError:
+    needed, free = _needed_bytes(files, place, bits), free_bytes(place.device)
+    had = Text(f"现在只空闲 {free / 1e9:.1f} GB", f"{free / 1e9:.1f} GB are free")
     if needed <= free:
-        return
+        had = Text("系统给这个程序的不够", "the system gives this program less")
     smaller = Text("", "") if bits else Text("，或 quantization_bit=4", ", or quantization_bit=4")
-    raise ResourceError(
-        f"装入 {files.folder.name} 要 {needed / 1e9:.1f} GB 内存，现在只空闲 {free / 1e9:.1f} GB；"
-        f"请关掉别的程序，换小一点的模型{smaller.zh}",
-        f"{files.folder.name} takes {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; close other"
-        f" programs, or take a smaller model{smaller.en}",
+    return ResourceError(
+        f"装入 {files.folder.name} 要 {needed / 1e9:.1f} GB 内存，{had.zh}；请关掉别的程序，换小一点的模型{smaller.zh}",
+        f"{files.folder.name} takes {needed / 1e9:.1f} GB of memory and {had.en}; close other programs, or take a"
+        f" smaller model{smaller.en}",
     )
 
 

@@ -78,8 +78,9 @@ def _write_pages(run: Path, screen: "Screen") -> None:
     if not run.is_dir():
         return
     try:
-        write_report(run, screen.language)
-        write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
+        with screen.waiting("写报告", "writing the report"):
+            write_report(run, screen.language)
+            write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
     except ResourceError as error:
         screen.note(error.text)
 
@@ -192,7 +193,8 @@ def _open(
     if run is None:
         screen.say(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")
     require_model(config.model, offline, screen)
-    return open_teller(opened, config.model, config.device, config.dtype), config.sampling
+    with screen.waiting("载入模型", "loading the model"):
+        return open_teller(opened, config.model, config.device, config.dtype), config.sampling
 
 
 Style = Annotated[

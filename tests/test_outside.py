@@ -1,0 +1,335 @@
+"""What the world does to a run: signals, terminals that close, disks and memory with bounds, all of them real.
+
+Each run is a process of its own. What it does to the disk and hears from the system is the system's own doing; only
+the moment at which it happens is arranged, by a few lines that run before the verb.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from test_end_to_end import Called, environment, settings
+from test_resume import LONG, STEPS, Place, lines, refused, require_same
+
+from tonghua import checkpoint
+
+posix = pytest.mark.skipif(os.name == "nt", reason="asks for what POSIX systems alone have")
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_folder: Path) -> Place:
+    return Place(tmp_path / "我的 地方", tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The run that nothing came between; nobody may write into it."""
+    place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
+    assert place.train().code == 0
+    return place
+
+
+def start(place: Place, before: str = "", **values: object) -> subprocess.Popen[bytes]:
+    """`tonghua train` in a process of its own, after the lines `before`."""
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG, **values}
+    program = textwrap.dedent(before) + "\nfrom tonghua.cli import main\nmain()"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "train", *settings(**given), "--json"],
+        cwd=place.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[bytes]) -> Called:
+    out, err = process.communicate(timeout=120)
+    return Called(process.returncode, out.decode("utf-8"), err.decode("utf-8"))
+
+
+def wait_for(process: subprocess.Popen[bytes], found: Callable[[], object]) -> None:
+    while process.poll() is None and not found():
+        time.sleep(0.002)
+
+
+def at_step(place: Place, step: int) -> Callable[[], object]:
+    """Whether it has come so far; a checkpoint that is seen now may be rotated away a moment later."""
+    return lambda: any(checkpoint.steps(run)[-1:] >= [step] for run in place.runs.glob("*"))
+
+
+def at_call(number: int, owner: str, name: str, then: str) -> str:
+    """Lines that make the n-th call of `owner.name` do `then` first."""
+    return textwrap.dedent(f"""
+        import os, signal, time
+        import {owner} as owner
+        real, calls = owner.{name}, 0
+        def arranged(*given, **named):
+            global calls
+            calls += 1
+            if calls == {number}:
+                {then}
+            return real(*given, **named)
+        owner.{name} = arranged
+    """)
+
+
+# Signals and terminals
+
+
+@posix
+def test_of_two_processes_the_second_is_refused(place: Place, straight: Place) -> None:
+    """The lock is the system's: it goes with the process that held it, however that ended."""
+    first = start(place)
+    wait_for(first, at_step(place, 4))
+    first.send_signal(signal.SIGSTOP)
+    refused(place.resume(), 2, f"another process is training {place.run}; wait until it ends, or stop it first")
+    first.kill()
+    ended(first)
+    assert place.resume().code == 0
+    require_same(place, straight)
+
+
+@pytest.mark.parametrize("patience_s", [0.0, 0.003, 0.01, 0.03])
+@posix
+def test_asked_to_stop_and_then_killed(place: Place, straight: Place, patience_s: float) -> None:
+    """A scheduler that does not wait long enough: the checkpoint before is there."""
+    process = start(place, save_steps=2)
+    wait_for(process, at_step(place, 4))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(patience_s)
+    process.kill()
+    ended(process)
+    found, damages = checkpoint.newest_valid(place.run)
+    assert (found.step >= 4, damages) == (True, [])
+    assert place.resume("save_steps=1").code == 0
+    require_same(place, straight)
+
+
+@posix
+def test_a_terminal_that_is_closed(place: Place) -> None:
+    """The system sends SIGHUP, and nobody reads any more what is shown: the run is kept."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG, "num_train_epochs": 300}
+    adopt = f"import fcntl; fcntl.ioctl(0, {termios.TIOCSCTTY}, 0)\nfrom tonghua.cli import main\nmain()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", adopt, "train", *settings(**given)],
+        cwd=place.folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK)
+
+    def read_along() -> object:
+        with suppress(BlockingIOError):
+            os.read(ours, 65_536)
+        return at_step(place, 4)()
+
+    wait_for(process, read_along)
+    os.close(ours)
+    assert process.wait(timeout=60) == 75
+    found, damages = checkpoint.newest_valid(place.run)
+    assert (4 <= found.step < 900, damages) == (True, [])
+    happened = [line for line in lines(place.run) if "event" in line]
+    assert happened[-1]["en"] == f"stopped after step {found.step}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("tonghua.training", "load_base"),
+        ("tonghua.trainer", "Trainer.rehearse"),
+        ("tonghua.trainer", "hidden_states"),
+        ("tonghua.evaluate", "hidden_states"),
+        ("tonghua.diary", "Diary.entry"),
+    ],
+)
+@posix
+def test_asked_to_stop_before_the_first_step(place: Place, owner: str, name: str) -> None:
+    """While the base is loaded, in the rehearsal, in the first evaluation, in the first answers."""
+    called = ended(start(place, at_call(1, owner, name, "os.kill(os.getpid(), signal.SIGTERM)")))
+    assert (called.code, called.out) == (75, "")
+    assert called.err.splitlines()[-1] == "stopped before any training; run the same again to start"
+    assert list(place.runs.glob("*")) == [], "nothing was trained, and nothing is left"
+
+
+@posix
+def test_a_step_that_hangs_for_good(place: Place, straight: Place) -> None:
+    """The program leaves by itself, says where it hung, and the run goes on."""
+    impatient = """
+        from functools import partial
+        import tonghua.training as training
+        training.Watch = partial(training.Watch, longest_s=1.0)
+    """
+    hang = at_call(20, "tonghua.trainer", "hidden_states", "time.sleep(3600)")
+    called = ended(start(place, textwrap.dedent(impatient) + hang, tokens_per_micro_batch=8))
+    assert (called.code, called.out) == (75, "")
+    assert "nothing has come of this step for 1 s; where it hangs is in" in called.err
+    assert "in arranged" in (place.run / "hang.txt").read_text(encoding="utf-8")
+    assert place.resume().json["steps"] == STEPS
+
+
+# Disks
+
+
+def half_removed(place: Place, limit: int) -> None:
+    """The power goes while an old checkpoint is being removed: some of its files are gone."""
+    from test_resume import Killed
+
+    def torn(folder: Path, ignore_errors: bool = False) -> None:
+        if folder.exists():
+            (folder / "MANIFEST.json").unlink()
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", torn)
+        with pytest.raises(Killed):
+            place.train(save_total_limit=limit)
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_killed_in_the_middle_of_a_rotation(place: Place, straight: Place, limit: int) -> None:
+    """What is half removed is not in the way, and goes in the end."""
+    half_removed(place, limit)
+    found, damages = checkpoint.newest_valid(place.run)
+    assert (found.step, damages) == (checkpoint.steps(place.run)[-1], [])
+    assert place.resume().code == 0
+    require_same(place, straight)
+    assert all((folder / "MANIFEST.json").exists() for folder in (place.run / "checkpoints").iterdir())
+
+
+@posix
+def test_files_that_may_not_grow_so_large(place: Place, straight: Place) -> None:
+    """A quota, by the system itself: the checkpoint that was there is whole, and with more room it goes on."""
+    last = straight.run / "checkpoints" / f"step-{STEPS:06d}"
+    largest, bound = (last / "state.safetensors").stat().st_size, (last / "state.safetensors").stat().st_size - 1
+    assert bound > max(path.stat().st_size for path in straight.run.iterdir() if path.is_file())
+    called = ended(
+        start(
+            place,
+            f"""
+            import resource
+            from tonghua import book
+            book.RETRY_S = (0.1,)
+            resource.setrlimit(resource.RLIMIT_FSIZE, ({bound}, {bound}))
+            """,
+        )
+    )
+    assert (called.code, called.out, largest) == (5, "", bound + 1)
+    assert "cannot write a checkpoint in" in called.err.splitlines()[-1]
+    assert "File too large" in called.err.splitlines()[-1]
+    assert checkpoint.steps(place.run) == [0]
+    assert not list(place.run.rglob(".step-*"))
+    assert place.resume().code == 0
+    require_same(place, straight)
+
+
+def test_a_folder_that_is_taken_away(place: Place, straight: Place) -> None:
+    """As when a drive is pulled: the run waits for it, leaves with 5, and goes on where it is back."""
+    away = place.folder / "拔掉了"
+    take = f"""
+        from pathlib import Path
+        from tonghua import book
+        book.RETRY_S = (0.1,)
+        real = book.Book.log
+        def log(self, values):
+            real(self, values)
+            if values.get("step") == 5 and "step_s" in values:
+                (self.run / "checkpoints").rename({str(away)!r})
+                (self.run / "checkpoints").write_bytes(b"")
+        book.Book.log = log
+    """
+    called = ended(start(place, take))
+    assert (called.code, called.out) == (5, "")
+    assert "cannot write a checkpoint in" in called.err.splitlines()[-1]
+    (place.run / "checkpoints").unlink()
+    away.rename(place.run / "checkpoints")
+    assert "going on from step 4" in place.resume().err
+    require_same(place, straight)
+
+
+@pytest.mark.parametrize("made", ["file", "folder"])
+def test_a_place_where_nothing_can_be_written(place: Place, made: str) -> None:
+    """Said before anything is trained. Root may write into a folder that is read-only, but not into a file."""
+    if made == "file" or os.name == "nt" or os.geteuid() == 0:
+        place.runs.write_text("不是文件夹", encoding="utf-8")
+    else:
+        place.runs.mkdir(mode=0o500)
+    called = place.train()
+    assert (called.code, called.out) == (5, "")
+    assert str(place.runs) in called.err.splitlines()[-1]
+    assert "Traceback" not in called.err
+
+
+# Memory
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bound on a process's memory is Linux's")
+def test_a_base_that_memory_cannot_hold(place: Place, real_folder: Path) -> None:
+    """The system refuses in the middle of the loading: one line, and nothing half done is left."""
+    place.model = real_folder
+    bound = """
+        import resource, psutil
+        from tonghua import training
+        most = psutil.Process().memory_info().vms + 1_200_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    """
+    called = ended(start(place, bound))
+    assert (called.code, called.out) == (5, ""), called.err
+    told = "takes 2.0 GB of memory and the system gives this program less; close other programs, or take a smaller"
+    assert told in called.err.splitlines()[-1]
+    assert "Traceback" not in called.err
+    assert list(place.runs.glob("*")) == []
+
+
+# Half precision
+
+
+def test_half_precision_on_a_cpu_is_refused(place: Place) -> None:
+    refused(place.train(dtype="float16"), 2, "dtype=float16 is not for a CPU; use auto, bfloat16 or float32")
+
+
+def test_a_card_without_bfloat16_gets_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua import device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for native, wanted in ((True, "bfloat16"), (False, "float16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert str(device.choose()) == f"cuda {wanted}"
+
+
+def test_a_loss_scale_that_is_too_large_is_no_trouble(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16 alone: the scale starts high and shrinks, the step is not counted as gone wrong, and the scale is kept."""
+    from tonghua import trainer
+    from tonghua.optimizer import Optimizer
+
+    class Half(Optimizer):
+        """As on a card; the first four gradients overflow."""
+
+        calls = 0
+
+        def __init__(self, *given: object, half: bool):
+            super().__init__(*given, half=True)  # type: ignore[arg-type]
+
+        def gradient_norm(self) -> float:
+            Half.calls += 1
+            if Half.calls <= 4:
+                self._grad[0] = float("inf")
+            return super().gradient_norm()
+
+    monkeypatch.setattr(trainer, "Optimizer", Half)
+    called = place.train()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    assert [line for line in lines(place.run) if "event" in line] == []
+    from safetensors.torch import load_file
+
+    state = load_file(place.run / "checkpoints" / f"step-{STEPS:06d}" / "state.safetensors")
+    assert state["scaler"].tolist() == [2.0**16 / 2**4, STEPS - 4]
