@@ -22,6 +22,7 @@ from user_files import ONLY_A_PICKLE
 from tonghua import checkpoint, hub, tokenized
 from tonghua.data import stream_rows
 from tonghua.errors import Text
+from tonghua.runs import quoted
 
 ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
 TINY_RUN: dict[str, Any] = {
@@ -1012,7 +1013,7 @@ def test_stopped_training_can_be_talked_to(desk: Desk, monkeypatch: pytest.Monke
     assert (called.code, called.out) == (75, "")
     (run,) = desk.runs.iterdir()
     assert called.err.splitlines()[-1] == (
-        f"已停在第 {step} 步（共 4 步），都保存在 {run}；接着训练：tonghua train --resume {run}"
+        f"已停在第 {step} 步（共 4 步），都保存在 {run}；接着训练：tonghua train --resume {quoted(run)}"
     )
     assert steps_kept(run)[-1] == step
     assert sha256(run / "adapter_model.safetensors") in {
@@ -1074,7 +1075,7 @@ def test_ctrl_c_in_a_real_process(desk: Desk) -> None:
     assert last.startswith("stopped at step ")
     assert "Traceback" not in err.decode("utf-8")
     (run,) = desk.runs.iterdir()
-    assert last.endswith(f"tonghua train --resume {run}")
+    assert last.endswith(f"tonghua train --resume {quoted(run)}")
     assert not [path for path in run.rglob("*") if path.name.startswith(".")]
     answer = call("chat", f"output_dir={desk.runs}", "--prompt", "你好", "max_new_tokens=2", "--json")
     assert answer.code == 0, answer.err

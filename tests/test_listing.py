@@ -1,6 +1,7 @@
 """`tonghua runs` and `tonghua watch`: what has become of a run, read while another process may be writing it."""
 
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -17,7 +18,8 @@ from rich.cells import cell_len
 
 from tonghua.cli import listing as verbs
 from tonghua.errors import UsageError
-from tonghua.listing import MetricsFile, list_runs, read_progress, summarize
+from tonghua.listing import MetricsFile, is_running, list_runs, read_progress, summarize
+from tonghua.runs import quoted
 
 FACTS = {
     **{"started": "2026-11-22T13:50:12+08:00", "name": "童话", "base": {"name": "qwen2.5-0.5b", "parameters": 1}},
@@ -386,7 +388,7 @@ def test_watch_follows_a_run_to_its_end(tmp_path: Path, train: Train, capsys: py
         "step 18: held-out loss 3.100, best so far",
         "step 27: held-out loss 3.300",
         f"done: {run}",
-        f'talk to it: tonghua chat "{run}"',
+        f"talk to it: tonghua chat {quoted(run)}",
     ]
     assert (json.loads(out)["state"], json.loads(out)["heldout_best"]) == ("finished", 3.1)
 
@@ -405,7 +407,7 @@ def test_watch_goes_on_where_a_resume_cuts_the_log(
         "童话：训练中，第 9/45 步，训练损失 3.100",
         "验证损失：训练前 3.500，最好 3.200（第 9 步）",
         "10/45  损失 2.900  6.90 样本/秒  还要 1:37",
-        f"训练停在第 10/45 步，没有到头；接着训练：tonghua train --resume {run}",
+        f"训练停在第 10/45 步，没有到头；接着训练：tonghua train --resume {quoted(run)}",
     ]
 
 
@@ -442,7 +444,7 @@ def test_watch_of_a_finished_run_ends_at_once(
         "a: finished, step 9/45, training loss 3.100",
         "held-out loss: 3.500 before training, 3.200 at best (step 9)",
         f"done: {run}",
-        f"talk to it: tonghua chat {run}",
+        f"talk to it: tonghua chat {quoted(run)}",
     ]
 
 
@@ -505,3 +507,36 @@ def test_watch_of_what_is_no_run(tmp_path: Path) -> None:
         assert str(named) in refused.value.text.zh
     with pytest.raises(UsageError, match="there are no runs in"):
         called(verbs.watch, f"output_dir={tmp_path}")
+
+
+def test_a_folder_that_may_not_be_entered_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `lost+found` at the root of a disk."""
+    (tmp_path / "lost+found").mkdir()
+    make(tmp_path / "好")
+    real = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert [run.folder.name for run in list_runs(tmp_path)] == ["好"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of other users can be asked for on POSIX systems alone")
+def test_a_run_of_another_user_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock may be read and not written."""
+    import fcntl
+
+    run = make(tmp_path / "别人的")
+    (run / "run.lock").touch()
+
+    def refuse(*given: Any, **named: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    assert not is_running(run)
+    with (run / "run.lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert is_running(run)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_end_to_end import Called, environment, settings
+from test_end_to_end import Called, call, environment, settings
 from test_resume import LONG, STEPS, Place, lines, refused, require_same
 
 from tonghua import checkpoint
@@ -111,35 +111,76 @@ def test_asked_to_stop_and_then_killed(place: Place, straight: Place, patience_s
     require_same(place, straight)
 
 
+class Terminal:
+    """A terminal of the system, and a program in it as a shell would start it."""
+
+    def __init__(self, place: Place, *arguments: object, kind: str = "xterm"):
+        import pty
+        import termios
+
+        self._ours, theirs = pty.openpty()
+        adopt = f"import fcntl; fcntl.ioctl(0, {termios.TIOCSCTTY}, 0)\nfrom tonghua.cli import main\nmain()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", adopt, *map(str, arguments)],
+            cwd=place.folder, env=environment(TERM=kind, COLUMNS="100"),
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        os.set_blocking(self._ours, False)
+        self.shown = ""
+
+    def read(self) -> None:
+        with suppress(BlockingIOError, OSError):  # some systems say EIO once the program has gone
+            self.shown += os.read(self._ours, 65_536).decode("utf-8", errors="replace")
+
+    def until(self, found: Callable[[], object]) -> None:
+        def read_along() -> object:
+            self.read()
+            return found()
+
+        wait_for(self.process, read_along)
+
+    def close(self) -> None:
+        os.close(self._ours)
+
+
 @posix
 def test_a_terminal_that_is_closed(place: Place) -> None:
     """The system sends SIGHUP, and nobody reads any more what is shown: the run is kept."""
-    import fcntl
-    import pty
-    import termios
-
-    ours, theirs = pty.openpty()
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG, "num_train_epochs": 300}
-    adopt = f"import fcntl; fcntl.ioctl(0, {termios.TIOCSCTTY}, 0)\nfrom tonghua.cli import main\nmain()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", adopt, "train", *settings(**given)],
-        cwd=place.folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_NONBLOCK)
-
-    def read_along() -> object:
-        with suppress(BlockingIOError):
-            os.read(ours, 65_536)
-        return at_step(place, 4)()
-
-    wait_for(process, read_along)
-    os.close(ours)
-    assert process.wait(timeout=60) == 75
+    terminal = Terminal(place, "train", *settings(**given))
+    terminal.until(at_step(place, 4))
+    terminal.close()
+    assert terminal.process.wait(timeout=60) == 75
     found, damages = checkpoint.newest_valid(place.run)
     assert (4 <= found.step < 900, damages) == (True, [])
     happened = [line for line in lines(place.run) if "event" in line]
     assert happened[-1]["en"] == f"stopped after step {found.step}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "shown"),
+    [
+        ("check", "rows read"),
+        ("plan", "trying the longest batch"),
+        ("eval", "measuring the loss"),
+        ("chat", "loading the model"),
+        ("report", "writing the report"),
+    ],
+)
+@posix
+def test_every_verb_that_takes_a_while_shows_a_bar(place: Place, straight: Place, verb: str, shown: str) -> None:
+    """In a real terminal, and comes to its end."""
+    given = settings(dataset=place.rows, model=place.model, output_dir=place.runs, **LONG)
+    of_a_run = {"chat": [straight.run, "--prompt", "月亮呢？"], "eval": [straight.run]}
+    arguments = {"check": [place.rows, f"model={place.model}"], "plan": given, **of_a_run}
+    terminal = Terminal(place, verb, *arguments.get(verb, [straight.run]))
+    terminal.until(lambda: False)
+    terminal.read()
+    assert terminal.process.returncode == 0, terminal.shown
+    assert shown in terminal.shown
+    assert "\x1b[2K" in terminal.shown, "a bar is drawn anew"
+    terminal.close()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +216,27 @@ def test_a_step_that_hangs_for_good(place: Place, straight: Place) -> None:
     assert "nothing has come of this step for 1 s; where it hangs is in" in called.err
     assert "in arranged" in (place.run / "hang.txt").read_text(encoding="utf-8")
     assert place.resume().json["steps"] == STEPS
+
+
+@posix
+def test_a_terminal_that_cannot_draw_gets_lines(place: Place, straight: Place) -> None:
+    terminal = Terminal(place, "eval", straight.run, kind="dumb")
+    terminal.until(lambda: False)
+    terminal.read()
+    assert terminal.process.returncode == 0, terminal.shown
+    assert "4/4  measuring the loss" in terminal.shown
+    assert "\x1b" not in terminal.shown
+    terminal.close()
+
+
+@posix
+def test_a_report_that_cannot_be_written_is_not_named(place: Place) -> None:
+    assert place.train(max_steps=1).code == 0
+    called = call("report", place.run, "--json")
+    assert (called.code, called.json["report"]) == (0, str(place.run / "report.html"))
+    (place.run / "report.html").unlink()
+    (place.run / "report.html").mkdir()
+    refused(call("report", place.run), 5, f"cannot write {place.run / 'report.html'}")
 
 
 # Disks

@@ -145,3 +145,21 @@ def test_a_run_says_at_its_start_what_it_will_take(place: Place) -> None:
     said = place.train().err
     order = ["results go to", "memory: about", "time: 9 steps of about", "disk: about", "step 3: held-out loss"]
     assert sorted(order, key=said.index) == order
+
+
+def test_what_is_available_counts_what_the_process_holds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peak and what is available can be compared; where it may not fit, that is said."""
+    from tonghua import device
+
+    given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
+    monkeypatch.setattr(device, "free_bytes", lambda which: 1000)
+    called = call("plan", *settings(**given), "--json")
+    assert called.json["available_bytes"] > 50_000_000
+    assert "there may not be enough memory" not in called.err or (
+        called.json["memory_bytes"] > called.json["available_bytes"]
+    )
+    monkeypatch.setattr(device, "available_bytes", lambda which: 1000)
+    called = call("plan", *settings(**given), "--json")
+    assert called.err.splitlines()[-1] == (
+        "note: there may not be enough memory: close other programs, or take a smaller model"
+    )

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -246,7 +247,6 @@ def test_the_order_in_which_a_checkpoint_is_written(place: Place) -> None:
         "mkdir .step-000002-…",
         *(each for name in names for each in (f"open {name}", f"fsync {name}")),
         "fsync .step-000002-…",
-        "remove step-000002",
         "rename .step-000002-…",
         "fsync checkpoints",
         "remove step-000000",
@@ -1049,3 +1049,108 @@ def test_a_run_that_cannot_be_written(place: Place, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
     refused(place.resume(), 5, f"cannot lock {place.run}: ")
+
+
+def test_a_run_that_another_process_has_gone_on_with_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at its checkpoints and the lock: nothing of what the other has done is undone."""
+    from tonghua import training
+
+    stopped_at(place, 4)
+    real = training._get_ready
+
+    def slowly(*given: Any) -> Any:
+        ready = real(*given)
+        monkeypatch.setattr(training, "_get_ready", real)
+        assert place.resume().code == 0
+        return ready
+
+    monkeypatch.setattr(training, "_get_ready", slowly)
+    called = call("train", "--resume", place.run, "--json")
+    refused(called, 2, f"another process has just gone on with {place.run}; run the same again")
+    assert checkpoint.steps(place.run)[-1] == STEPS
+    assert place.resume().json["steps"] == STEPS
+
+
+def test_an_error_in_a_rollback_spoils_no_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua.optimizer import Optimizer
+
+    def fail(*given: Any) -> None:
+        raise RuntimeError("here it broke")
+
+    spoil_loss(monkeypatch, calls=[5, 6, 7])
+    monkeypatch.setattr(Optimizer, "restore", fail)
+    with pytest.raises(RuntimeError, match="here it broke"):
+        place.train()
+    other = Place(place.folder / "另一处", place.model)
+    stopped_at(other, 4)
+    for name in ("adapter_model.safetensors", "state.safetensors"):
+        kept = f"checkpoints/step-000004/{name}"
+        assert sha256(place.run / kept) == sha256(other.run / kept)
+
+
+def test_a_checkpoint_that_cannot_take_its_place_leaves_the_one_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.commit(tmp_path, 3, {"a": b"first"})
+    real = Path.replace
+
+    def refuse(path: Path, target: Path) -> Path:
+        if (path / "a").exists() and (path / "a").read_bytes() == b"second":
+            raise PermissionError(13, os.strerror(13))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError):
+        checkpoint.commit(tmp_path, 3, {"a": b"second"})
+    assert checkpoint.opened(tmp_path, 3).read("a") == b"first"
+    monkeypatch.undo()
+    checkpoint.commit(tmp_path, 3, {"a": b"second"})
+    assert checkpoint.opened(tmp_path, 3).read("a") == b"second"
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_out_of_memory_with_some_layers_recomputing_recomputes_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tonghua import plan, trainer
+
+    real = trainer.hidden_states
+
+    def bounded(decoder: Any, batch: Any) -> Any:
+        if decoder.recomputed_layers < decoder.shape.layers:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(decoder, batch)
+
+    monkeypatch.setattr(trainer, "hidden_states", bounded)
+    monkeypatch.setattr(plan, "plan", lambda *given: plan.Plan(64, 1))
+    called = place.train()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+
+
+def test_a_finished_run_that_was_moved_says_where_it_is(place: Place) -> None:
+    assert place.train().code == 0
+    moved = place.folder / "搬到 这里"
+    place.run.rename(moved)
+    assert call("train", "--resume", moved, "--json").json["run"] == str(moved)
+
+
+def test_a_disk_that_refuses_the_first_checkpoint_is_no_run_to_go_on_with(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(*given: Any) -> None:
+        raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1,))
+    monkeypatch.setattr(checkpoint, "commit", commit)
+    called = place.train()
+    assert called.code == 5
+    assert called.err.splitlines()[-1].endswith("Disk quota exceeded; free some space and train again")
+    assert list(place.runs.glob("*")) == []
+
+
+def test_commands_can_be_pasted_where_a_path_has_spaces(place: Place) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupts(patch, 4)
+        called = place.train(run_name="my tale")
+    command = called.err.splitlines()[-1].rpartition("go on with: ")[2]
+    assert shlex.split(command) == ["tonghua", "train", "--resume", str(place.run)]

@@ -18,6 +18,7 @@ from tonghua.errors import RefusedError, Stopped, UsageError
 from tonghua.fetch import download
 from tonghua.prepare import dataset_path, from_anywhere, prepare
 from tonghua.prompt import Message, Renderer
+from tonghua.runs import quoted
 from tonghua.scan import scan_model
 from tonghua.show import Screen
 
@@ -184,7 +185,7 @@ def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
     assert (run / "contract.json").is_file()
     shown = done.err
     for line in (
-        f"tonghua chat {found['run']}",
+        f"tonghua chat {quoted(Path(found['run']))}",
         "tonghua train fairytale dataset=",
         "tonghua demo --model qwen2.5-0.5b",
     ):

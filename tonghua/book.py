@@ -67,6 +67,7 @@ class Book:
     _unwritten: list[str] = field(default_factory=list)
     _trackers: Trackers = field(init=False)
     _saved: float = 0.0
+    _goes_on: bool = False
 
     @contextmanager
     def open(self, resumed: Path | None) -> Iterator[None]:
@@ -78,7 +79,7 @@ class Book:
             needed = needed_bytes(self.config, self.checkpoint_bytes)
             self.run = runs.create(Path(self.config.output_dir).expanduser(), self.name, needed)
         else:
-            self.run = resumed
+            self.run, self._goes_on = resumed, True
         try:
             with runs.locked(self.run):
                 if resumed is None:
@@ -89,8 +90,12 @@ class Book:
                 with self._tracked():
                     yield
         finally:
-            if resumed is None and self.step <= 1 and not any(checkpoint.steps(self.run)):
+            if not self._stays():
                 shutil.rmtree(self.run, ignore_errors=True)
+
+    def _stays(self) -> bool:
+        """Whether there is something in the run that was trained."""
+        return self._goes_on or self.step > 1 or any(checkpoint.steps(self.run))
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
@@ -209,10 +214,13 @@ class Book:
         lacks = Text(
             f"，还差 {missing:,} 字节" if missing else "", f", {missing:,} bytes are missing" if missing else ""
         )
+        mend = Text("再重新训练", "train again")
+        if self._stays():
+            command = f"tonghua train --resume {runs.quoted(self.run)}"
+            mend = Text(f"再用 {command} 接着训练", f"go on with {command}")
         return Unsaved(
-            f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，再用 tonghua train --resume 接着训练",
-            f"cannot write a checkpoint in {self.run}: {why.en}{lacks.en}; free some space and go on with"
-            " tonghua train --resume",
+            f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，{mend.zh}",
+            f"cannot write a checkpoint in {self.run}: {why.en}{lacks.en}; free some space and {mend.en}",
         )
 
     def publish(self, files: Mapping[str, bytes]) -> None:

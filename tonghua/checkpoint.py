@@ -20,8 +20,10 @@ import os
 import re
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -72,12 +74,37 @@ def commit(run: Path, step: int, files: Mapping[str, bytes]) -> None:
             write_durably(part / name, content)
         write_durably(part / MANIFEST, manifest)
         sync_folder(part)
-        shutil.rmtree(target, ignore_errors=True)
-        part.replace(target)
+        _take_place(part, target)
         sync_folder(parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _take_place(part: Path, target: Path) -> None:
+    """Rename a folder; one that has the name gives way, and has it back where that fails."""
+    if not target.exists():
+        rename(part, target)
+        return
+    old = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    rename(target, old)
+    try:
+        rename(part, target)
+    except OSError:
+        rename(old, target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename, over a file that has the name; on Windows that fails while somebody reads it, mostly for a moment."""
+    for _ in range(20 if os.name == "nt" else 0):
+        try:
+            old.replace(new)
+            return
+        except PermissionError:
+            time.sleep(0.1)
+    old.replace(new)
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -94,8 +121,9 @@ def sync(opened: BinaryIO) -> None:
     if sys.platform == "darwin":
         import fcntl
 
-        # There fsync leaves it in the memory of the disk itself (man 2 fsync).
-        fcntl.fcntl(opened.fileno(), fcntl.F_FULLFSYNC)
+        # There fsync leaves it in the memory of the disk itself (man 2 fsync); disks of other systems know no more.
+        with suppress(OSError):
+            fcntl.fcntl(opened.fileno(), fcntl.F_FULLFSYNC)
 
 
 def sync_folder(folder: Path) -> None:

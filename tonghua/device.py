@@ -121,6 +121,13 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def available_bytes(device: torch.device) -> int:
+    """The memory that this process can come to hold there: what is free, and what it holds already."""
+    if device.type == "cuda":
+        return free_bytes(device) + int(torch.cuda.memory_reserved(device))
+    return free_bytes(device) + int(psutil.Process().memory_info().rss)
+
+
 def give_back_memory(device: torch.device) -> None:
     """Let go of what an allocator keeps for later, so that smaller pieces fit."""
     if device.type in ("cuda", "mps"):

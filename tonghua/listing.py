@@ -14,6 +14,7 @@ counts as not there.
 import io
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -100,8 +101,11 @@ def list_runs(output_dir: Path) -> list[RunSummary]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether training has written in this folder."""
-    return any((folder / name).is_file() for name in (FACTS, METRICS, CONTRACT, LOCK))
+    """Whether training has written in this folder; one that may not be entered is none."""
+    try:
+        return any((folder / name).is_file() for name in (FACTS, METRICS, CONTRACT, LOCK))
+    except OSError:
+        return False
 
 
 def summarize(run: Path) -> RunSummary:
@@ -140,8 +144,24 @@ def is_running(run: Path) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # a folder that may only be read
+    except OSError:
+        return _is_locked_by_another_user(run / LOCK)
+
+
+def _is_locked_by_another_user(lock: Path) -> bool:
+    """The same for a lock that may be read and not written, which is how POSIX systems show those of other users."""
+    if sys.platform == "win32":
         return False
+    import fcntl
+
+    try:
+        with lock.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class MetricsFile:

@@ -43,12 +43,13 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take. Memory is the process's on a CPU, the allocator's on a GPU."""
+    """What a run will take. Memory is the process's on a CPU, the allocator's on a GPU; what it holds already counts as
+    available."""
 
     tokens_per_micro_batch: int
     recomputed_layers: int
     memory_bytes: int
-    free_bytes: int
+    available_bytes: int
     disk_bytes: int
     steps: int
     step_s: float

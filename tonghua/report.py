@@ -6,10 +6,7 @@ Nothing is fetched and nothing runs: no script, no picture, no font; the languag
 the style sheet. Whatever rows and models have written is text and nothing else.
 """
 
-import os
-import shlex
 import statistics
-import subprocess
 from collections import deque
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -23,7 +20,7 @@ from .curves import WORDS, Chart, Points, Series, draw, evenly, smooth, thin
 from .errors import Language, Text
 from .page import visible
 from .record import Answer, Record, found, number, read_record, text
-from .runs import write_atomic
+from .runs import quoted, write_atomic
 from .sources import shown
 
 REPORT = "report.html"
@@ -416,12 +413,12 @@ def _kept(record: Record) -> Text | None:
 
 def _commands(record: Record) -> Mapping[str, str]:
     """What can be typed now, by its use."""
-    run = _quoted(str(record.folder))
+    run = quoted(record.folder)
     commands = {}
     if record.steps and not record.finished:
         commands["resume"] = f"tonghua train --resume {run}"
     elif not record.finished and record.config:
-        commands["again"] = f"tonghua train {_quoted(str(record.folder / 'config.yaml'))}"
+        commands["again"] = f"tonghua train {quoted(record.folder / 'config.yaml')}"
     if record.contract:
         commands["chat"] = f"tonghua chat {run}"
         commands["eval"] = f"tonghua eval {run} --data rows.json"
@@ -433,8 +430,3 @@ def _commands(record: Record) -> Mapping[str, str]:
             f"tokenizer = AutoTokenizer.from_pretrained({str(record.folder)!r})"
         )
     return commands
-
-
-def _quoted(path: str) -> str:
-    """A path as it can be typed in this system's shell."""
-    return shlex.quote(path) if os.name == "posix" else subprocess.list2cmdline([path])

@@ -15,7 +15,9 @@ runs/<name>-<time>/
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,20 +97,14 @@ def write_atomic(path: Path, content: bytes) -> None:
     with writing(path):
         try:
             checkpoint.write_durably(part, content)
-            _put(part, path)
+            checkpoint.rename(part, path)
         finally:
             part.unlink(missing_ok=True)
 
 
-def _put(part: Path, path: Path) -> None:
-    """Rename over `path`; on Windows that fails while somebody reads the old file, mostly for a moment."""
-    for _ in range(20 if os.name == "nt" else 0):
-        try:
-            part.replace(path)
-            return
-        except PermissionError:
-            time.sleep(0.1)
-    part.replace(path)
+def quoted(path: Path) -> str:
+    """A path as it can be typed in this system's shell."""
+    return shlex.quote(str(path)) if os.name == "posix" else subprocess.list2cmdline([str(path)])
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

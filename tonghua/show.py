@@ -105,6 +105,11 @@ class Screen:
         self._last = 0.0
         self._fetching = ""
 
+    @property
+    def _draws(self) -> bool:
+        """Whether a bar can be drawn anew in one place, and somebody wants to see it."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
+
     def say(self, zh: str, en: str) -> None:
         self.console.print(Text(zh, en).to(self.language), markup=False)
 
@@ -135,18 +140,25 @@ class Screen:
         )
 
     def estimate(self, found: "Estimate") -> None:
-        """What a run will take, and what to do where it does not fit."""
+        """What a run will take, and what to do where it may not fit."""
         recompute = _recomputing(found.recomputed_layers)
         self.say(
-            f"内存：峰值约 {decimal(found.memory_bytes)}，现在空闲 {decimal(found.free_bytes)}；"
+            f"内存：峰值约 {decimal(found.memory_bytes)}，可用 {decimal(found.available_bytes)}；"
             f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}\n"
             f"时间：{found.steps} 步，每步约 {found.step_s:.1f} 秒，共约 {duration(found.total_s)}\n"
             f"磁盘：约 {decimal(found.disk_bytes)}",
-            f"memory: about {decimal(found.memory_bytes)} at the peak, {decimal(found.free_bytes)} free now;"
+            f"memory: about {decimal(found.memory_bytes)} at the peak, {decimal(found.available_bytes)} available;"
             f" {found.tokens_per_micro_batch} tokens at a time{recompute.en}\n"
             f"time: {found.steps} steps of about {found.step_s:.1f} s, about {duration(found.total_s)} in all\n"
             f"disk: about {decimal(found.disk_bytes)}",
         )
+        if found.memory_bytes > found.available_bytes:
+            self.note(
+                Text(
+                    "内存可能不够：请关掉别的程序，或换小一点的模型",
+                    "there may not be enough memory: close other programs, or take a smaller model",
+                )
+            )
 
     def read(self, rows: int) -> None:
         """How many rows have been read until now."""
@@ -230,7 +242,7 @@ class Screen:
 
     def advance(self, done: int, total: int | None, text: str) -> None:
         """`total` None: it will be known at the end, as for the rows of a file that is being read."""
-        if not self.console.is_terminal:
+        if not self._draws:
             now = time.monotonic()
             if now - self._last >= QUIET_EVERY_S or (total and done in (1, total)):
                 self._last = now
@@ -249,7 +261,7 @@ class Screen:
     def doing(self, what: Text) -> None:
         """Something that takes a while, nobody knows how long; what comes next ends it, or `stop`."""
         text = what.to(self.language)
-        if not self.console.is_terminal:
+        if not self._draws:
             now = time.monotonic()
             self._last = self._last or now
             if now - self._last >= QUIET_EVERY_S:
@@ -285,7 +297,7 @@ class Screen:
         text = Text("计算验证损失", "measuring the held-out loss").to(self.language)
         if self._stepping:
             self._show(text=f"{text} {event.done}/{event.rows}")
-        elif self.console.is_terminal or event.done < event.rows:
+        elif self._draws or event.done < event.rows:
             self.advance(event.done, event.rows, text)
 
     def held_out(self, step: int, loss: float, best: bool) -> None:
@@ -359,7 +371,7 @@ class Screen:
         elif told.remaining_s is not None:
             left = Text(f"还要 {duration(told.remaining_s)}", f"{duration(told.remaining_s)} left").to(self.language)
             text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
-        if not self.console.is_terminal:
+        if not self._draws:
             now = time.monotonic()
             if now - self._last >= QUIET_EVERY_S:
                 self._last = now

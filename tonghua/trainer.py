@@ -253,6 +253,7 @@ class Trainer:
 
     def _take_less(self, examples: Sequence[Example]) -> None:
         """Smaller micro-batches; where they hold one row each, recomputing. Raises ResourceError where both is done."""
+        layers = self.decoder.shape.layers
         if any(len(batch.order) > 1 for batch in pack(examples, self.tokens_per_micro_batch)):
             most = max(len(example.ids) for example in examples)
             fewer = min(self.tokens_per_micro_batch, most * len(examples)) // 2
@@ -265,8 +266,8 @@ class Trainer:
                     " the samples of a step stay the same",
                 ),
             )
-        elif not self.decoder.recomputed_layers and self.config.gradient_checkpointing is not False:
-            self.decoder.recomputed_layers = self.progress.recomputed_layers = self.decoder.shape.layers
+        elif self.decoder.recomputed_layers < layers and self.config.gradient_checkpointing is not False:
+            self.decoder.recomputed_layers = self.progress.recomputed_layers = layers
             self.note(
                 "smaller_micro_batch",
                 Text(
@@ -359,6 +360,7 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where the trainer stood that wrote the checkpoint."""
         state = json.loads(checkpoint.read(STATE))
+        self.between_steps = False
         self.progress = Progress(**{key: state[key] for key in asdict(Progress())})
         if state["asked"] != [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]:
             self.progress.tokens_per_micro_batch = self._plan.tokens
@@ -371,6 +373,7 @@ class Trainer:
         self.optimizer.restore(tensors)
         devices.restore_random(tensors, self.decoder.device)
         self.history = [stepped for stepped in self.history if stepped.step <= self.done]
+        self.between_steps = True
 
     @property
     def step_s(self) -> float:

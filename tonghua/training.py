@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ from .errors import DivergedError, Stopped, Text, UsageError
 from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 from .resuming import order_sha256, require_same, require_settled, settled
+from .runs import finished, quoted
 from .scan import ModelFiles
 from .stopping import Asked, Stop, stopping
 from .trackers import require_installed
@@ -41,7 +43,8 @@ from .weights import load_base
 MOST_SKIPPED = 3
 """After so many steps in a row whose numbers went wrong, training goes back to the last checkpoint."""
 
-MEASURED_STEPS = 3
+MEASURED_STEPS, MEASURED_S = 3, 20.0
+"""What a plan measures: so many steps, and no further one after so many seconds."""
 
 NOTHING_DONE = Text(
     "已停下，还没有训练；再运行一次就会重新开始", "stopped before any training; run the same again to start"
@@ -231,11 +234,20 @@ def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
         tell(REHEARSING)
         try:
             trainer.rehearse()
-            steps = range(min(MEASURED_STEPS, trainer.steps))
-            taken = [trainer.measure([trainer.samples.examples[i] for i in trainer.places(step)]) for step in steps]
+            taken = _measured(trainer)
         finally:
             trainer.memory.stop()
         return _estimate(ready, trainer, statistics.mean(taken))
+
+
+def _measured(trainer: Trainer) -> list[float]:
+    """Seconds a token of the first steps."""
+    start, taken = time.monotonic(), []
+    for step in range(min(MEASURED_STEPS, trainer.steps)):
+        taken.append(trainer.measure([trainer.samples.examples[place] for place in trainer.places(step)]))
+        if time.monotonic() - start > MEASURED_S:
+            break
+    return taken
 
 
 def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
@@ -251,7 +263,7 @@ def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
             8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
             trainer.decoder.device,
         ),
-        free_bytes=devices.free_bytes(trainer.decoder.device),
+        available_bytes=devices.available_bytes(trainer.decoder.device),
         disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
         steps=trainer.steps,
         step_s=token_s * tokens / trainer.per_epoch,
@@ -374,15 +386,21 @@ def _stopped(run: _Run) -> Stopped:
     book.note("stopped", Text(f"停在第 {trainer.done} 步", f"stopped after step {trainer.done}"))
     return Stopped(
         f"已停在第 {trainer.done} 步（共 {trainer.steps} 步），都保存在 {book.run}；"
-        f"接着训练：tonghua train --resume {book.run}",
+        f"接着训练：tonghua train --resume {quoted(book.run)}",
         f"stopped at step {trainer.done} of {trainer.steps}, all of it kept in {book.run};"
-        f" go on with: tonghua train --resume {book.run}",
+        f" go on with: tonghua train --resume {quoted(book.run)}",
     )
 
 
 def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
     """Stand where a checkpoint stands. Raises DataError where what is trained on what is not the same any more."""
     trainer, book = run.trainer, run.book
+    # The lock is ours only now: until then another process may have gone on with the run, or ended it.
+    if checkpoint.newest_valid(book.run)[0].step != found.step or finished(book.run) is not None:
+        raise UsageError(
+            f"刚才有另一个程序在接着训练 {book.run}；请再运行一次",
+            f"another process has just gone on with {book.run}; run the same again",
+        )
     require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
     book.write_config()
     book.step = found.step

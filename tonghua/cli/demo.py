@@ -102,14 +102,15 @@ def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
     """Commands to go on with; small models need the rate and rank that they had here."""
+    from ..runs import quoted
     from ..shipped import TINY
 
-    config, call = loaded.config, program()
+    config, call, path = loaded.config, program(), quoted(Path(run))
     train = f"model={config.model}"
     if config.model == TINY:
         train += f" learning_rate={config.learning_rate} lora_rank={config.lora_rank} lora_alpha={config.lora_alpha}"
-    zh = f"  {call} chat {run}    和它说话\n  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练"
-    en = f"  {call} chat {run}    talk to it\n  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows"
+    zh = f"  {call} chat {path}    和它说话\n  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练"
+    en = f"  {call} chat {path}    talk to it\n  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows"
     if config.model == TINY:
         zh += f"\n  {call} demo --model qwen2.5-0.5b    换成真的 Qwen2.5（下载约 1 GB，没有显卡约半小时）"
         en += f"\n  {call} demo --model qwen2.5-0.5b    on a real Qwen2.5 (1 GB to fetch, half an hour without a GPU)"

@@ -209,7 +209,9 @@ def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> 
 
 
 def _show_end(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
-    path = f'"{run}"' if " " in str(run) else str(run)
+    from ..runs import quoted
+
+    path = quoted(run)
     if state == "finished":
         screen.say(
             f"训练完成：{run}\n接着说话：tonghua chat {path}",

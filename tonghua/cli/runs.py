@@ -59,41 +59,43 @@ def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) ->
     except UserError:
         screen.stop()
         with suppress(Exception):  # what ended the run is what is told
-            for run in begun:
+            for run in filter(Path.is_dir, begun):
                 _write_pages(run, screen)
         raise
     finally:
         screen.stop()
-    _write_pages(Path(result.run), screen)
+    try:
+        _write_pages(Path(result.run), screen)
+    except ResourceError as error:  # without room for them the run is what it is
+        screen.note(error.text)
     return result
 
 
 def _write_pages(run: Path, screen: "Screen") -> None:
-    """report.html and loss.png; without room for them the run is what it is."""
+    """report.html and loss.png. Raises ResourceError where they cannot be written."""
     from ..curves import write_loss_plot
     from ..record import read_record
     from ..report import write_report
     from ..runs import LOSS_PLOT
 
-    if not run.is_dir():
-        return
-    try:
-        with screen.waiting("写报告", "writing the report"):
-            write_report(run, screen.language)
-            write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
-    except ResourceError as error:
-        screen.note(error.text)
+    with screen.waiting("写报告", "writing the report"):
+        write_report(run, screen.language)
+        write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
 
 
-def report(context: typer.Context, debug: Debug = False) -> None:
+def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
     from ..config import parse_overrides
     from ..report import REPORT
+    from ..runs import LOSS_PLOT
     from ..runs import begun as find
 
     named, overrides = split_arguments(context.args)
     run = find(Path(named) if named else None, runs_folder(dict(parse_overrides(overrides))))
     _write_pages(run, new_screen())
-    print(run / REPORT)
+    if as_json:
+        print_json({"report": str(run / REPORT), "loss_plot": str(run / LOSS_PLOT)})
+    else:
+        print(run / REPORT)
 
 
 Resume = Annotated[
@@ -116,6 +118,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     from ..config import parse_overrides
+    from ..runs import quoted
 
     named, overrides = split_arguments(context.args)
     screen = new_screen()
@@ -127,10 +130,10 @@ def train(
     screen.say(
         f"训练完成：{result.run}"
         + (f"（验证损失 {change}）" if change else "")
-        + f"\n接着说话：tonghua chat {result.run}",
+        + f"\n接着说话：tonghua chat {quoted(Path(result.run))}",
         f"done: {result.run}"
         + (f" (held-out loss {change})" if change else "")
-        + f"\ntalk to it: tonghua chat {result.run}",
+        + f"\ntalk to it: tonghua chat {quoted(Path(result.run))}",
     )
     if as_json:
         print_json(asdict(result))
@@ -162,7 +165,7 @@ def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", 
     ended = finished(run)
     if ended is not None:
         screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
-        return Result(**{key: ended[key] for key in Result.__dataclass_fields__})
+        return Result(**{**{key: ended[key] for key in Result.__dataclass_fields__}, "run": str(run)})
     loaded = require_settings(settings(run, asked), screen, offline)
     if named is None:
         screen.say(f"接着训练：{run}", f"going on with {run}")
