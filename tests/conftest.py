@@ -5,9 +5,12 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from test_resume import Place
 
 # Read by huggingface_hub while it is imported: no test may wait for a network that it must not use.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -101,6 +104,25 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def tiny_folder(zoo: Callable[[str], Path]) -> Path:
     """A whole Hugging Face folder of a random Qwen2 with 3 layers, in fp32. Nobody may write into it."""
     return zoo("qwen2")
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_folder: Path) -> "Place":
+    """A user's folder in which runs are made, ended and gone on with."""
+    from test_resume import Place
+
+    return Place(tmp_path / "我的 地方", tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Place":
+    """The run that nothing came between; nobody may write into it."""
+    from test_resume import STEPS, Place
+
+    place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
+    called = place.train()
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    return place
 
 
 @pytest.fixture(scope="session")

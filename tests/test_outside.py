@@ -25,19 +25,6 @@ from tonghua import checkpoint
 posix = pytest.mark.skipif(os.name == "nt", reason="asks for what POSIX systems alone have")
 
 
-@pytest.fixture
-def place(tmp_path: Path, tiny_folder: Path) -> Place:
-    return Place(tmp_path / "我的 地方", tiny_folder)
-
-
-@pytest.fixture(scope="module")
-def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The run that nothing came between; nobody may write into it."""
-    place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
-    assert place.train().code == 0
-    return place
-
-
 def start(place: Place, before: str = "", **values: object) -> subprocess.Popen[bytes]:
     """`tonghua train` in a process of its own, after the lines `before`."""
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG, **values}

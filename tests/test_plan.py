@@ -1,6 +1,5 @@
 """What a run will take is said before it is paid for, and micro-batches are chosen so that it fits."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,11 +64,6 @@ def test_what_the_user_fixed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(monkeypatch, 0.6, gradient_checkpointing=False).recomputed_layers == 0
     assert planned(monkeypatch, 16, gradient_checkpointing=True).recomputed_layers == 24
     assert planned(monkeypatch, 16, tokens_per_micro_batch=256).tokens == 256
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_folder: Path) -> Place:
-    return Place(tmp_path / "算 一算", tiny_folder)
 
 
 def test_the_verb_says_what_a_run_takes_and_writes_nothing(place: Place) -> None:

@@ -66,20 +66,6 @@ class Place:
         return sha256(self.run / "adapter_model.safetensors")
 
 
-@pytest.fixture
-def place(tmp_path: Path, tiny_folder: Path) -> Place:
-    return Place(tmp_path / "我的 地方", tiny_folder)
-
-
-@pytest.fixture(scope="session")
-def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """The run that nothing came between; nobody may write into it."""
-    place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
-    called = place.train()
-    assert (called.code, called.json["steps"]) == (0, STEPS)
-    return place
-
-
 def require_same(place: Place, straight: Place) -> None:
     """The same adapters, best and last, and the same log, bit for bit, save for its times."""
     assert place.adapter == straight.adapter

@@ -24,6 +24,14 @@ TIMES = 10.0
 STACKS = "hang.txt"
 
 
+def _leave(code: int) -> None:
+    """At once, whatever hangs; but a bar has hidden the cursor of the terminal."""
+    with suppress(Exception):
+        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+            os.write(sys.__stderr__.fileno(), b"\x1b[?25h")
+    os._exit(code)
+
+
 class Watch:
     """Inside the block a thread watches every step; it calls `note` and, if need be, `leave`."""
 
@@ -32,9 +40,9 @@ class Watch:
         run: Path,
         note: Callable[[str, Text], None],
         longest_s: float = LONGEST_S,
-        leave: Callable[[int], None] | None = None,
+        leave: Callable[[int], None] = _leave,
     ):
-        self._run, self._note, self._longest_s, self._leave = run, note, longest_s, leave or _leave
+        self._run, self._note, self._longest_s, self._leave = run, note, longest_s, leave
         self._deadline: float | None = None
         self._allowed_s = longest_s
         self._told = False
@@ -88,11 +96,3 @@ class Watch:
                 " long again the program leaves, and tonghua train --resume goes on",
             ),
         )
-
-
-def _leave(code: int) -> None:
-    """At once, whatever hangs; but a bar has hidden the cursor of the terminal."""
-    with suppress(Exception):
-        if sys.__stderr__ is not None and sys.__stderr__.isatty():
-            os.write(sys.__stderr__.fileno(), b"\x1b[?25h")
-    os._exit(code)

@@ -243,9 +243,7 @@ class Screen:
     def advance(self, done: int, total: int | None, text: str) -> None:
         """`total` None: it will be known at the end, as for the rows of a file that is being read."""
         if not self._draws:
-            now = time.monotonic()
-            if now - self._last >= QUIET_EVERY_S or (total and done in (1, total)):
-                self._last = now
+            if self._line_due(at_once=bool(total) and done in (1, total)):
                 self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
             return
         if total and not self._counted:
@@ -258,14 +256,20 @@ class Screen:
         if total and done >= total:
             self.stop()
 
+    def _line_due(self, at_once: bool = False) -> bool:
+        """Whether it is time for a line, where no bar can be drawn."""
+        now = time.monotonic()
+        due = at_once or now - self._last >= QUIET_EVERY_S
+        if due:
+            self._last = now
+        return due
+
     def doing(self, what: Text) -> None:
         """Something that takes a while, nobody knows how long; what comes next ends it, or `stop`."""
         text = what.to(self.language)
         if not self._draws:
-            now = time.monotonic()
-            self._last = self._last or now
-            if now - self._last >= QUIET_EVERY_S:
-                self._last = now
+            self._last = self._last or time.monotonic()
+            if self._line_due():
                 self.console.print(f"{text} ...", markup=False)
             return
         if not self._counted:
@@ -372,9 +376,7 @@ class Screen:
             left = Text(f"还要 {duration(told.remaining_s)}", f"{duration(told.remaining_s)} left").to(self.language)
             text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
         if not self._draws:
-            now = time.monotonic()
-            if now - self._last >= QUIET_EVERY_S:
-                self._last = now
+            if self._line_due():
                 self.console.print(text, markup=False)
             return
         if self._progress is None:
