@@ -22,7 +22,7 @@ from tonghua.core.loss import ROWS_AT_A_TIME
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.prepare import open_model, prepare
-from tonghua.training import Trainer
+from tonghua.trainer import Trainer
 from tonghua.weights import load_base
 
 

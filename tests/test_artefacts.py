@@ -20,7 +20,7 @@ from test_end_to_end import Called, call, environment, settings, write_rows
 from user_files import ONLY_A_PICKLE
 
 from tonghua import hub
-from tonghua.errors import Text
+from tonghua.text import Text
 
 ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
 QUICK: dict[str, Any] = {"val_size": 2, "max_steps": 1, "dtype": "float32", "device": "cpu"}

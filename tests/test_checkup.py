@@ -12,8 +12,9 @@ from user_files import alpaca, written
 
 from tonghua.checkup import Bin, Checkup, Place, _histogram, examine_rows
 from tonghua.data import read_rows
-from tonghua.errors import DataError, Language, Text
+from tonghua.errors import DataError
 from tonghua.quality import Kind
+from tonghua.text import Language, Text
 
 PERSONA = "你是小狐狸。"
 MOBILE = "13800138000"

@@ -25,7 +25,8 @@ from tonghua.config import (
     recipe_names,
     to_yaml,
 )
-from tonghua.errors import RefusedError, Text, UsageError, UserError
+from tonghua.errors import RefusedError, UsageError, UserError
+from tonghua.text import Text
 
 RECIPES = ["daiyu", "demo", "fairytale", "qa", "zhenhuan"]
 RECIPE_FOLDER = Path(room.__file__).parent / "recipes"

@@ -14,9 +14,10 @@ from user_files import written
 from tonghua import data
 from tonghua.columns import ColumnMap
 from tonghua.data import Problem, Rows, question_hash, read_rows
-from tonghua.errors import DataError, Text, UsageError
+from tonghua.errors import DataError, UsageError
 from tonghua.prompt import JOIN, Conversation, Message
 from tonghua.records import CSV_FIELD_CHARACTERS
+from tonghua.text import Text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 

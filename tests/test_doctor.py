@@ -14,7 +14,7 @@ from test_end_to_end import call
 
 from tonghua import device, doctor, hub
 from tonghua.doctor import Disk, Finding, State, parse_requirement
-from tonghua.errors import Text
+from tonghua.text import Text
 
 NEEDED = [parse_requirement(line) for line in ("torch<3,>=2.6", "jinja2>=3.1.6,<4", "rich")]
 FITTING = {"torch": "2.13.0+cpu", "jinja2": "3.1.6", "rich": "15.0.0"}

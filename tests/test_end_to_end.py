@@ -24,9 +24,10 @@ from user_files import RUN_FILES
 import tonghua
 from tonghua import cli
 from tonghua.config import Sampling, load
-from tonghua.errors import Text, UsageError
+from tonghua.errors import UsageError
 from tonghua.generate import Answer, Engine
 from tonghua.prompt import Message
+from tonghua.text import Text
 
 QUESTIONS = ("月亮", "小熊", "小兔子", "森林", "moon", "rabbit", "天黑了", "故事", "你好", "The end", "家", "人")
 ROWS = [{"instruction": f"请讲一个关于{name}的故事。", "output": f"从前有一个{name}，天黑了。"} for name in QUESTIONS]

@@ -21,8 +21,8 @@ from user_files import ONLY_A_PICKLE
 
 from tonghua import checkpoint, hub, tokenized
 from tonghua.data import stream_rows
-from tonghua.errors import Text
 from tonghua.runs import quoted
+from tonghua.text import Text
 
 ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
 TINY_RUN: dict[str, Any] = {

@@ -13,9 +13,10 @@ from user_files import alpaca, written
 from tonghua import mending as room
 from tonghua.checkup import Place
 from tonghua.data import Rows, read_rows
-from tonghua.errors import DataError, ResourceError, Text, UsageError, UserError
+from tonghua.errors import DataError, ResourceError, UsageError, UserError
 from tonghua.mending import Change, Fixed, fix
 from tonghua.quality import examine
+from tonghua.text import Text
 
 MOBILE = "13800138000"
 HIDDEN = "\u200b"

@@ -11,9 +11,9 @@ import pytest
 
 from tonghua.checkup import Checkup, examine_rows
 from tonghua.data import Problem, read_rows
-from tonghua.errors import Language, Text
 from tonghua.example import Example
 from tonghua.page import check_page, pieces
+from tonghua.text import Language, Text
 
 VOID = ("meta", "br")
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror='alert(2)'>&amp;</pre>\u202eedoc\u2066"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 
 from tonghua.blemishes import mend
-from tonghua.errors import Text
 from tonghua.privacy import redact
 from tonghua.prompt import Conversation, Message
 from tonghua.quality import Advice, Finding, Findings, Kind, advice, examine
+from tonghua.text import Text
 
 PERSONA = "你是小狐狸。"
 

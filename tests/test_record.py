@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tonghua.config import load, to_yaml
-from tonghua.errors import Text
 from tonghua.record import Answer, Event, HeldOut, read_record
 from tonghua.runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
+from tonghua.text import Text
 
 FILES = (FACTS, METRICS, SAMPLES, RESULT, CONTRACT, "config.yaml")
 PROMPTS = ("讲一个故事。", "你是谁？", "山里有什么？", "睡前讲什么？", "什么是勇气？")

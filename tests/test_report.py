@@ -21,9 +21,9 @@ from test_record import FILES, diary_line, event_line, write_run
 
 from tonghua import curves
 from tonghua.curves import Series, draw, evenly, smooth, thin, write_loss_plot
-from tonghua.errors import Language, Text
 from tonghua.record import read_record
 from tonghua.report import FALL, RISE, SPIKE, headline, report_page, warnings, write_report
+from tonghua.text import Language, Text
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror='alert(2)'>{{ 7*7 }}{% raw %}&amp;</p></pre></style><!--"

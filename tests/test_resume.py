@@ -27,7 +27,8 @@ from test_faults import Interrupts, spoil_loss
 
 import tonghua
 from tonghua import checkpoint, hanging, stopping
-from tonghua.errors import Stopped, Text
+from tonghua.errors import Stopped
+from tonghua.text import Text
 
 STEPS = 9
 LONG: dict[str, Any] = {

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from tonghua import sampling as room
+from tonghua.config import Sampling
 from tonghua.errors import DivergedError
 from tonghua.sampling import (
     HEAD,
     LARGEST_PENALTY,
     LONGEST_EXCESS,
     Candidates,
-    Sampling,
     candidates,
     candidates_plain,
     dry_penalties,

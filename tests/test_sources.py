@@ -16,9 +16,10 @@ from user_files import written
 from tonghua import records as records_room
 from tonghua import sources as sources_room
 from tonghua.data import Rows, read_rows, stream_rows
-from tonghua.errors import DataError, RefusedError, Text, UserError
+from tonghua.errors import DataError, RefusedError, UserError
 from tonghua.records import Found, records
 from tonghua.sources import find_mojibake, find_sources, find_text
+from tonghua.text import Text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 CSV = "指令,输出\n你是谁？,我是讲故事的人。\n从前有一座山，山里有什么？,山里有一座庙。\n"

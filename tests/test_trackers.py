@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import pytest
 
 from tonghua import trackers
-from tonghua.errors import Text, UsageError
+from tonghua.errors import UsageError
+from tonghua.text import Text
 from tonghua.trackers import MOST_WAITING, open_trackers, values_of
 
 STEP = {

@@ -18,9 +18,9 @@ from test_end_to_end import ROWS, Called, call, environment, settings, spawn, wr
 
 from tonghua import cli, training
 from tonghua import fetch as downloads
-from tonghua.errors import Text
 from tonghua.fetch import Progress
 from tonghua.show import Screen
+from tonghua.text import Text
 from tonghua.trainer import Stepped
 
 NAME = "qwen2.5-0.5b"

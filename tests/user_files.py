@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tonghua.errors import Text
+from tonghua.text import Text
 
 RUN_FILES = (
     "adapter_model.safetensors",

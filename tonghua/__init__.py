@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .engines import Teller
     from .trainer import Result
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "download", "load", "plain_errors", "resume", "train"]
 
 
@@ -67,7 +68,8 @@ def plain_errors() -> Iterator[None]:
     is typed, leave quietly.
     """
     from .cli.shared import language, write_utf8
-    from .errors import Text, UserError
+    from .errors import UserError
+    from .text import Text
 
     write_utf8()
     try:

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Literal
 
 from tonghua.duplicates import folded
-from tonghua.errors import Text
 from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
 from tonghua.prompt import Conversation
+
+from .text import Text
 
 BlemishKind = Literal[
     "control_tokens",

@@ -15,12 +15,13 @@ from typing import Any
 from . import checkpoint, runs
 from .checkpoint import Checkpoint
 from .config import Config, to_yaml
-from .errors import ResourceError, Text
+from .errors import ResourceError
 from .prepare import from_anywhere
 from .prompt import JOIN, Contract, Renderer
 from .record import read_lines
 from .shipped import tiny
 from .sources import user_path
+from .text import Text
 from .trackers import Trackers, open_trackers, values_of
 
 RETRY_S = (1.0, 5.0, 15.0)

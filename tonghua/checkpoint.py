@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import RefusedError, Text
+from .errors import RefusedError
+from .text import Text
 
 FOLDER = "checkpoints"
 MANIFEST = "MANIFEST.json"

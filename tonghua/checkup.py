@@ -19,10 +19,12 @@ from typing import Literal, NamedTuple, Protocol
 
 from tonghua import data
 from tonghua.columns import ColumnMap, Form
-from tonghua.errors import DataError, Language, Text
 from tonghua.prompt import Conversation
 from tonghua.quality import Advice, Finding, Findings, Kind, advice, examine
-from tonghua.sources import ENCODING_NAMES, shown
+
+from .errors import DataError
+from .sources import ENCODING_NAMES
+from .text import Language, Text, shown
 
 FIRST_LINES = 5
 """So many lines of a finding are named in a terminal; a file for machines names all."""

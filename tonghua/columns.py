@@ -25,10 +25,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple, TypeGuard
 
-from tonghua.errors import DataError, Text, UsageError
 from tonghua.prompt import JOIN, Message, Role
-from tonghua.records import Fault, Faults, fault, json_in_a_cell, listed
-from tonghua.sources import find_mojibake, shown
+
+from .errors import DataError, UsageError
+from .records import Fault, Faults, fault, json_in_a_cell
+from .sources import find_mojibake
+from .text import Text, listed, shown
 
 Form = Literal["alpaca", "messages"]
 

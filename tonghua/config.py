@@ -24,7 +24,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from tonghua.errors import RefusedError, Text, UsageError
+from .errors import RefusedError, UsageError
+from .text import Text
 
 LORA_MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The linear layers of a decoder block that can carry LoRA, in the order of the block."""

@@ -12,9 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import Language, Text
 from .record import Record
 from .runs import write_atomic
+from .text import Language, Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

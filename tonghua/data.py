@@ -28,10 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonghua.columns import ColumnMap, Form, RowReader, Sample, filled_columns, find_columns
-from tonghua.errors import Language, Text, UsageError
 from tonghua.prompt import Conversation
 from tonghua.records import Faults, Found, records
-from tonghua.sources import Kind, Source, find_sources, shown
+
+from .errors import UsageError
+from .sources import Kind, Source, find_sources
+from .text import Language, Text, shown
 
 SAMPLE_ROWS = 1_000
 """So many rows of each file are looked at to see what its columns are."""

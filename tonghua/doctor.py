@@ -19,10 +19,12 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-from . import __version__, fetch, hub
+from . import fetch, hub
 from .config import Config
 from .curves import CHINESE_FONTS
-from .errors import Text, UsageError
+from .errors import UsageError
+from .text import Text
+from .version import __version__
 
 State = Literal["ok", "note", "problem"]
 

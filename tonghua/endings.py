@@ -26,9 +26,10 @@ from itertools import accumulate, pairwise
 from math import ceil
 from typing import NamedTuple
 
-from tonghua.errors import Text
 from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
 from tonghua.prompt import Conversation, Message
+
+from .text import Text
 
 GO_ON = Text("请接着讲。", "Please go on.")
 """What the user says between two parts of an answer, in the language of the answer."""

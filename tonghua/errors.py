@@ -4,19 +4,7 @@
 of its kind; whatever is not a `UserError` is a bug and keeps its traceback.
 """
 
-from typing import Literal, NamedTuple
-
-Language = Literal["zh", "en"]
-
-
-class Text(NamedTuple):
-    """One message in both languages, equally good."""
-
-    zh: str
-    en: str
-
-    def to(self, language: Language) -> str:
-        return self.zh if language == "zh" else self.en
+from .text import Text
 
 
 class UserError(Exception):

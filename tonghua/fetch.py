@@ -36,10 +36,12 @@ from urllib.parse import quote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from . import __version__, hub
-from .errors import RefusedError, ResourceError, Stopped, Text, UsageError, UserError
+from . import hub
+from .errors import RefusedError, ResourceError, Stopped, UsageError, UserError
 from .hub import WEIGHT_SUFFIX, FileRecord, Manifest, Model, Source, Verified
 from .shipped import TINY, is_tiny, tiny
+from .text import Text
+from .version import __version__
 
 PROBE_S = 2.0
 TIMEOUT_S = 20.0

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from .errors import Stopped, Text
+from .errors import Stopped
+from .text import Text
 
 LONGEST_S = 300.0
 TIMES = 10.0

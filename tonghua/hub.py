@@ -25,9 +25,10 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from .errors import RefusedError, Text, UsageError, UserError
+from .errors import RefusedError, UsageError, UserError
 from .scan import CONFIG_LIMIT_BYTES, LFS_POINTER_START, SIDE_FILE_LIMIT_BYTES, ModelFiles, read_header, read_json
 from .shipped import TINY, is_tiny, tiny
+from .text import Text
 
 FINGERPRINT_WINDOWS = 16
 FINGERPRINT_BYTES = 65536

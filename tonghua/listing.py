@@ -30,7 +30,7 @@ from .errors import UserError
 from .record import parsed
 from .runs import CONTRACT, FACTS, LOCK, METRICS, RESULT
 from .scan import read_json
-from .sources import shown
+from .text import shown
 
 State = Literal["running", "finished", "stopped", "empty"]
 """Being trained; has reached its end; was interrupted and has kept something; has kept nothing."""

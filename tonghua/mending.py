@@ -26,11 +26,13 @@ from tonghua.blemishes import mend
 from tonghua.checkup import Place, numbered
 from tonghua.columns import KNOWN, ROLE_OF, ColumnMap
 from tonghua.duplicates import folded
-from tonghua.errors import DataError, Language, ResourceError, Text, UsageError
 from tonghua.privacy import redact as redacted
 from tonghua.prompt import Conversation, Message
 from tonghua.records import ROW_CHARACTERS, records
-from tonghua.sources import Source, shown
+
+from .errors import DataError, ResourceError, UsageError
+from .sources import Source
+from .text import Language, Text, shown
 
 FIRST_CHANGES = 100
 

@@ -6,7 +6,6 @@ Nothing is fetched and nothing runs: no script, no picture, no font. Whatever ro
 and characters that nobody can see, or that turn the reading order around, are shown by their numbers.
 """
 
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,20 +13,18 @@ import jinja2
 
 from .checkup import Checkup, how_read, listed_places, settings, verdict
 from .data import Problem
-from .errors import Language, Text
 from .example import Example
 from .quality import Finding
-from .sources import shown
+from .text import Language, Text, shown, visible
 
 MOST_LINES = 30
+
 MOST_PROBLEMS = 100
+
 EXAMPLES = 2
 
 Piece = tuple[str, bool]
 """Some text of a row as the model sees it, and whether it is learned."""
-
-_JOINERS = "\u200c\u200d"
-"""Part of emoji and of some scripts; they turn nothing around."""
 
 
 class Counts(Protocol):
@@ -116,16 +113,6 @@ def _bins(checkup: Checkup) -> list[Mapping[str, Any]]:
         {"label": each.label, "rows": each.rows, "percent": round(100 * each.rows / most, 1), "over": each.last is None}
         for each in histogram
     ]
-
-
-def visible(value: object) -> str:
-    """What is put into the page: in place of a character that cannot be seen its number, such as ⟨U+202E⟩."""
-    return "".join(char if _is_visible(char) else f"⟨U+{ord(char):04X}⟩" for char in str(value))
-
-
-def _is_visible(char: str) -> bool:
-    # Of white space only U+0020 counts as printable, and paragraphs begin with U+3000.
-    return char.isprintable() or char in "\n\t" or char in _JOINERS or unicodedata.category(char) == "Zs"
 
 
 _WORDS: Mapping[str, Text] = {

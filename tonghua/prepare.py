@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from . import data, hub
 from .config import Config
 from .data import Problem, stream_rows
-from .errors import DataError, Text, UsageError
+from .errors import DataError, UsageError
 from .example import Example
 from .fetch import fetch_if_needed
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
 from .shipped import datasets
-from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, shown, user_path
+from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, user_path
+from .text import Text, shown
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20

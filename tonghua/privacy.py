@@ -13,8 +13,9 @@ from dataclasses import replace
 from datetime import date
 from typing import Literal, NamedTuple
 
-from tonghua.errors import Text
 from tonghua.prompt import Conversation
+
+from .text import Text
 
 PrivateKind = Literal["mobile", "identity_card", "bank_card", "email", "secret"]
 

@@ -25,9 +25,10 @@ from typing import Any, Literal, NamedTuple
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from .errors import DataError, RefusedError, Text
+from .errors import DataError, RefusedError
 from .example import Example
 from .templates import ChatTemplate, TemplateFaultError
+from .text import Text
 
 Role = Literal["system", "user", "assistant"]
 

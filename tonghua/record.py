@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .config import Config, load
-from .errors import Text, UserError
+from .errors import UserError
 from .runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
+from .text import Text
 
 LARGEST = 1e15
 """A number beyond this is none that a run writes; infinity and nan are beyond it too."""

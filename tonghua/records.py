@@ -21,22 +21,31 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
-from tonghua.errors import DataError, Text
-from tonghua.sources import Source, shown
+from .errors import DataError
+from .sources import Source
+from .text import Text, listed, shown
 
 CSV_FIELD_CHARACTERS = 10_000_000
 """The longest CSV field that is read; one unclosed quote must not turn a whole file into a single field."""
+
 ROW_CHARACTERS = 50_000_000
 """The longest row that is read: what a file can make this program hold at once."""
+
 TITLE_CHARACTERS = 30
 
 _WINDOW_CHARACTERS = 1 << 17
+
 _PARQUET_BATCH_ROWS = 1_000
+
 _HEADER_CHARACTERS = 1_000_000
+
 # So near to the end of what has been read, an error may come from the cut: the longest token is -Infinity.
 _TOKEN_CHARACTERS = 16
+
 _SPACE = re.compile(r"[ \t\n\r]*")
+
 _ENDS_A_SENTENCE = re.compile(r'[。！？!?….；;，,：:”」』"]$')
+
 _CHINESE = re.compile("[\u3400-\u9fff]")
 
 
@@ -446,14 +455,6 @@ def _story(source: Source) -> Iterator[Found]:
         else f'Write a fairy tale called "{title}".'
     )
     yield Found(1, {"instruction": wish, "output": story})
-
-
-# How things are said
-
-
-def listed(names: Sequence[str], most: int = 12) -> Text:
-    shown_names = [shown(name, 40) for name in names[:most]] + (["…"] if len(names) > most else [])
-    return Text("、".join(shown_names), ", ".join(shown_names))
 
 
 # By the beginnings of the json module's messages; one that is not here is shown as it is.

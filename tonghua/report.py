@@ -17,11 +17,9 @@ import jinja2
 from markupsafe import Markup
 
 from .curves import WORDS, Chart, Points, Series, draw, evenly, smooth, thin
-from .errors import Language, Text
-from .page import visible
 from .record import Answer, Record, found, number, read_record, text
 from .runs import quoted, write_atomic
-from .sources import shown
+from .text import Language, Text, shown, visible
 
 REPORT = "report.html"
 MOST_ENTRIES = 12

@@ -13,8 +13,9 @@ from typing import Any
 from . import hub
 from .checkpoint import Checkpoint
 from .config import Config, Loaded, load
-from .errors import DataError, Text, UsageError
+from .errors import DataError, UsageError
 from .prepare import Samples
+from .text import Text
 from .tokenized import KEY, Tokenized, opened
 from .trainer import STATE
 

@@ -23,7 +23,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tonghua.errors import RefusedError, Text, UsageError
+from .errors import RefusedError, UsageError
+from .text import Text
 
 MODEL_TYPES = ("qwen2", "qwen3", "llama", "mistral")
 """The architectures whose code is part of this package or its dependencies, never of the folder."""

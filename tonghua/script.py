@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from tonghua.errors import DataError, Language, Text, UsageError
+from .errors import DataError, UsageError
+from .text import Language, Text
 
 FAR_CHARACTERS = 300
 """So much narration between two utterances, and the second is no longer taken as an answer to the first."""

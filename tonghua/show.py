@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 from rich.table import Table
 from rich.text import Text as Line
 
-from .errors import Language, Text
+from .text import Language, Text
 
 if TYPE_CHECKING:
     from .data import Problem

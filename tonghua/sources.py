@@ -31,20 +31,27 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Literal, NamedTuple, TextIO
 
-from tonghua.errors import DataError, RefusedError, Text
+from .errors import DataError, RefusedError
+from .text import Text, shown
 
 Kind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+
 STORY_SUFFIX = ".txt"
+
 # A registry of other programs, often beside the rows; it holds none.
 NOT_ROWS = ("dataset_info.json", "dataset_infos.json")
 
 ZIP_ENTRIES_LIMIT = 10_000
+
 ZIP_UNPACKED_LIMIT_BYTES = 4_000_000_000
+
 ZIP_RATIO_LIMIT = 200
+
 ZIP_HARMLESS_BYTES = 10_000_000
 """So much may be unpacked at any ratio: a small file of repeated rows is no bomb."""
+
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 ENCODING_NAMES = {
@@ -57,13 +64,21 @@ ENCODING_NAMES = {
 }
 
 _CHUNK_BYTES = 1 << 20
+
 _PLAUSIBLE_CHARACTERS = 4_000
+
 _REPLACED = re.compile("锟斤拷|\ufffd{2}|烫烫烫|屯屯屯")
+
 _BEYOND_ASCII = re.compile("[^\x00-\x7f\ufffd]+")
+
 _CHINESE = re.compile("[\u2010-\uffee]+")
+
 _LATIN_LEAD = re.compile("[\xc2-\xf4]")
+
 _LOOKED_AT_CHARACTERS = 60
+
 _UTF16_MARKS = re.compile('[\n\r\t ,;:"{}\\[\\]]')
+
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # two letters at least: C:\ is a drive
 
 
@@ -202,12 +217,6 @@ def _origins(path: Path) -> tuple[list[tuple[str, Path | _Entry]], list[Text]]:
             f"{name} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
         )
     return origins, notes
-
-
-def shown(words: str, limit: int = 300) -> str:
-    """`words` on one line and safe to print, whatever stands in it."""
-    cut = words if len(words) <= limit else words[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in cut)
 
 
 def _encoding_notes(files: Sequence[Source]) -> list[Text]:

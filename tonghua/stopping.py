@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from .errors import Stopped, Text
+from .errors import Stopped
+from .text import Text
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 """Those that a system does not have are left out. SIGUSR1 is what Slurm sends before it takes a machine away."""

@@ -32,9 +32,10 @@ from numpy.typing import NDArray
 from .config import Overlong
 from .data import Problem, Row, question_hash
 from .endings import split_conversation
-from .errors import DataError, RefusedError, ResourceError, Text
+from .errors import DataError, RefusedError, ResourceError
 from .example import Example
 from .prompt import Conversation, Message, Renderer, with_system
+from .text import Text
 from .workers import ordered_map
 
 FORMAT = 1

@@ -19,7 +19,8 @@ from pathlib import Path, PureWindowsPath
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
-from .errors import Text, UsageError
+from .errors import UsageError
+from .text import Text
 
 PACKAGES = {
     "tensorboard": "tensorboard>=2.10",

@@ -30,13 +30,14 @@ from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
 from .device import PeakMemory, Place
-from .errors import DivergedError, ResourceError, Text
+from .errors import DivergedError, ResourceError
 from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
 from .example import Example
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan
 from .prepare import Samples
 from .stopping import Stop
+from .text import Text
 from .weights import PEFT_PREFIX, adapter_files
 
 STATE, TENSORS = "state.json", "state.safetensors"

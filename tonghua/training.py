@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from . import __version__, checkpoint, hub, plan
+from . import checkpoint, hub, plan
 from . import device as devices
 from .book import Book, Look, Unsaved, needed_bytes
 from .checkpoint import Checkpoint, Damaged
@@ -29,15 +29,17 @@ from .core.lora import Adapter
 from .core.model import Decoder
 from .device import Place
 from .diary import Diary, choose
-from .errors import DivergedError, Stopped, Text, UsageError
+from .errors import DivergedError, Stopped, UsageError
 from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 from .resuming import order_sha256, require_same, require_settled, settled
 from .runs import finished, quoted
 from .scan import ModelFiles
 from .stopping import Asked, Stop, stopping
+from .text import Text
 from .trackers import require_installed
 from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
+from .version import __version__
 from .weights import load_base
 
 MOST_SKIPPED = 3

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
 from ..errors import UserError
+from ..version import __version__
 from . import demo, doctor, listing, models, rows, runs
 from .shared import help_text, language, write_utf8
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ..errors import ResourceError, Text
+from ..errors import ResourceError
+from ..text import Text
 from .shared import AsJson, Debug, Offline, language, print_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import Text, UsageError
+from ..errors import UsageError
+from ..text import Text
 from .shared import AsJson, Debug, language, new_screen, print_json, runs_folder, split_arguments
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _table(found: Sequence["RunSummary"]) -> "Table":
     from rich.table import Table
     from rich.text import Text as Line
 
-    from ..sources import shown
+    from ..text import shown
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(Text("训练结果", "run").to(language()), overflow="fold")
@@ -188,7 +189,7 @@ def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> 
     """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
     from ..listing import number, whole
     from ..show import duration
-    from ..sources import shown
+    from ..text import shown
 
     progress.take(line)
     step, loss = whole(line.get("step")), number(line.get("heldout_loss"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import RefusedError, Text, UsageError
+from ..errors import RefusedError, UsageError
+from ..text import Text
 from .shared import (
     AsJson,
     Debug,

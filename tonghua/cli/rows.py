@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DataError, ResourceError, Text, UsageError
+from ..errors import DataError, ResourceError, UsageError
+from ..text import Text
 from .shared import (
     AsJson,
     Debug,
@@ -267,7 +268,7 @@ def _show_script(found: "Script", unsure: Path | None, screen: "Screen") -> None
 
 def _doubt(line: int, text: str, why: Text, most_characters: int | None = None) -> str:
     """One line about words that are in no row."""
-    from ..sources import shown
+    from ..text import shown
 
     words = shown(" ".join(text.split()), most_characters or len(text) + 1)
     return Text(f"第 {line} 行：{words}（{why.zh}）", f"line {line}: {words} ({why.en})").to(language())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import Language, Text
 from ..stopping import stopping
+from ..text import Language, Text
 
 if TYPE_CHECKING:
     from ..config import Loaded
