@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 import torch
 
-from tonghua import device
 from tonghua.core import attention, lora, loss, pointwise
+from tonghua.system import device
+from tonghua.system.memory import keep_freed_memory
 
 HIDDEN, WIDE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 896, 4864, 14, 2, 64, 151_936
 
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     place = device.choose()
-    device.keep_freed_memory()
+    keep_freed_memory()
     found: dict[str, dict[str, float]] = {}
     for part, runs in cases(place, options).items():
         times: dict[str, list[float]] = {name: [] for name in runs}

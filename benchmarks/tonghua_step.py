@@ -15,13 +15,15 @@ import time
 
 import torch
 
-from tonghua import device, plan
+from tonghua import plan
 from tonghua.config import Config
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import ROWS_AT_A_TIME
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.prepare import open_model, prepare
+from tonghua.system import device
+from tonghua.system.memory import keep_freed_memory
 from tonghua.trainer import Trainer
 from tonghua.weights import load_base
 
@@ -68,7 +70,7 @@ def main() -> None:
     ready = prepare(config, files, renderer)
     examples = ready.samples.examples[: 16 * steps]
     place = device.choose()
-    device.keep_freed_memory()
+    keep_freed_memory()
     decoder = load_base(files, place)
     adapter = Adapter(
         decoder.linears(), config.lora_modules, config.lora_rank, config.lora_alpha / config.lora_rank, 0.0

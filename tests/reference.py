@@ -27,15 +27,15 @@ from transformers import (
 )
 
 from tonghua.config import LORA_MODULES
+from tonghua.core.example import Example
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
-from tonghua.device import Place
 from tonghua.evaluate import hidden_states
-from tonghua.example import Example
 from tonghua.prompt import Conversation, Message
 from tonghua.scan import scan_model
+from tonghua.system.device import Place
 from tonghua.weights import PEFT_PREFIX, load_base
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ import pytest
 from test_end_to_end import Called, call, environment, settings, write_rows
 from user_files import ONLY_A_PICKLE
 
-from tonghua import hub
+from tonghua.system import environment as environment_room
 from tonghua.text import Text
 
 ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
@@ -68,7 +68,7 @@ class Table:
     def require_nothing_done(self) -> None:
         assert not self.marker.exists(), "something was run"
         assert not self.runs.exists() or not any(self.runs.iterdir())
-        kept = hub.home() / "rows"
+        kept = environment_room.home() / "rows"
         assert not kept.exists() or not any(kept.iterdir())
 
 
@@ -365,7 +365,7 @@ def test_an_archive_that_would_be_unpacked_elsewhere_is_read_and_never_unpacked(
     before = sorted(table.folder.parent.rglob("*"))
     called = call("check", path, f"model={table.model}", "--json")
     assert (called.code, called.json["read"]) == (0, 27)
-    home = hub.home()
+    home = environment_room.home()
     assert [p for p in sorted(table.folder.parent.rglob("*")) if p != home and home not in p.parents] == before
 
 

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from tonghua.config import LORA_MODULES, Config, load
 from tonghua.core.attention import attend_blocks, attend_causal, attend_plain, lay_out
+from tonghua.core.example import Example
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
 from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
@@ -41,11 +42,10 @@ from tonghua.core.pointwise import rms_norm, rotate, swiglu
 from tonghua.core.rounding import rounded
 from tonghua.errors import UsageError
 from tonghua.evaluate import hidden_states
-from tonghua.example import Example
 from tonghua.optimizer import Optimizer, learning_rate
 from tonghua.plan import Plan
 from tonghua.prompt import Renderer
-from tonghua.stopping import Stop
+from tonghua.system.signals import Stop
 from tonghua.trainer import Stepped, Trainer
 from tonghua.training import count_steps
 

@@ -12,8 +12,9 @@ import pytest
 from hub_server import Hub, model_files, serving
 from test_end_to_end import call
 
-from tonghua import device, doctor, hub
+from tonghua import doctor, hub
 from tonghua.doctor import Disk, Finding, State, parse_requirement
+from tonghua.system import device
 from tonghua.text import Text
 
 NEEDED = [parse_requirement(line) for line in ("torch<3,>=2.6", "jinja2>=3.1.6,<4", "rich")]

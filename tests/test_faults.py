@@ -21,7 +21,8 @@ from user_files import ONLY_A_PICKLE
 
 from tonghua import checkpoint, hub, tokenized
 from tonghua.data import stream_rows
-from tonghua.runs import quoted
+from tonghua.system import environment as environment_room
+from tonghua.system.files import quoted
 from tonghua.text import Text
 
 ROWS = [{"instruction": f"第{i}问：月亮呢？", "output": f"在第{i}个森林里。"} for i in range(9)]
@@ -113,7 +114,7 @@ def refused(act: Act, code: int, zh: str, en: str, runs: Path | None = None) -> 
 
 def rows_kept() -> list[Path]:
     """Folders of prepared rows, and whatever else stands beside them."""
-    folder = hub.home() / "rows"
+    folder = environment_room.home() / "rows"
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
@@ -478,7 +479,7 @@ def test_prepared_rows_that_were_cut_are_made_anew(desk: Desk, name: str) -> Non
 
 
 def test_what_a_killed_process_left_is_cleared_away(desk: Desk) -> None:
-    left = hub.home() / "rows" / ".part-abc"
+    left = environment_room.home() / "rows" / ".part-abc"
     left.mkdir(parents=True)
     (left / "tokens.bin").write_bytes(b"\0" * 100)
     os.utime(left, (1, 1))

@@ -12,6 +12,7 @@ from hub_server import MODEL, model_files
 from tonghua import hub
 from tonghua.errors import RefusedError, UsageError, UserError
 from tonghua.hub import FileRecord, Manifest, Model
+from tonghua.system import environment
 
 WEIGHTS = "model.safetensors"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 988097824\n" % (b"a" * 64)
@@ -207,7 +208,7 @@ def test_where_models_are_kept(places: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("darwin", Path.home() / "Library" / "Application Support" / "tonghua"),
     ):
         monkeypatch.setattr(sys, "platform", system)
-        assert hub.home() == home
+        assert environment.home() == home
 
 
 # What is no model
@@ -276,8 +277,8 @@ def test_verify_of_a_folder_says_what_it_cannot_know(places: Path) -> None:
 def test_models_lists_each_once_with_its_size(places: Path) -> None:
     own, other = put_own(), put_own("some_one/my--model")
     put_hugging_face(places)
-    (hub.home() / "models" / "half--done").mkdir()
-    (hub.home() / "models" / "..--x").mkdir()
+    (environment.home() / "models" / "half--done").mkdir()
+    (environment.home() / "models" / "..--x").mkdir()
     assert hub.models() == [Model(MODEL, own, "tonghua"), Model("some_one/my--model", other, "tonghua")]
     size = sum(map(len, model_files(4096).values())) + (own / "MANIFEST.json").stat().st_size
     assert hub.models()[0].size_bytes == size

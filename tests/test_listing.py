@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from tonghua.cli import listing as verbs
 from tonghua.errors import UsageError
 from tonghua.listing import MetricsFile, is_running, list_runs, read_progress, summarize
-from tonghua.runs import quoted
+from tonghua.system.files import quoted
 
 FACTS = {
     **{"started": "2026-11-22T13:50:12+08:00", "name": "童话", "base": {"name": "qwen2.5-0.5b", "parameters": 1}},

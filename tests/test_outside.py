@@ -347,7 +347,7 @@ def test_half_precision_on_a_cpu_is_refused(place: Place) -> None:
 
 
 def test_a_card_without_bfloat16_gets_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua import device
+    from tonghua.system import device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for native, wanted in ((True, "bfloat16"), (False, "float16")):

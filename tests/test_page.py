@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tonghua.checkup import Checkup, examine_rows
+from tonghua.core.example import Example
 from tonghua.data import Problem, read_rows
-from tonghua.example import Example
 from tonghua.page import check_page, pieces
 from tonghua.text import Language, Text
 

@@ -44,6 +44,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from tonghua.config import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
+from tonghua.core.example import Example
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
 from tonghua.core.loss import linear_cross_entropy, linear_cross_entropy_plain, token_nll
 from tonghua.core.model import Decoder
@@ -51,7 +52,6 @@ from tonghua.core.packing import pack
 from tonghua.core.pointwise import rms_norm, rms_norm_plain, rotate, rotate_plain, swiglu, swiglu_plain
 from tonghua.errors import DataError
 from tonghua.evaluate import hidden_states, losses
-from tonghua.example import Example
 from tonghua.prompt import Conversation, Renderer
 from tonghua.scan import scan_adapter
 from tonghua.weights import adapter_files, load_adapter

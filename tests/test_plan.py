@@ -10,7 +10,8 @@ from test_resume import LONG, Place
 from tonghua import plan
 from tonghua.config import load
 from tonghua.core.model import Shape
-from tonghua.device import Place as Device
+from tonghua.system import memory
+from tonghua.system.device import Place as Device
 
 HALF = Shape(
     vocab_size=151_936,
@@ -143,16 +144,15 @@ def test_a_run_says_at_its_start_what_it_will_take(place: Place) -> None:
 
 def test_what_is_available_counts_what_the_process_holds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peak and what is available can be compared; where it may not fit, that is said."""
-    from tonghua import device
 
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
-    monkeypatch.setattr(device, "free_bytes", lambda which: 1000)
+    monkeypatch.setattr(memory, "free_bytes", lambda which: 1000)
     called = call("plan", *settings(**given), "--json")
     assert called.json["available_bytes"] > 50_000_000
     assert "there may not be enough memory" not in called.err or (
         called.json["memory_bytes"] > called.json["available_bytes"]
     )
-    monkeypatch.setattr(device, "available_bytes", lambda which: 1000)
+    monkeypatch.setattr(memory, "available_bytes", lambda which: 1000)
     called = call("plan", *settings(**given), "--json")
     assert called.err.splitlines()[-1] == (
         "note: there may not be enough memory: close other programs, or take a smaller model"

@@ -12,11 +12,11 @@ import tonghua
 from tonghua.core.lora import Adapter, LoRALinear
 from tonghua.core.model import Decoder
 from tonghua.core.quantize import BLOCK, Bits, QuantizedWeight, normal_float_levels
-from tonghua.device import Place
 from tonghua.errors import UsageError
 from tonghua.evaluate import losses
 from tonghua.prompt import Conversation, Message, Renderer
 from tonghua.scan import scan_model
+from tonghua.system.device import Place
 from tonghua.weights import load_base
 
 CPU = torch.device("cpu")

@@ -26,8 +26,10 @@ from test_end_to_end import ROWS, Called, call, environment, logged, settings, s
 from test_faults import Interrupts, spoil_loss
 
 import tonghua
-from tonghua import checkpoint, hanging, stopping
+from tonghua import checkpoint, hanging
 from tonghua.errors import Stopped
+from tonghua.system import files as files_room
+from tonghua.system import signals as stopping
 from tonghua.text import Text
 
 STEPS = 9
@@ -551,7 +553,7 @@ def test_a_signal_in_an_evaluation(place: Place, straight: Place, monkeypatch: p
 
 def test_a_second_signal_leaves_at_once(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of the save that the first one asked for."""
-    real = checkpoint.write_durably
+    real = files_room.write_durably
 
     def signalled(path: Path, content: bytes) -> None:
         real(path, content)
@@ -561,7 +563,7 @@ def test_a_second_signal_leaves_at_once(place: Place, straight: Place, monkeypat
     with monkeypatch.context() as patch:
         Interrupts(patch, 4)
         patch.setattr(stopping, "SAME_S", 0.0)
-        patch.setattr(checkpoint, "write_durably", signalled)
+        patch.setattr(files_room, "write_durably", signalled)
         assert place.train().code == 130
     found, damages = checkpoint.newest_valid(place.run)
     assert found is not None
@@ -951,11 +953,11 @@ def test_rows_seen_twice_are_other_rows(place: Place) -> None:
 
 def test_it_goes_on_in_the_type_that_it_began_in(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fast is measured, and a machine that is busy now measures otherwise."""
-    monkeypatch.setattr("tonghua.device._fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device: torch.float32)
     with monkeypatch.context() as patch:
         Interrupts(patch, 4)
         assert place.train(dtype="auto").code == 75
-    monkeypatch.setattr("tonghua.device._fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device: torch.bfloat16)
     called = place.resume()
     assert called.code == 0
     assert "cpu float32" in called.err

@@ -18,9 +18,9 @@ from tonghua.errors import RefusedError, Stopped, UsageError
 from tonghua.fetch import download
 from tonghua.prepare import dataset_path, from_anywhere, prepare
 from tonghua.prompt import Message, Renderer
-from tonghua.runs import quoted
 from tonghua.scan import scan_model
 from tonghua.show import Screen
+from tonghua.system.files import quoted
 
 ROOT = Path(__file__).resolve().parent.parent
 

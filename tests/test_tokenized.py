@@ -16,6 +16,7 @@ from tonghua.config import Config
 from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
 from tonghua.prepare import MOST_HELD_OUT, Prepared, named, open_model, prepare, require_usable, split, weighted
 from tonghua.prompt import Conversation, Message, Renderer
+from tonghua.system.environment import home
 from tonghua.tokenized import Maker, Settings
 
 LONG = "第一段，从前有一只小熊。\n\n第二段，它走进了森林。\n\n第三段，天黑了，它回家了。\n\n第四段，妈妈在等它。"
@@ -163,9 +164,8 @@ def test_a_long_row_stops_everything_where_that_was_asked(ready: Callable[..., P
 
 
 def tokenized_folders() -> list[Path]:
-    from tonghua import hub
 
-    folder = hub.home() / "rows"
+    folder = home() / "rows"
     return [each for each in folder.iterdir() if not each.name.startswith(".")] if folder.is_dir() else []
 
 

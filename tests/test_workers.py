@@ -14,7 +14,7 @@ import pytest
 
 from tonghua import data
 from tonghua.errors import ResourceError, UsageError
-from tonghua.workers import IN_FLIGHT, ordered_map
+from tonghua.system.workers import IN_FLIGHT, ordered_map
 
 ADD_THREE = partial(partial, operator.add, 3)
 

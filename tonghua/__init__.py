@@ -67,8 +67,8 @@ def plain_errors() -> Iterator[None]:
     Where the mistake is a placeholder left in the script, the line that holds it is named. Ctrl-C, and the end of what
     is typed, leave quietly.
     """
-    from .cli.shared import language, write_utf8
     from .errors import UserError
+    from .system.environment import language, write_utf8
     from .text import Text
 
     write_utf8()

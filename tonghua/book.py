@@ -21,6 +21,7 @@ from .prompt import JOIN, Contract, Renderer
 from .record import read_lines
 from .shipped import tiny
 from .sources import user_path
+from .system.files import quoted, sync, write_files
 from .text import Text
 from .trackers import Trackers, open_trackers, values_of
 
@@ -121,12 +122,12 @@ class Book:
         return str(self.base) if by_path else self.base_name
 
     def write_config(self) -> None:
-        runs.write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
+        write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """What is trained on what, for people."""
         content = json.dumps({"started": now(), "name": self.name, **facts}, indent=2, ensure_ascii=False) + "\n"
-        runs.write_files(self.run, {runs.FACTS: content.encode()})
+        write_files(self.run, {runs.FACTS: content.encode()})
 
     def log(self, values: Mapping[str, Any]) -> None:
         """A line of metrics.jsonl. Where the disk refuses it, it waits: only a checkpoint that fails ends a run."""
@@ -205,7 +206,7 @@ class Book:
         path = self.run / runs.METRICS
         if path.exists():
             with path.open("rb+") as opened:
-                checkpoint.sync(opened)
+                sync(opened)
 
     def _refused(self, error: OSError) -> Unsaved:
         missing = 0
@@ -217,7 +218,7 @@ class Book:
         )
         mend = Text("再重新训练", "train again")
         if self._stays():
-            command = f"tonghua train --resume {runs.quoted(self.run)}"
+            command = f"tonghua train --resume {quoted(self.run)}"
             mend = Text(f"再用 {command} 接着训练", f"go on with {command}")
         return Unsaved(
             f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，{mend.zh}",
@@ -237,7 +238,7 @@ class Book:
             sampling=self.config.sampling.model_dump(),
         )
         adapter = {name: files[name] for name in ADAPTER_FILES}
-        runs.write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
+        write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
 
     def publish_from(self, found: Checkpoint) -> None:
         """The same with the adapter of a checkpoint."""
@@ -259,13 +260,13 @@ class Book:
         for name, kept in ((runs.METRICS, lines), (runs.SAMPLES, answers)):
             text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
             if (self.run / name).exists():
-                runs.write_files(self.run, {name: text.encode()})
+                write_files(self.run, {name: text.encode()})
         return [values for values in lines if "step_s" in values], answers
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """The run has reached its end."""
         content = json.dumps({"finished": now(), **result}, indent=2, ensure_ascii=False) + "\n"
-        runs.write_files(self.run, {runs.RESULT: content.encode()})
+        write_files(self.run, {runs.RESULT: content.encode()})
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -13,26 +13,24 @@ A checkpoint is valid if its manifest says so, whatever its name or its time; th
 (orbax.readthedocs.io, "Checkpointing: atomicity").
 """
 
-import errno
 import hashlib
 import json
-import os
 import re
 import shutil
-import sys
-import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .errors import RefusedError
+from .system.files import rename, sync_folder, write_durably
 from .text import Text
 
 FOLDER = "checkpoints"
+
 MANIFEST = "MANIFEST.json"
+
 MAX_MANIFEST_BYTES = 1_000_000
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -95,50 +93,6 @@ def _take_place(part: Path, target: Path) -> None:
         rename(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def rename(old: Path, new: Path) -> None:
-    """Rename, over a file that has the name; on Windows that fails while somebody reads it, mostly for a moment."""
-    for _ in range(20 if os.name == "nt" else 0):
-        try:
-            old.replace(new)
-            return
-        except PermissionError:
-            time.sleep(0.1)
-    old.replace(new)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as opened:
-        opened.write(content)
-        sync(opened)
-
-
-def sync(opened: BinaryIO) -> None:
-    """Wait until what was written is on the disk."""
-    opened.flush()
-    os.fsync(opened.fileno())
-    if sys.platform == "darwin":
-        import fcntl
-
-        # There fsync leaves it in the memory of the disk itself (man 2 fsync); disks of other systems know no more.
-        with suppress(OSError):
-            fcntl.fcntl(opened.fileno(), fcntl.F_FULLFSYNC)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; on Windows a folder cannot be asked for that."""
-    if os.name == "nt":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing for folders
-            raise
-    finally:
-        os.close(opened)
 
 
 def steps(run: Path) -> list[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .record import Record
-from .runs import write_atomic
+from .system.files import write_atomic
 from .text import Language, Text
 
 if TYPE_CHECKING:

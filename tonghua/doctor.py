@@ -23,6 +23,7 @@ from . import fetch, hub
 from .config import Config
 from .curves import CHINESE_FONTS
 from .errors import UsageError
+from .system.environment import home, is_offline
 from .text import Text
 from .version import __version__
 
@@ -84,8 +85,8 @@ def examine(offline: bool) -> Iterator[Finding]:
     machine = psutil.virtual_memory()
     yield memory(machine.total, machine.available)
     yield runs_folder(look_at(Path(Config.model_fields["output_dir"].default)))
-    yield models_folder(look_at(hub.home()))
-    yield _hubs(offline or hub.is_offline())
+    yield models_folder(look_at(home()))
+    yield _hubs(offline or is_offline())
     if PLOTS in installed:
         yield _fonts()
     yield extras(installed, pip)
@@ -332,7 +333,7 @@ def _device(pip: str) -> Finding:
         import torch
     except (ImportError, OSError) as error:  # OSError: a DLL or shared object that is not there
         return unloadable_torch(_first_line(error), pip)
-    from . import device
+    from .system import device
 
     try:
         with warnings.catch_warnings():

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import device as devices
 from .config import Sampling, resampled
 from .core.lora import Adapter
 from .errors import DataError, UsageError
@@ -14,6 +13,7 @@ from .hub import fingerprint
 from .prompt import Contract, Message, Renderer
 from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
+from .system import device as devices
 from .weights import load_adapter, load_base
 
 History = Sequence[Mapping[str, Any]]

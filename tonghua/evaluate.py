@@ -17,13 +17,13 @@ import torch.nn.functional as F
 
 from .config import Sampling
 from .core import attention
+from .core.example import Example
 from .core.lora import Adapter
 from .core.loss import token_nll
 from .core.model import Decoder
 from .core.packing import Batch, pack
 from .core.rounding import rounded
 from .errors import DataError
-from .example import Example
 from .generate import Engine
 from .measures import (
     bits_per_character,

@@ -40,6 +40,7 @@ from . import hub
 from .errors import RefusedError, ResourceError, Stopped, UsageError, UserError
 from .hub import WEIGHT_SUFFIX, FileRecord, Manifest, Model, Source, Verified
 from .shipped import TINY, is_tiny, tiny
+from .system.environment import is_offline
 from .text import Text
 from .version import __version__
 
@@ -188,7 +189,7 @@ def download(
     there, or is not here while offline; RefusedError for wrong bytes, hostile listings, pickled weights and
     untrusted certificates; ResourceError for a full disk; Stopped where the network fails, with what has come kept.
     """
-    offline = offline or hub.is_offline()
+    offline = offline or is_offline()
     chosen = hub.sources(source)
     repository = hub.repository(name)
     located = hub.locate(name) if folder is None else _kept_in(folder, repository)

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,9 +27,11 @@ from filelock import FileLock, Timeout
 from .errors import RefusedError, UsageError, UserError
 from .scan import CONFIG_LIMIT_BYTES, LFS_POINTER_START, SIDE_FILE_LIMIT_BYTES, ModelFiles, read_header, read_json
 from .shipped import TINY, is_tiny, tiny
+from .system.environment import home
 from .text import Text
 
 FINGERPRINT_WINDOWS = 16
+
 FINGERPRINT_BYTES = 65536
 
 NAMES = {
@@ -46,24 +47,34 @@ MEANWHILE = Text(
 """What to do where a model is neither here nor to be had."""
 
 MANIFEST = "MANIFEST.json"
+
 UNFINISHED = f"{MANIFEST}.part"
 """Present from the first byte of a download until its manifest takes its place."""
 
 MODELSCOPE = "https://modelscope.cn"
+
 HUGGING_FACE = "https://huggingface.co"
+
 MIRROR = "https://hf-mirror.com"
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 POINTER_LIMIT_BYTES = 1024
+
 WEIGHT_SUFFIX = ".safetensors"
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?"
+
 _REPOSITORY = re.compile(rf"{_PART}/{_PART}")
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
+
 _POINTER_SIZE = re.compile(rb"^size (\d{1,15})$", re.MULTILINE)
 
 Origin = Literal["tiny", "tonghua", "huggingface", "modelscope", "folder"]
+
 SourceName = Literal["modelscope", "huggingface", "mirror"]
 
 
@@ -121,21 +132,6 @@ class Verified:
     unchecked: tuple[str, ...]
 
 
-# ---- places: the environment is read here ----------------------------------------------------------------
-
-
-def home() -> Path:
-    """tonghua's own folder: TONGHUA_HOME, or the one where this system keeps a user's data."""
-    named = os.environ.get("TONGHUA_HOME")
-    if named:
-        return Path(named).expanduser().absolute()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "tonghua"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "tonghua"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "tonghua"
-
-
 def folder_of(repository: str) -> Path:
     """Where tonghua keeps this repository, whether it is there or not."""
     return home() / "models" / repository.replace("/", "--")
@@ -144,11 +140,6 @@ def folder_of(repository: str) -> Path:
 def lock_of(folder: Path) -> Path:
     """The lock under which a model folder is written or removed."""
     return folder.parent / f".{folder.name}.lock"
-
-
-def is_offline() -> bool:
-    """Whether the user wants no network: TONGHUA_OFFLINE is set, and not to 0."""
-    return os.environ.get("TONGHUA_OFFLINE", "") not in ("", "0")
 
 
 def sources(name: str | None = None) -> tuple[Source, ...]:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import jinja2
 
 from .checkup import Checkup, how_read, listed_places, settings, verdict
+from .core.example import Example
 from .data import Problem
-from .example import Example
 from .quality import Finding
 from .text import Language, Text, shown, visible
 

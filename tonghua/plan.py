@@ -13,7 +13,8 @@ import torch
 from .config import Config
 from .core.loss import ROWS_AT_A_TIME
 from .core.model import Shape
-from .device import Place, free_bytes, operations_per_s
+from .system.device import Place, operations_per_s
+from .system.memory import free_bytes
 
 CPU_TOKENS = 1024
 """On a CPU larger micro-batches only move more memory: a matrix product is efficient from a few hundred rows."""

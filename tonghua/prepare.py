@@ -14,16 +14,17 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import data, hub
+from . import data
 from .config import Config
+from .core.example import Example
 from .data import Problem, stream_rows
 from .errors import DataError, UsageError
-from .example import Example
 from .fetch import fetch_if_needed
 from .prompt import Conversation, Renderer
 from .scan import ModelFiles, scan_model
 from .shipped import datasets
 from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, user_path
+from .system.environment import home
 from .text import Text, shown
 from .tokenized import Settings, Table, Tokenized, key_of, opened, tokenize
 
@@ -263,7 +264,7 @@ def _tokenized(
     path: Path, config: Config, settings: Settings, renderer: Renderer, advance: Callable[[int], None]
 ) -> Tokenized:
     content = content_sha256(path)
-    folder = hub.home() / "rows" / key_of(content, renderer, settings, config.columns)
+    folder = home() / "rows" / key_of(content, renderer, settings, config.columns)
     kept = opened(folder)
     if kept is not None:
         advance(kept.counts.read)

@@ -25,8 +25,8 @@ from typing import Any, Literal, NamedTuple
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from .core.example import Example
 from .errors import DataError, RefusedError
-from .example import Example
 from .templates import ChatTemplate, TemplateFaultError
 from .text import Text
 

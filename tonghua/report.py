@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from .curves import WORDS, Chart, Points, Series, draw, evenly, smooth, thin
 from .record import Answer, Record, found, number, read_record, text
-from .runs import quoted, write_atomic
+from .system.files import quoted, write_atomic
 from .text import Language, Text, shown, visible
 
 REPORT = "report.html"

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import hub
 from .checkpoint import Checkpoint
 from .config import Config, Loaded, load
 from .errors import DataError, UsageError
 from .prepare import Samples
+from .system.environment import home
 from .text import Text
 from .tokenized import KEY, Tokenized, opened
 from .trainer import STATE
@@ -119,7 +119,7 @@ def _require_same_rows(before: Sequence[str], parts: Sequence[Tokenized], name: 
 
 def _kept(key: str) -> Tokenized | None:
     """The rows of then, if they are still prepared; the key comes out of a file that may be anybody's."""
-    return opened(hub.home() / "rows" / key) if KEY.fullmatch(key) else None
+    return opened(home() / "rows" / key) if KEY.fullmatch(key) else None
 
 
 def _first_difference(old: Tokenized, new: Tokenized) -> tuple[int, int] | None:

@@ -14,12 +14,9 @@ runs/<name>-<time>/
 """
 
 import json
-import os
-import shlex
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +28,20 @@ from . import checkpoint
 from .config import Config, load
 from .errors import DataError, ResourceError, UsageError
 from .prompt import TOKENIZER_FILES, Contract
+from .system.files import write_files
 
 CONTRACT = "contract.json"
+
 FACTS = "facts.json"
+
 METRICS = "metrics.jsonl"
+
 SAMPLES = "samples.jsonl"
+
 RESULT = "result.json"
+
 LOCK = "run.lock"
+
 LOSS_PLOT = "loss.png"
 
 
@@ -77,40 +81,6 @@ def create(output_dir: Path, name: str, needed_bytes: int) -> Path:
             f"不能在 {output_dir} 里建立文件夹：{error.strerror}；请换一个 output_dir",
             f"cannot make a folder in {output_dir}: {error.strerror}; set another output_dir",
         ) from error
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Whatever the disk refuses inside becomes a ResourceError that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"写不进 {path}：{error.strerror}；请腾出空间或换一个 output_dir",
-            f"cannot write {path}: {error.strerror}; free some space or set another output_dir",
-        ) from error
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises ResourceError for a full or read-only disk."""
-    part = path.with_name(f".{path.name}.part")
-    with writing(path):
-        try:
-            checkpoint.write_durably(part, content)
-            checkpoint.rename(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def quoted(path: Path) -> str:
-    """A path as it can be typed in this system's shell."""
-    return shlex.quote(str(path)) if os.name == "posix" else subprocess.list2cmdline([str(path)])
-
-
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Each file whole or not at all."""
-    for name, content in files.items():
-        write_atomic(folder / name, content)
 
 
 def copy_tokenizer(base: Path, run: Path) -> None:

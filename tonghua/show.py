@@ -19,8 +19,8 @@ from rich.text import Text as Line
 from .text import Language, Text
 
 if TYPE_CHECKING:
+    from .core.example import Example
     from .data import Problem
-    from .example import Example
     from .fetch import Progress as Download
     from .plan import Estimate
     from .prompt import Renderer

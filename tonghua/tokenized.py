@@ -30,13 +30,13 @@ import psutil
 from numpy.typing import NDArray
 
 from .config import Overlong
+from .core.example import Example
 from .data import Problem, Row, question_hash
 from .endings import split_conversation
 from .errors import DataError, RefusedError, ResourceError
-from .example import Example
 from .prompt import Conversation, Message, Renderer, with_system
+from .system.workers import ordered_map
 from .text import Text
-from .workers import ordered_map
 
 FORMAT = 1
 """Part of the key: to be raised with every change of the files or of how ids are made."""

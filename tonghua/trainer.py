@@ -22,21 +22,22 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from . import device as devices
 from .checkpoint import Checkpoint
 from .config import Config
+from .core.example import Example
 from .core.lora import Adapter
 from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
-from .device import PeakMemory, Place
 from .errors import DivergedError, ResourceError
 from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
-from .example import Example
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan
 from .prepare import Samples
-from .stopping import Stop
+from .system import device as devices
+from .system.device import Place
+from .system.memory import PeakMemory, give_back_memory, is_out_of_memory
+from .system.signals import Stop
 from .text import Text
 from .weights import PEFT_PREFIX, adapter_files
 
@@ -230,10 +231,10 @@ class Trainer:
             except BaseException as error:
                 self.optimizer.forget()
                 devices.restore_random(random, self.decoder.device)
-                if not devices.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             # Only here, where the error and the tensors that it holds are gone.
-            devices.give_back_memory(self.decoder.device)
+            give_back_memory(self.decoder.device)
             self._take_less(examples)
 
     def _accumulate(self, examples: Sequence[Example]) -> _Gradient:
@@ -317,9 +318,9 @@ class Trainer:
                 self.evaluation_s = time.perf_counter() - start
                 return found.per_token
             except Exception as error:
-                if not devices.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-            devices.give_back_memory(self.decoder.device)
+            give_back_memory(self.decoder.device)
             done, longest = 0, int(heldout.tokens.max())
             if self.tokens_per_evaluation <= longest:
                 raise _no_memory_left(self.config, longest)

@@ -21,21 +21,23 @@ from typing import Any
 import torch
 
 from . import checkpoint, hub, plan
-from . import device as devices
 from .book import Book, Look, Unsaved, needed_bytes
 from .checkpoint import Checkpoint, Damaged
 from .config import Config, Loaded
 from .core.lora import Adapter
 from .core.model import Decoder
-from .device import Place
 from .diary import Diary, choose
 from .errors import DivergedError, Stopped, UsageError
 from .hanging import Watch
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 from .resuming import order_sha256, require_same, require_settled, settled
-from .runs import finished, quoted
+from .runs import finished
 from .scan import ModelFiles
-from .stopping import Asked, Stop, stopping
+from .system import device as devices
+from .system.device import Place
+from .system.files import quoted
+from .system.memory import available_bytes, give_back_memory, is_out_of_memory, keep_freed_memory
+from .system.signals import Asked, Stop, stopping
 from .text import Text
 from .trackers import require_installed
 from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
@@ -171,7 +173,7 @@ def _get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> _
     if found is not None:
         require_settled(found, config)
     rows = _rows(config, tell)
-    devices.keep_freed_memory()
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     tell(Doing(Text("载入模型", "loading the model")))
     decoder = load_base(rows.ready.model, place, config.quantization_bit)
@@ -265,7 +267,7 @@ def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
             8 * trainer.adapter.flat.numel(),  # both moments, from step 1 on
             trainer.decoder.device,
         ),
-        available_bytes=devices.available_bytes(trainer.decoder.device),
+        available_bytes=available_bytes(trainer.decoder.device),
         disk_bytes=needed_bytes(config, ready.checkpoint_bytes),
         steps=trainer.steps,
         step_s=token_s * tokens / trainer.per_epoch,
@@ -339,9 +341,9 @@ def _write_diary(run: _Run) -> None:
     try:
         entry = run.diary.entry(run.stop.look)
     except Exception as error:
-        if not devices.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        devices.give_back_memory(trainer.decoder.device)
+        give_back_memory(trainer.decoder.device)
         return
     run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **entry})
 

@@ -22,9 +22,10 @@ from .config import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
 from .core.quantize import BLOCK, Bits, can_quantize
-from .device import Place, free_bytes, is_out_of_memory
 from .errors import DataError, RefusedError, ResourceError, UsageError
 from .scan import AdapterFiles, ModelFiles, TensorEntry
+from .system.device import Place
+from .system.memory import free_bytes, is_out_of_memory
 from .text import Text
 
 PEFT_PREFIX = "base_model.model."

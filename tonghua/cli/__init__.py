@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
+from ..system.environment import language, write_utf8
 from ..version import __version__
 from . import demo, doctor, listing, models, rows, runs
-from .shared import help_text, language, write_utf8
+from .shared import help_text
 
 app = typer.Typer(
     name="tonghua",

@@ -102,8 +102,8 @@ def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
     """Commands to go on with; small models need the rate and rank that they had here."""
-    from ..runs import quoted
     from ..shipped import TINY
+    from ..system.files import quoted
 
     config, call, path = loaded.config, program(), quoted(Path(run))
     train = f"model={config.model}"

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from ..errors import ResourceError
+from ..system.environment import language
 from ..text import Text
-from .shared import AsJson, Debug, Offline, language, print_json
+from .shared import AsJson, Debug, Offline, print_json
 
 if TYPE_CHECKING:
     from ..doctor import Finding

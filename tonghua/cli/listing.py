@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import UsageError
+from ..system.environment import language
 from ..text import Text
-from .shared import AsJson, Debug, language, new_screen, print_json, runs_folder, split_arguments
+from .shared import AsJson, Debug, new_screen, print_json, runs_folder, split_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -210,7 +211,7 @@ def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> 
 
 
 def _show_end(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
-    from ..runs import quoted
+    from ..system.files import quoted
 
     path = quoted(run)
     if state == "finished":

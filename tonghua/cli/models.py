@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RefusedError, UsageError
+from ..system.environment import language
 from ..text import Text
-from .shared import (
-    AsJson,
-    Debug,
-    Offline,
-    download_model,
-    help_text,
-    language,
-    new_screen,
-    print_json,
-    show_unchecked,
-)
+from .shared import AsJson, Debug, Offline, download_model, help_text, new_screen, print_json, show_unchecked
 
 if TYPE_CHECKING:
     from ..hub import Model

@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DataError, ResourceError, UsageError
+from ..system.environment import language
 from ..text import Text
-from .shared import (
-    AsJson,
-    Debug,
-    Offline,
-    help_text,
-    language,
-    load_settings,
-    new_screen,
-    print_json,
-    split_arguments,
-)
+from .shared import AsJson, Debug, Offline, help_text, load_settings, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
     from ..checkup import Checkup
     from ..config import Config
-    from ..example import Example
+    from ..core.example import Example
     from ..prepare import Prepared
     from ..prompt import Renderer
     from ..script import Script
@@ -124,10 +115,11 @@ def _only_dataset(dataset: str | Sequence[str] | None) -> str:
 
 def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
     """What the data doctor says, and about how many seconds an epoch takes here."""
-    from .. import device, plan
+    from .. import plan
     from ..checkup import examine_rows
     from ..data import question_hash, read_rows
     from ..prepare import dataset_path, split
+    from ..system import device
     from ..weights import shape_of
 
     rows = read_rows(source, config.columns)
@@ -276,7 +268,7 @@ def _doubt(line: int, text: str, why: Text, most_characters: int | None = None) 
 
 def _write(file: Path, text: str) -> None:
     """The file, whole or not at all; without any text, no file."""
-    from ..runs import write_atomic
+    from ..system.files import write_atomic
 
     if not text:
         file.unlink(missing_ok=True)

@@ -118,7 +118,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     from ..config import parse_overrides
-    from ..runs import quoted
+    from ..system.files import quoted
 
     named, overrides = split_arguments(context.args)
     screen = new_screen()

@@ -1,8 +1,6 @@
 """What the verbs share: language, options, the settings, the screen, and models that are fetched when named."""
 
 import json
-import locale
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,33 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..stopping import stopping
-from ..text import Language, Text
+from ..system.environment import language
+from ..system.signals import stopping
+from ..text import Text
 
 if TYPE_CHECKING:
     from ..config import Loaded
     from ..fetch import Downloaded
     from ..show import Screen
 
-
 KEPT = Text(
     "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
     "the download has stopped; what has come is kept, run it again and it goes on from there",
 )
-
-
-def language() -> Language:
-    """zh where TONGHUA_LANG, the shell or the system says Chinese, else en."""
-    names = (os.environ.get(name) for name in ("TONGHUA_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
-    named = next((name for name in names if name), None) or locale.getlocale()[0] or ""
-    return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
-
-
-def write_utf8() -> None:
-    """Texts in Chinese come through on any terminal and in any pipe."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def program() -> str:
@@ -54,9 +38,11 @@ def help_text(zh: str, en: str) -> str:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help=help_text("最后一行输出 JSON", "print one JSON object last"))]
+
 Debug = Annotated[
     bool, typer.Option("--debug", help=help_text("出错时显示完整的追踪", "show the traceback of a mistake"))
 ]
+
 Offline = Annotated[
     bool,
     typer.Option(

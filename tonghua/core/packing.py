@@ -20,7 +20,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ..example import Example
+from .example import Example
 from .rounding import rounded
 
 BATCH_WORTH_TOKENS = 64

@@ -16,12 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from .errors import Stopped
-from .text import Text
+from ..errors import Stopped
+from ..text import Text
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
 """Those that a system does not have are left out. SIGUSR1 is what Slurm sends before it takes a machine away."""
-
 
 SAME_S = 0.3
 """A terminal that closes may send its signal twice at once; that is one request."""

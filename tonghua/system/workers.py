@@ -19,10 +19,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from .errors import ResourceError
-from .stopping import NAMES as SIGNALS
+from ..errors import ResourceError
+from .signals import NAMES as SIGNALS
 
 Item = TypeVar("Item")
+
 Result = TypeVar("Result")
 
 IN_FLIGHT = 3
