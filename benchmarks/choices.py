@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import tonghua
-from tonghua.config import LORA_MODULES
+from tonghua.config.fields import LORA_MODULES
 
 VARIATIONS: dict[str, list[dict[str, object]]] = {
     "modules": [{"lora_target": name} for name in (*LORA_MODULES, "all")],

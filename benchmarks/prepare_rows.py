@@ -64,7 +64,7 @@ def measured(command: list[str], home: Path) -> dict[str, float]:
 def prepare(model: str, rows: str) -> None:
     """Run by itself: from the command to the first step's samples."""
     start = time.perf_counter()
-    from tonghua.config import Config
+    from tonghua.config.schema import Config
     from tonghua.prepare import open_model, split
     from tonghua.prepare import prepare as prepared
 

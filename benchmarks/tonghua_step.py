@@ -16,7 +16,7 @@ import time
 import torch
 
 from tonghua import plan
-from tonghua.config import Config
+from tonghua.config.schema import Config
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import ROWS_AT_A_TIME
 from tonghua.core.model import Decoder

@@ -26,7 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tonghua.config import LORA_MODULES
+from tonghua.config.fields import LORA_MODULES
 from tonghua.core.example import Example
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import linear_cross_entropy

@@ -12,24 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from tonghua import config as room
-from tonghua.config import (
-    ALIASES,
-    FOREIGN,
-    LORA_MODULES,
-    STYLES,
-    Config,
-    Sampling,
-    load,
-    parse_overrides,
-    recipe_names,
-    to_yaml,
-)
+from tonghua.config import schema as room
+from tonghua.config.fields import LORA_MODULES
+from tonghua.config.foreign import ALIASES, FOREIGN
+from tonghua.config.load import load, recipe_names
+from tonghua.config.overrides import parse_overrides
+from tonghua.config.schema import STYLES, Config, Sampling
+from tonghua.config.yaml_file import MAX_FILE_BYTES, to_yaml
 from tonghua.errors import RefusedError, UsageError, UserError
 from tonghua.text import Text
 
 RECIPES = ["daiyu", "demo", "fairytale", "qa", "zhenhuan"]
-RECIPE_FOLDER = Path(room.__file__).parent / "recipes"
+RECIPE_FOLDER = Path(room.__file__).parent.parent / "recipes"
 
 
 def written(folder: Path, text: str | bytes, name: str = "我的 配方.yaml") -> Path:
@@ -448,7 +442,7 @@ def test_files_that_are_not_safe_are_refused(tmp_path, text, zh, en):
 
 
 def test_a_file_of_exactly_the_limit_is_read(tmp_path):
-    assert load(written(tmp_path, "#" * room.MAX_FILE_BYTES)).config == Config()
+    assert load(written(tmp_path, "#" * MAX_FILE_BYTES)).config == Config()
 
 
 def test_other_encodings_and_wrong_paths(tmp_path):

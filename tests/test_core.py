@@ -31,7 +31,9 @@ from reference import (
 )
 from torch import Tensor
 
-from tonghua.config import LORA_MODULES, Config, load
+from tonghua.config.fields import LORA_MODULES
+from tonghua.config.load import load
+from tonghua.config.schema import Config
 from tonghua.core.attention import attend_blocks, attend_causal, attend_plain, lay_out
 from tonghua.core.example import Example
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain

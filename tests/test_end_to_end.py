@@ -23,7 +23,8 @@ from user_files import RUN_FILES
 
 import tonghua
 from tonghua import cli
-from tonghua.config import Sampling, load
+from tonghua.config.load import load
+from tonghua.config.schema import Sampling
 from tonghua.errors import UsageError
 from tonghua.generate import Answer, Engine
 from tonghua.prompt import Message

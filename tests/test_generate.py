@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from reference import STOP, add_adapter, our_model, reference_model
 
-from tonghua.config import Sampling
+from tonghua.config.schema import Sampling
 from tonghua.core import attention
 from tonghua.core.lora import Adapter
 from tonghua.core.model import Decoder

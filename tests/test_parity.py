@@ -41,7 +41,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, PreTrainedModel
 
-from tonghua.config import LORA_MODULES
+from tonghua.config.fields import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
 from tonghua.core.example import Example

@@ -8,7 +8,7 @@ from test_end_to_end import call, settings, write_rows
 from test_resume import LONG, Place
 
 from tonghua import plan
-from tonghua.config import load
+from tonghua.config.load import load
 from tonghua.core.model import Shape
 from tonghua.system import memory
 from tonghua.system.device import Place as Device

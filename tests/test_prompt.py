@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from tonghua.config import load, recipe_names
+from tonghua.config.load import load, recipe_names
 from tonghua.errors import DataError, RefusedError, UserError
 from tonghua.prompt import JOIN, TOKENIZER_FILES, Contract, Conversation, Message, Renderer, Role, with_system
 

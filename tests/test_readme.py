@@ -16,7 +16,7 @@ from user_files import RUN_FILES
 
 from tonghua import cli
 from tonghua.cli.shared import split_arguments
-from tonghua.config import load, recipe_names
+from tonghua.config.load import load, recipe_names
 from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

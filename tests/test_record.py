@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tonghua.config import load, to_yaml
+from tonghua.config.load import load
+from tonghua.config.yaml_file import to_yaml
 from tonghua.record import Answer, Event, HeldOut, read_record
 from tonghua.runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
 from tonghua.text import Text

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tonghua import sampling as room
-from tonghua.config import Sampling
+from tonghua.config.schema import Sampling
 from tonghua.errors import DivergedError
 from tonghua.sampling import (
     HEAD,

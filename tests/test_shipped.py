@@ -13,7 +13,7 @@ from rich.console import Console
 from test_end_to_end import call, spawn, write_rows
 
 from tonghua import cli, hub, shipped
-from tonghua.config import load
+from tonghua.config.load import load
 from tonghua.errors import RefusedError, Stopped, UsageError
 from tonghua.fetch import download
 from tonghua.prepare import dataset_path, from_anywhere, prepare

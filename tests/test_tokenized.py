@@ -12,7 +12,7 @@ import pytest
 
 from tonghua import prepare as preparing
 from tonghua import tokenized
-from tonghua.config import Config
+from tonghua.config.schema import Config
 from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
 from tonghua.prepare import MOST_HELD_OUT, Prepared, named, open_model, prepare, require_usable, split, weighted
 from tonghua.prompt import Conversation, Message, Renderer

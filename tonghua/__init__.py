@@ -87,7 +87,7 @@ def plain_errors() -> Iterator[None]:
 
 def _line_with_placeholder(message: str) -> int | None:
     """The line of the script that holds the placeholder of which the message speaks."""
-    from .config import PLACEHOLDER
+    from .config.fields import PLACEHOLDER
 
     found = PLACEHOLDER.search(message)
     script = Path(sys.argv[0])

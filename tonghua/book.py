@@ -14,7 +14,8 @@ from typing import Any
 
 from . import checkpoint, runs
 from .checkpoint import Checkpoint
-from .config import Config, to_yaml
+from .config.schema import Config
+from .config.yaml_file import to_yaml
 from .errors import ResourceError
 from .prepare import from_anywhere
 from .prompt import JOIN, Contract, Renderer

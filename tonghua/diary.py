@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .config import Sampling
+from .config.schema import Sampling
 from .core.model import Decoder
 from .generate import tokens
 from .prompt import Message, Renderer, with_system

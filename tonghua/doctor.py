@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import psutil
 
 from . import fetch, hub
-from .config import Config
+from .config.schema import Config
 from .curves import CHINESE_FONTS
 from .errors import UsageError
 from .system.environment import home, is_offline
@@ -98,9 +98,6 @@ def _joined(parts: Sequence[str]) -> Text:
 
 def _gb(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB"
-
-
-# ---- versions --------------------------------------------------------------------------------------------
 
 
 class Requirement(NamedTuple):
@@ -239,9 +236,6 @@ def _pip() -> str:
     return f'"{sys.executable}" -m pip' if " " in sys.executable else f"{sys.executable} -m pip"
 
 
-# ---- what computes ---------------------------------------------------------------------------------------
-
-
 def on_cpu(dtype: str, cores: int, threads: int, nvidia: bool, cuda: str | None, pip: str) -> Finding:
     """Training on the CPU. `nvidia`: there is a card that PyTorch does not use; `cuda`: what PyTorch was built for."""
     cpu = Text(
@@ -361,9 +355,6 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-# ---- disks -----------------------------------------------------------------------------------------------
-
-
 class Disk(NamedTuple):
     """Where a folder is or would be, and what is free there; `fault`: why nothing can be written."""
 
@@ -425,9 +416,6 @@ def _folder(name: str, what: Text, disk: Disk, needed_bytes: int, otherwise: Sta
     return Finding(name, "ok", told)
 
 
-# ---- hubs ------------------------------------------------------------------------------------------------
-
-
 def hubs(sources: Sequence[hub.Source], seconds: Mapping[str, float]) -> Finding:
     """Which hubs answer; `seconds`: how long each took that did, by its name."""
     zh, en = [], []
@@ -453,9 +441,6 @@ def _hubs(offline: bool) -> Finding:
         return hubs(sources, fetch.answer_seconds(sources))
     except UsageError as error:  # an address or a file of certificates in the environment that is wrong
         return Finding("hubs", "note", error.text)
-
-
-# ---- what is nice to have --------------------------------------------------------------------------------
 
 
 def fonts(families: Collection[str], cache: str) -> Finding:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .config import Sampling, resampled
+from .config.load import resampled
+from .config.schema import Sampling
 from .core.lora import Adapter
 from .errors import DataError, UsageError
 from .fetch import fetch_if_needed

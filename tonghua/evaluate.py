@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .config import Sampling
+from .config.schema import Sampling
 from .core import attention
 from .core.example import Example
 from .core.lora import Adapter

@@ -172,9 +172,6 @@ AGAIN = Text(
 ELSEWHERE = Text("请换一个下载源（--source），或稍后再试", "take another source (--source), or try again later")
 
 
-# ---- the door --------------------------------------------------------------------------------------------
-
-
 def download(
     name: str,
     source: str | None = None,
@@ -323,9 +320,6 @@ def _summary(repository: str, faults: Sequence[tuple[Source, _FaultyError]]) -> 
         f"{repository} 没有下载成：{zh}；{mend.zh}",
         f"{repository} could not be downloaded: {en}; {mend.en}",
     )
-
-
-# ---- sources and their listings --------------------------------------------------------------------------
 
 
 def answer_seconds(sources: Sequence[Source]) -> dict[str, float]:
@@ -484,9 +478,6 @@ def _hostile(source: Source, repository: str, zh: str, en: str) -> RefusedError:
     )
 
 
-# ---- the files -------------------------------------------------------------------------------------------
-
-
 def _transfer(line: "_Line", plan: Plan, target: Path) -> Downloaded:
     """All files of a plan; those already there are hashed and kept."""
     try:
@@ -573,9 +564,6 @@ class _Digest:
             and entry.sha256 in (None, self.sha256)
             and entry.git_sha1 in (None, self._git.hexdigest())
         )
-
-
-# ---- the network -----------------------------------------------------------------------------------------
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .config import Sampling
+from .config.schema import Sampling
 from .core import attention
 from .core.lora import linear
 from .core.model import Decoder

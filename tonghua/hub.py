@@ -204,9 +204,6 @@ def _modelscope_cache() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "modelscope"
 
 
-# ---- from a name to a folder -----------------------------------------------------------------------------
-
-
 def repository(model: str) -> str | None:
     """`owner/name` of what the text names, or None where it is no name of a model."""
     short = model.lower()
@@ -317,9 +314,6 @@ def _shown(text: str) -> str:
     return "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in cut)
 
 
-# ---- the caches of the hubs' own libraries ---------------------------------------------------------------
-
-
 def _cached(name: str) -> Iterator[Model]:
     """Folders of this repository in the hubs' caches, the likeliest first; they may be half downloads."""
     for folder in _snapshots(_hugging_face_cache() / f"models--{name.replace('/', '--')}"):
@@ -370,9 +364,6 @@ def _is_damaged_weight(file: Path) -> bool:
     return False
 
 
-# ---- what must not be taken for a model ------------------------------------------------------------------
-
-
 def _refuse_unfinished(folder: Path) -> None:
     if (folder / UNFINISHED).is_file():
         raise UsageError(
@@ -403,9 +394,6 @@ def _refuse_pointers(folder: Path) -> None:
             f"{', '.join(found)} in {folder} are mere Git LFS pointers, the content ({megabytes:.0f} MB) is missing; "
             "run git lfs install and then git lfs pull in that folder",
         )
-
-
-# ---- manifests -------------------------------------------------------------------------------------------
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -449,9 +437,6 @@ def _differing(folder: Path, manifest: Manifest, weights: bool) -> list[str]:
         if not sized or (hashed and sha256_of(file) != record.sha256):
             damaged.append(name)
     return damaged
-
-
-# ---- for `tonghua models` --------------------------------------------------------------------------------
 
 
 def models() -> list[Model]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .config import Config
+from .config.schema import Config
 from .core.lora import Adapter
 
 

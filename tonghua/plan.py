@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from .config import Config
+from .config.schema import Config
 from .core.loss import ROWS_AT_A_TIME
 from .core.model import Shape
 from .system.device import Place, operations_per_s

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import data
-from .config import Config
+from .config.schema import Config
 from .core.example import Example
 from .data import Problem, stream_rows
 from .errors import DataError, UsageError

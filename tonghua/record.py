@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .config import Config, load
+from .config.load import load
+from .config.schema import Config
 from .errors import UserError
 from .runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
 from .text import Text

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint
-from .config import Config, Loaded, load
+from .config.load import Loaded, load
+from .config.schema import Config
 from .errors import DataError, UsageError
 from .prepare import Samples
 from .system.environment import home

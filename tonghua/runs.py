@@ -25,7 +25,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from . import checkpoint
-from .config import Config, load
+from .config.load import load
+from .config.schema import Config
 from .errors import DataError, ResourceError, UsageError
 from .prompt import TOKENIZER_FILES, Contract
 from .system.files import write_files

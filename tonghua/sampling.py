@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .config import Sampling
+from .config.schema import Sampling
 from .errors import DivergedError
 
 HEAD = 1024

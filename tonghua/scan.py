@@ -126,9 +126,6 @@ class AdapterFiles:
     tensors: dict[str, TensorEntry]
 
 
-# ---- the two doors -------------------------------------------------------------------------------------
-
-
 def scan_model(folder: Path) -> ModelFiles:
     """The files of a model folder, none of them opened for use.
 
@@ -173,9 +170,6 @@ def scan_adapter(folder: Path) -> AdapterFiles:
     tensors = read_header(weights)
     _check_adapter_tensors(tensors, config["r"], weights.name)
     return AdapterFiles(folder=folder, config=config, tensors=tensors)
-
-
-# ---- words ---------------------------------------------------------------------------------------------
 
 
 def _refused(where: str, zh: str, en: str) -> RefusedError:
@@ -243,9 +237,6 @@ def _no_folder(folder: Path, wanted: Text) -> UsageError:
             f"{folder} 是一个文件，不是文件夹；{wanted.zh}", f"{folder} is a file, not a folder; {wanted.en}"
         )
     return UsageError(f"找不到文件夹 {folder}；{wanted.zh}", f"no such folder: {folder}; {wanted.en}")
-
-
-# ---- names, links and bounded reading ------------------------------------------------------------------
 
 
 def _holds(folder: Path, name: str) -> bool:
@@ -389,9 +380,6 @@ def _read_object(path: Path, limit_bytes: int) -> dict[str, Any]:
     return value
 
 
-# ---- config.json and the tokenizer's files -------------------------------------------------------------
-
-
 def _refuse_code(config: dict[str, Any], where: str) -> None:
     """Refuse every key, at any depth, by which a config can bring code along or fetch it."""
     pending: list[Any] = [config]
@@ -523,9 +511,6 @@ def _named_templates(value: Any, path: Path) -> Iterator[tuple[str, str]]:
                 f'chat_template name "{_shown(name)}" is not 1 to 64 letters, digits, _ and -; rename or drop it',
             )
         yield name, template
-
-
-# ---- weights -------------------------------------------------------------------------------------------
 
 
 def _model_tensors(folder: Path) -> tuple[tuple[Path, ...], dict[str, TensorEntry]]:
@@ -733,9 +718,6 @@ def _check_spans(path: Path, spans: list[tuple[int, int, str]], data_start: int,
         raise _damaged(path, f"末尾多出 {extra_bytes} 字节", f"{extra_bytes} bytes follow the last tensor")
 
 
-# ---- adapters ------------------------------------------------------------------------------------------
-
-
 def _check_adapter_config(config: dict[str, Any]) -> None:
     where = "adapter_config.json"
     if config.get("peft_type") != "LORA":
@@ -825,9 +807,6 @@ def _check_adapter_tensors(tensors: dict[str, TensorEntry], rank: int, where: st
             f"{module} 的 A、B 两个矩阵不成对；请重新下载这个文件",
             f"{module} lacks one of its matrices A and B; fetch this file again",
         )
-
-
-# ---- chat templates ------------------------------------------------------------------------------------
 
 
 class _GenerationBlock(Extension):

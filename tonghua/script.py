@@ -128,8 +128,6 @@ def _not_found(wished: str, speakers: Mapping[str, int]) -> DataError:
     )
 
 
-# ---- why something is unsure -----------------------------------------------------------------------------------
-
 _NOBODY = Text(
     "没写是谁说的；请在旁边补上，例如“黛玉道：”", "nobody is named as its speaker; name one beside it, as in “黛玉道：”"
 )
@@ -205,8 +203,6 @@ def _near_why(name: str, wished: str) -> Text:
         f"its speaker is called “{name}”; if that is {wished}, add --alias {wished}={name}",
     )
 
-
-# ---- the words that tell who speaks ----------------------------------------------------------------------------
 
 # One character to one: what is matched on the simplified form is cut from the original.
 _SIMPLE = str.maketrans(
@@ -295,8 +291,6 @@ _ENDS = "。！？!?…～~"
 _SENTENCE_END = re.compile(r"[。！？!?；;…\n]+")
 _COMMA = re.compile("[，,：:]+")
 
-
-# ---- paragraphs ------------------------------------------------------------------------------------------------
 
 _CLOSER: Mapping[str, str] = {"“": "”", "「": "」", "『": "』", '"': '"', "＂": "＂"}
 _MARK = re.compile('[“”「」『』"＂]')
@@ -425,8 +419,6 @@ def _is_scene_break(paragraph: _Paragraph) -> bool:
     return found is not None and (not rest or rest[0] in " \u3000：:、.】]］" or rest[-1] not in _ENDS + '，；：”」』"')
 
 
-# ---- labelled lines --------------------------------------------------------------------------------------------
-
 _LABEL = re.compile(
     r"\s*(?:[【\[［](?P<boxed>[^【】\[\]［］：:]{1,24})[】\]］]|(?P<bare>[\w·•・.&＆、/'’\- ]{1,24}?))\s*"
     r"(?P<action>[（(][^（()）]{0,40}[）)])?\s*(?(bare)[：:](?!//)|[：:]?)\s*(?P<said>.*)",
@@ -469,9 +461,6 @@ def _named(name: str) -> str:
             f"“{shown}” cannot be a speaker's name; write 1 to {LATIN_NAME_CHARACTERS} characters",
         )
     return name
-
-
-# ---- the cast --------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -546,9 +535,6 @@ class _Cast:
         """Whether a name may be the wished one's, longer or shorter by a family name or a title."""
         simple = name.translate(_SIMPLE)
         return len(simple) > 1 and any(simple.endswith(known) or known.endswith(simple) for known in self.mine)
-
-
-# ---- who speaks, by the words around a quote -------------------------------------------------------------------
 
 
 class _Subject(NamedTuple):
@@ -815,9 +801,6 @@ class _Quote(NamedTuple):
     last: bool
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class _Said:
     """One utterance; `start` and `end` count characters of the text, `paragraph` is the line where its own starts."""
@@ -972,9 +955,6 @@ class _Reader:
             start = gap.start + found.end()
             end = gap.start + len(gap.text)
             self._add(paragraph, start, end, gap.text[found.end() :], _Voice(None, None, _UNQUOTED))
-
-
-# ---- pairing ---------------------------------------------------------------------------------------------------
 
 
 def _paired(utterances: Iterable[_Said | None], wished: str) -> tuple[list[Row], list[Unsure]]:

@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from .config import Overlong
+from .config.schema import Overlong
 from .core.example import Example
 from .data import Problem, Row, question_hash
 from .endings import split_conversation

@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from .checkpoint import Checkpoint
-from .config import Config
+from .config.schema import Config
 from .core.example import Example
 from .core.lora import Adapter
 from .core.loss import linear_cross_entropy

@@ -23,7 +23,8 @@ import torch
 from . import checkpoint, hub, plan
 from .book import Book, Look, Unsaved, needed_bytes
 from .checkpoint import Checkpoint, Damaged
-from .config import Config, Loaded
+from .config.load import Loaded
+from .config.schema import Config
 from .core.lora import Adapter
 from .core.model import Decoder
 from .diary import Diary, choose

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .config import LORA_MODULES
+from .config.fields import LORA_MODULES
 from .core.lora import Adapter
 from .core.model import Decoder, RopeScaling, Shape
 from .core.quantize import BLOCK, Bits, can_quantize

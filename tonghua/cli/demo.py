@@ -22,7 +22,7 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from ..config import Loaded
+    from ..config.load import Loaded
     from ..engines import Teller
     from ..show import Screen
 
@@ -69,7 +69,8 @@ def demo(
 
 def _settings(model: str | None, arguments: list[str], screen: "Screen", offline: bool) -> "Loaded":
     """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
-    from ..config import load, parse_overrides
+    from ..config.load import load
+    from ..config.overrides import parse_overrides
     from ..shipped import TINY, is_tiny
 
     recipe, overrides = split_arguments(arguments)

@@ -47,7 +47,7 @@ def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) 
 
 
 def _output_dir(overrides: list[str]) -> Path:
-    from ..config import parse_overrides
+    from ..config.overrides import parse_overrides
 
     return runs_folder(dict(parse_overrides(overrides)))
 

@@ -14,7 +14,7 @@ from .shared import AsJson, Debug, Offline, help_text, load_settings, new_screen
 
 if TYPE_CHECKING:
     from ..checkup import Checkup
-    from ..config import Config
+    from ..config.schema import Config
     from ..core.example import Example
     from ..prepare import Prepared
     from ..prompt import Renderer

@@ -26,7 +26,8 @@ from .shared import (
 )
 
 if TYPE_CHECKING:
-    from ..config import Loaded, Sampling
+    from ..config.load import Loaded
+    from ..config.schema import Sampling
     from ..engines import Teller
     from ..generate import Answer
     from ..prepare import Samples
@@ -84,7 +85,7 @@ def _write_pages(run: Path, screen: "Screen") -> None:
 
 
 def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
-    from ..config import parse_overrides
+    from ..config.overrides import parse_overrides
     from ..report import REPORT
     from ..runs import LOSS_PLOT
     from ..runs import begun as find
@@ -117,7 +118,7 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..config import parse_overrides
+    from ..config.overrides import parse_overrides
     from ..system.files import quoted
 
     named, overrides = split_arguments(context.args)
@@ -180,7 +181,9 @@ def _open(
     run: str | None, overrides: list[str], style: StyleName | None, offline: bool, screen: "Screen"
 ) -> tuple["Teller", "Sampling"]:
     """A run and how it shall answer: the run's own sampling, then the style, then what was asked for."""
-    from ..config import STYLES, load, parse_overrides
+    from ..config.load import load
+    from ..config.overrides import parse_overrides
+    from ..config.schema import STYLES
     from ..engines import open_teller
     from ..runs import open_run
 

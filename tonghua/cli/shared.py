@@ -15,7 +15,7 @@ from ..system.signals import stopping
 from ..text import Text
 
 if TYPE_CHECKING:
-    from ..config import Loaded
+    from ..config.load import Loaded
     from ..fetch import Downloaded
     from ..show import Screen
 
@@ -64,7 +64,7 @@ def _is_override(argument: str) -> bool:
 
 def runs_folder(asked: Mapping[str, Any]) -> Path:
     """Where the runs lie, by these settings."""
-    from ..config import load
+    from ..config.load import load
     from ..sources import user_path
 
     return user_path(load(None, asked).config.output_dir)
@@ -86,7 +86,7 @@ def load_settings(
     dataset: str | None = None,
 ) -> "Loaded":
     """The settings, with this dataset if one is given; rows and model are on this machine from here on."""
-    from ..config import load
+    from ..config.load import load
 
     loaded = load(recipe, overrides)
     if dataset is not None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ..text import Language
 
-# ---- places: the environment is read here ----------------------------------------------------------------
-
 
 def home() -> Path:
     """tonghua's own folder: TONGHUA_HOME, or the one where this system keeps a user's data."""

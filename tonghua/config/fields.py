@@ -1,0 +1,147 @@
+"""What a field of the config takes: converters and validators that say in both languages what they refuse."""
+
+import os
+import re
+import unicodedata
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator
+
+from ..text import Text
+
+LORA_MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers of a decoder block that can carry LoRA, in the order of the block."""
+
+TRACKERS: Final = ("tensorboard", "swanlab", "wandb", "trackio")
+"""The experiment trackers that a run can report to."""
+
+PLACEHOLDER: Final = re.compile("<[^<>]+>")
+"""What stands in a script or a page until the user writes a path there."""
+
+NOTHING: Final = frozenset({"none", "null", ""})
+
+
+class NotAllowed(ValueError):
+    """A value that a field refuses for a reason of its own, said in both languages."""
+
+    def __init__(self, zh: str, en: str):
+        super().__init__(en)
+        self.text = Text(zh, en)
+
+
+def as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def blank_to_none(value: object) -> object:
+    value = as_text(value)
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def valid_path(value: str | None) -> str | None:
+    if value and PLACEHOLDER.fullmatch(value.strip()):
+        raise NotAllowed(
+            "还是占位符；请换成自己的路径或名字（自带的数据有 fairytale，模型有 tiny）",
+            "is still a placeholder; write a path or a name of your own (rows fairytale and model tiny come along)",
+        )
+    if value and any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in value):
+        raise NotAllowed(
+            "路径里有控制字符，多半是双引号把反斜杠当成了转义；请改用单引号，或把 \\ 写成 /",
+            "the path holds a control character, most likely a backslash read as an escape inside double"
+            " quotes; use single quotes, or write / for \\",
+        )
+    return value
+
+
+def share_or_rows(value: float) -> float:
+    if value >= 1 and value != int(value):
+        raise NotAllowed(
+            "应是小于 1 的比例（0.05 即 5%），或不小于 1 的整数行数",
+            "must be a share below 1 (0.05 is 5 %) or a whole number of rows",
+        )
+    return value
+
+
+def folder_name(value: str | None) -> str | None:
+    if value is None:
+        return None
+    forbidden = any(
+        character in '<>:"/\\|?*' or not (character.isprintable() or character == "\u3000") for character in value
+    )
+    if forbidden or len(value) > 64 or value[0] in ". " or value[-1] in ". ":
+        raise NotAllowed(
+            '要用作文件夹名：不超过 64 个字，不含 < > : " / \\ | ? *，首尾不是点或空格',
+            'becomes a folder name: at most 64 characters, none of < > : " / \\ | ? *, no dot or space at either end',
+        )
+    return value
+
+
+def lora_modules(value: object) -> object:
+    """`all`, a list, or names with commas between them -> "all" or a tuple of names."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        names = []
+    if list(names) in (["all"], ["all-linear"]):
+        return "all"
+    for name in names:
+        if name in ("lm_head", "embed_tokens"):
+            raise NotAllowed(
+                f"{name} 不能加 LoRA：这类模型的词表输入和输出共用一份权重，加了就无法合并和导出",
+                f"{name} cannot carry LoRA: the embedding and the output head of these models are one matrix,"
+                " so the result could not be merged or exported",
+            )
+    if not names or any(name not in LORA_MODULES for name in names):
+        known = ", ".join(LORA_MODULES)
+        raise NotAllowed(f"应是 all，或 {known} 中的几个", f"must be all, or some of {known}")
+    return tuple(names)
+
+
+def valid_paths(value: object) -> object:
+    """One path, or several: a list, or `[a.json, b.json]` -> a tuple."""
+    value = blank_to_none(value)
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
+        value = [each.strip() for each in value[1:-1].split(",")]
+    if not isinstance(value, list | tuple):
+        return valid_path(value) if isinstance(value, str) else value
+    paths = tuple(as_text(each) for each in value)
+    if not paths or not all(isinstance(each, str) and each.strip() for each in paths):
+        raise NotAllowed("应是一个或几个文件的路径", "must be the path of a file, or several")
+    return tuple(valid_path(str(each)) for each in paths)
+
+
+def tracker_names(value: object) -> object:
+    """`none`, a list, or names with commas between them -> a tuple of names."""
+    names = re.split("[,，]", value.strip("[]")) if isinstance(value, str) else value
+    names = [] if names is None else names
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        names = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip().lower() not in NOTHING))
+        if set(names) <= set(TRACKERS):
+            return names
+    known = ", ".join(TRACKERS)
+    raise NotAllowed(f"应是 none，或 {known} 中的几个", f"must be none, or some of {known}")
+
+
+def column_names(value: object) -> object:
+    """`{output: 回复, input: 补充}`, with or without the braces -> {role: column}."""
+    value = blank_to_none(value)
+    if isinstance(value, str):
+        pairs = [each.partition(":") for each in re.split("[,，]", value.strip().strip("{}").replace("：", ":"))]
+        value = {role.strip(): column.strip() for role, colon, column in pairs if colon}
+        value = value if len(value) == len(pairs) else None
+    elif value is None:
+        return None
+    if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise NotAllowed(
+            "应是 角色:列名，例如 columns=output:回复内容", "must be role:column, such as columns=output:reply"
+        )
+    return value
+
+
+def dtype_name(value: object) -> object:
+    short = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+    return short.get(value, value) if isinstance(value, str) else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(blank_to_none)]
+
+OptionalPath = Annotated[str | None, BeforeValidator(blank_to_none), AfterValidator(valid_path)]

@@ -1,0 +1,115 @@
+"""The config of a run, out of its layers.
+
+shipped recipe  <  the user's YAML file  <  key=value on the command line
+------------------------- each later one wins -------------------------->  Config (frozen)
+
+lr: 1e-4        text 1e-4        read by the type of the field       1e-4 (float)
+system: no      text no          YAML would make it False            an error that says to quote it
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import UsageError
+from ..text import Text
+from .overrides import override_settings
+from .schema import Config, Sampling
+from .values import Layers
+from .yaml_file import MAX_FILE_BYTES, file_settings
+
+DEFAULT_NAME: Final = "tonghua"
+"""The name of a run that came from no recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config, the name of its recipe or file (`tonghua` without one), and notes to show to the user."""
+
+    config: Config
+    name: str
+    notes: tuple[Text, ...]
+
+
+def _read_file(path: Path) -> bytes:
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(f"配置文件要以 .yaml 或 .yml 结尾：{path}", f"A config file must end in .yaml or .yml: {path}")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        shipped = path.stem in recipe_names()
+        raise UsageError(
+            f"找不到配置文件：{path}" + (f"；自带的配方直接写 {path.stem}" if shipped else "；请检查路径"),
+            f"No such config file: {path}"
+            + (f"; the shipped recipe is called {path.stem}" if shipped else "; check the path"),
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"读不了配置文件：{path}（{error.strerror}）",
+            f"Cannot read the config file: {path} ({error.strerror})",
+        ) from None
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package, in alphabetical order."""
+    files = (resources.files("tonghua") / "recipes").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
+    """The config of a recipe with the overrides laid on top.
+
+    recipe     the name of a shipped recipe, the path of a YAML file (which may name its base as
+               `recipe: daiyu`), or None for the defaults
+    overrides  tokens as on the command line (`parse_overrides`), or a mapping of Python values
+
+    Raises UsageError with one line per problem, or RefusedError when a file or a value is not safe.
+    """
+    reading = Layers()
+    name = DEFAULT_NAME if recipe is None else _read_recipe(str(recipe), reading)
+    reading.add(override_settings(overrides, reading))
+    return Loaded(reading.config(), name, tuple(reading.notes.values()))
+
+
+def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
+    """The sampling with `temperature=0.8` and the like in it. Raises UsageError as `load` does."""
+    reading = Layers()
+    reading.add(override_settings({f"sampling.{key}": value for key, value in changes.items()}, reading))
+    reading.config()
+    return sampling.model_copy(update={name.removeprefix("sampling."): value for name, value in reading.values.items()})
+
+
+def _read_recipe(recipe: str, reading: Layers) -> str:
+    """Add the layers of a shipped recipe or of a user's file; gives the name of the recipe."""
+    if recipe in recipe_names():
+        _add_shipped(recipe, reading)
+        return recipe
+    path = Path(recipe)
+    if not path.suffix and not path.is_file():
+        names = ", ".join(recipe_names())
+        raise UsageError(
+            f"没有名为 {recipe} 的配方；自带的有 {names}，也可以给一个 .yaml 文件",
+            f"There is no recipe called {recipe}; there are {names}, or give a .yaml file",
+        )
+    settings = file_settings(_read_file(path), path.name)
+    for base in (setting for setting in settings if setting.key == "recipe"):
+        if base.value in recipe_names():
+            _add_shipped(str(base.value), reading)
+        else:
+            names = ", ".join(recipe_names())
+            reading.problems.append(
+                base.problem(
+                    f"{base.shown()}：应是自带的配方：{names}",
+                    f"{base.shown()}: must be a shipped recipe: {names}",
+                )
+            )
+    reading.add([setting for setting in settings if setting.key != "recipe"])
+    return path.stem
+
+
+def _add_shipped(name: str, reading: Layers) -> None:
+    file = resources.files("tonghua") / "recipes" / f"{name}.yaml"
+    reading.add(file_settings(file.read_bytes(), f"{name}.yaml"))

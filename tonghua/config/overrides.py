@@ -1,0 +1,77 @@
+"""Settings on the command line: `key=value`, `--key=value`, `--key value`, and switches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import UsageError
+from ..text import Text
+from .foreign import EITHER, FOREIGN
+from .values import Layers, Setting, SettingProblem, field_of, field_types, short_text
+
+
+def parse_overrides(tokens: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """`key=value`, `--key=value`, `--key value` and bare switches -> (key, text) pairs, `-` read as `_`.
+
+    Only splits; keys and values are not judged. Raises UsageError for tokens that are none of these.
+    """
+    pairs, problems = split_overrides(tokens)
+    if problems:
+        lines = [problem.text for problem in problems]
+        raise UsageError("\n".join(line.zh for line in lines), "\n".join(line.en for line in lines))
+    return pairs
+
+
+def split_overrides(tokens: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[SettingProblem]]:
+    pairs: list[tuple[str, str]] = []
+    problems: list[SettingProblem] = []
+    left = list(reversed(tokens))
+    while left:
+        token = left.pop()
+        key, equals, value = token.removeprefix("--").partition("=")
+        key = key.replace("-", "_")
+        if token.startswith("--") and key and not equals:
+            switch = _is_switch(key)
+            if left and not left[-1].startswith("--") and not (switch and "=" in left[-1]):
+                value = left.pop()
+            elif switch:
+                value = "true"
+            else:
+                problems.append(SettingProblem(Text(f"{token} 后面缺少值", f"{token} needs a value")))
+                continue
+        elif not key or not equals or token.startswith("-") != token.startswith("--"):
+            short = short_text(token)
+            problems.append(
+                SettingProblem(
+                    Text(
+                        f"看不懂 {short}；配置要写成 配置项=值，等号用半角",
+                        f"Cannot read {short}; settings are written key=value",
+                    )
+                )
+            )
+            continue
+        pairs.append((key, value))
+    return tuple(pairs), problems
+
+
+def _is_switch(key: str) -> bool:
+    """Whether `--key` alone means true."""
+    target = field_of(key)
+    if target is not None:
+        return bool in field_types(*target)
+    foreign = FOREIGN.get(key)
+    return foreign is not None and foreign.harmless is not None and foreign.harmless <= EITHER
+
+
+def override_settings(overrides: Sequence[str] | Mapping[str, Any], reading: Layers) -> list[Setting]:
+    if isinstance(overrides, Mapping):
+        settings = []
+        for key, value in overrides.items():
+            nested = value.items() if key == "sampling" and isinstance(value, Mapping) else None
+            if nested is None:
+                settings.append(Setting(key.replace("-", "_"), value))
+            else:
+                settings += [Setting(f"sampling.{name}", one) for name, one in nested]
+        return settings
+    pairs, problems = split_overrides(overrides)
+    reading.problems += problems
+    return [Setting(key, value, bare=True) for key, value in pairs]
