@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from tonghua.prompt import Conversation, Message
+from tonghua.prompt.conversation import Conversation, Message
 from tonghua.quality import examine
 
 COMMON = (

@@ -28,7 +28,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from make_tiny import tokenizer as tokens
 from make_tiny.corpus import Conversation, conversations
 from tonghua.hub import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
-from tonghua.templates import ChatTemplate
+from tonghua.prompt.template import ChatTemplate
 
 TOKENS_PER_STEP = 8192
 LONG_SHARE = 0.3  # of the steps, at the end, in rows of 1,024 tokens instead of 512

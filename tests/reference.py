@@ -33,7 +33,7 @@ from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.evaluate import hidden_states
-from tonghua.prompt import Conversation, Message
+from tonghua.prompt.conversation import Conversation, Message
 from tonghua.scan import scan_model
 from tonghua.system.device import Place
 from tonghua.weights import PEFT_PREFIX, load_base

@@ -8,7 +8,7 @@ import pytest
 from tonghua.columns import OTHER_NAMES, ROLE_OF
 from tonghua.data import SAMPLE_ROWS, Rows, read_rows
 from tonghua.errors import DataError, UsageError
-from tonghua.prompt import JOIN
+from tonghua.prompt.conversation import JOIN
 
 USER, ASSISTANT = {"role": "user", "content": "问"}, {"role": "assistant", "content": "答"}
 

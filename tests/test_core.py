@@ -46,7 +46,7 @@ from tonghua.errors import UsageError
 from tonghua.evaluate import hidden_states
 from tonghua.optimizer import Optimizer, learning_rate
 from tonghua.plan import Plan
-from tonghua.prompt import Renderer
+from tonghua.prompt.renderer import Renderer
 from tonghua.system.signals import Stop
 from tonghua.trainer import Stepped, Trainer
 from tonghua.training import count_steps

@@ -15,7 +15,7 @@ from tonghua import data
 from tonghua.columns import ColumnMap
 from tonghua.data import Problem, Rows, question_hash, read_rows
 from tonghua.errors import DataError, UsageError
-from tonghua.prompt import JOIN, Conversation, Message
+from tonghua.prompt.conversation import JOIN, Conversation, Message
 from tonghua.records import CSV_FIELD_CHARACTERS
 from tonghua.text import Text
 

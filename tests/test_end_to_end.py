@@ -27,7 +27,7 @@ from tonghua.config.load import load
 from tonghua.config.schema import Sampling
 from tonghua.errors import UsageError
 from tonghua.generate import Answer, Engine
-from tonghua.prompt import Message
+from tonghua.prompt.conversation import Message
 from tonghua.text import Text
 
 QUESTIONS = ("月亮", "小熊", "小兔子", "森林", "moon", "rabbit", "天黑了", "故事", "你好", "The end", "家", "人")

@@ -13,7 +13,8 @@ from test_prompt import CHATML, THINKING, with_template
 
 from tonghua.endings import GO_ON, split_conversation
 from tonghua.measures import without_space
-from tonghua.prompt import Conversation, Message, Renderer, Role
+from tonghua.prompt.conversation import Conversation, Message, Role
+from tonghua.prompt.renderer import Renderer
 
 MESSAGE = 5
 """What each message costs in `count` besides its characters."""

@@ -18,7 +18,8 @@ from test_end_to_end import environment
 from tokenizers import Tokenizer
 
 import tonghua
-from tonghua.prompt import Conversation, Message, Renderer
+from tonghua.prompt.conversation import Conversation, Message
+from tonghua.prompt.renderer import Renderer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SCRIPTS = ("download_model.py", "qwen_lora_sft.py", "qwen_lora_inference.py", "demo.py", "app_demo.py")

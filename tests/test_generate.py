@@ -15,7 +15,9 @@ from tonghua.core.lora import Adapter
 from tonghua.core.model import Decoder
 from tonghua.errors import DataError
 from tonghua.generate import Answer, Engine, tokens
-from tonghua.prompt import JOIN, Contract, Message, Renderer
+from tonghua.prompt.contract import Contract
+from tonghua.prompt.conversation import JOIN, Message
+from tonghua.prompt.renderer import Renderer
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=14)
 DRAWN = Sampling(temperature=1.3, top_p=1, seed=5, max_new_tokens=14)

@@ -16,7 +16,9 @@ from transformers import PreTrainedTokenizerFast
 
 from tonghua.config.load import load, recipe_names
 from tonghua.errors import DataError, RefusedError, UserError
-from tonghua.prompt import JOIN, TOKENIZER_FILES, Contract, Conversation, Message, Renderer, Role, with_system
+from tonghua.prompt.contract import Contract
+from tonghua.prompt.conversation import JOIN, Conversation, Message, Role, with_system
+from tonghua.prompt.renderer import TOKENIZER_FILES, Renderer
 
 CHATML = """\
 {%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\n你是默认的助手。<|im_end|>\\n' }}{%- endif %}

@@ -7,7 +7,7 @@ import pytest
 
 from tonghua.blemishes import mend
 from tonghua.privacy import redact
-from tonghua.prompt import Conversation, Message
+from tonghua.prompt.conversation import Conversation, Message
 from tonghua.quality import Advice, Finding, Findings, Kind, advice, examine
 from tonghua.text import Text
 

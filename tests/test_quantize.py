@@ -14,7 +14,8 @@ from tonghua.core.model import Decoder
 from tonghua.core.quantize import BLOCK, Bits, QuantizedWeight, normal_float_levels
 from tonghua.errors import UsageError
 from tonghua.evaluate import losses
-from tonghua.prompt import Conversation, Message, Renderer
+from tonghua.prompt.conversation import Conversation, Message
+from tonghua.prompt.renderer import Renderer
 from tonghua.scan import scan_model
 from tonghua.system.device import Place
 from tonghua.weights import load_base

@@ -17,7 +17,8 @@ from tonghua.config.load import load
 from tonghua.errors import RefusedError, Stopped, UsageError
 from tonghua.fetch import download
 from tonghua.prepare import dataset_path, from_anywhere, prepare
-from tonghua.prompt import Message, Renderer
+from tonghua.prompt.conversation import Message
+from tonghua.prompt.renderer import Renderer
 from tonghua.scan import scan_model
 from tonghua.show import Screen
 from tonghua.system.files import quoted

@@ -15,7 +15,8 @@ from tonghua import tokenized
 from tonghua.config.schema import Config
 from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
 from tonghua.prepare import MOST_HELD_OUT, Prepared, named, open_model, prepare, require_usable, split, weighted
-from tonghua.prompt import Conversation, Message, Renderer
+from tonghua.prompt.conversation import Conversation, Message
+from tonghua.prompt.renderer import Renderer
 from tonghua.system.environment import home
 from tonghua.tokenized import Maker, Settings
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 from tonghua.duplicates import folded
 from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
-from tonghua.prompt import Conversation
 
+from .prompt.conversation import Conversation
 from .text import Text
 
 BlemishKind = Literal[

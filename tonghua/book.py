@@ -18,7 +18,9 @@ from .config.schema import Config
 from .config.yaml_file import to_yaml
 from .errors import ResourceError
 from .prepare import from_anywhere
-from .prompt import JOIN, Contract, Renderer
+from .prompt.contract import Contract
+from .prompt.conversation import JOIN
+from .prompt.renderer import Renderer
 from .record import read_lines
 from .shipped import tiny
 from .sources import user_path

@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple, Protocol
 
 from tonghua import data
 from tonghua.columns import ColumnMap, Form
-from tonghua.prompt import Conversation
 from tonghua.quality import Advice, Finding, Findings, Kind, advice, examine
 
 from .errors import DataError
+from .prompt.conversation import Conversation
 from .sources import ENCODING_NAMES
 from .text import Language, Text, shown
 

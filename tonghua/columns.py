@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple, TypeGuard
 
-from tonghua.prompt import JOIN, Message, Role
-
 from .errors import DataError, UsageError
+from .prompt.conversation import JOIN, Message, Role
 from .records import Fault, Faults, fault, json_in_a_cell
 from .sources import find_mojibake
 from .text import Text, listed, shown

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tonghua.columns import ColumnMap, Form, RowReader, Sample, filled_columns, find_columns
-from tonghua.prompt import Conversation
 from tonghua.records import Faults, Found, records
 
 from .errors import UsageError
+from .prompt.conversation import Conversation
 from .sources import Kind, Source, find_sources
 from .text import Language, Text, shown
 

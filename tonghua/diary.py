@@ -15,7 +15,8 @@ from typing import Any
 from .config.schema import Sampling
 from .core.model import Decoder
 from .generate import tokens
-from .prompt import Message, Renderer, with_system
+from .prompt.conversation import Message, with_system
+from .prompt.renderer import Renderer
 
 PROMPTS = 5
 FIRST_S = 3.0

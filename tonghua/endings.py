@@ -27,8 +27,8 @@ from math import ceil
 from typing import NamedTuple
 
 from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
-from tonghua.prompt import Conversation, Message
 
+from .prompt.conversation import Conversation, Message
 from .text import Text
 
 GO_ON = Text("请接着讲。", "Please go on.")

@@ -11,7 +11,9 @@ from .errors import DataError, UsageError
 from .fetch import fetch_if_needed
 from .generate import Answer, Engine
 from .hub import fingerprint
-from .prompt import Contract, Message, Renderer
+from .prompt.contract import Contract
+from .prompt.conversation import Message
+from .prompt.renderer import Renderer
 from .runs import Run
 from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
 from .system import device as devices

@@ -34,7 +34,7 @@ from .measures import (
     rep_n,
     without_space,
 )
-from .prompt import Conversation
+from .prompt.conversation import Conversation
 
 TOKENS_PER_BATCH = 1024
 ANSWERS_AT_A_TIME = 8

@@ -19,7 +19,9 @@ from .core import attention
 from .core.lora import linear
 from .core.model import Decoder
 from .errors import DataError
-from .prompt import Contract, Message, Renderer, with_system
+from .prompt.contract import Contract
+from .prompt.conversation import Message, with_system
+from .prompt.renderer import Renderer
 from .sampling import penalize, pick
 
 Stop = Literal["stop", "length"]

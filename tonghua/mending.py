@@ -27,10 +27,10 @@ from tonghua.checkup import Place, numbered
 from tonghua.columns import KNOWN, ROLE_OF, ColumnMap
 from tonghua.duplicates import folded
 from tonghua.privacy import redact as redacted
-from tonghua.prompt import Conversation, Message
 from tonghua.records import ROW_CHARACTERS, records
 
 from .errors import DataError, ResourceError, UsageError
+from .prompt.conversation import Conversation, Message
 from .sources import Source
 from .text import Language, Text, shown
 

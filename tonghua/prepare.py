@@ -20,7 +20,8 @@ from .core.example import Example
 from .data import Problem, stream_rows
 from .errors import DataError, UsageError
 from .fetch import fetch_if_needed
-from .prompt import Conversation, Renderer
+from .prompt.conversation import Conversation
+from .prompt.renderer import Renderer
 from .scan import ModelFiles, scan_model
 from .shipped import datasets
 from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, user_path

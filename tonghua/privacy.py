@@ -13,8 +13,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Literal, NamedTuple
 
-from tonghua.prompt import Conversation
-
+from .prompt.conversation import Conversation
 from .text import Text
 
 PrivateKind = Literal["mobile", "identity_card", "bank_card", "email", "secret"]

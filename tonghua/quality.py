@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 from tonghua.blemishes import BlemishKind, blemishes, printable, prose, scripts
 from tonghua.duplicates import Near, Phrase, Phrases, folded
 from tonghua.privacy import NAMES, PrivateKind, kinds
-from tonghua.prompt import Conversation
 
+from .prompt.conversation import Conversation
 from .text import Language, Text
 
 Kind = (

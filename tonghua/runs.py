@@ -28,7 +28,8 @@ from . import checkpoint
 from .config.load import load
 from .config.schema import Config
 from .errors import DataError, ResourceError, UsageError
-from .prompt import TOKENIZER_FILES, Contract
+from .prompt.contract import Contract
+from .prompt.renderer import TOKENIZER_FILES
 from .system.files import write_files
 
 CONTRACT = "contract.json"

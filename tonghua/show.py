@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .data import Problem
     from .fetch import Progress as Download
     from .plan import Estimate
-    from .prompt import Renderer
+    from .prompt.renderer import Renderer
     from .tokenized import Table as Rows
     from .trainer import Stepped
     from .training import Evaluating, Event, Started

@@ -34,7 +34,8 @@ from .core.example import Example
 from .data import Problem, Row, question_hash
 from .endings import split_conversation
 from .errors import DataError, RefusedError, ResourceError
-from .prompt import Conversation, Message, Renderer, with_system
+from .prompt.conversation import Conversation, Message, with_system
+from .prompt.renderer import Renderer
 from .system.workers import ordered_map
 from .text import Text
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..config.schema import Config
     from ..core.example import Example
     from ..prepare import Prepared
-    from ..prompt import Renderer
+    from ..prompt.renderer import Renderer
     from ..script import Script
     from ..show import Screen
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..engines import Teller
     from ..generate import Answer
     from ..prepare import Samples
-    from ..prompt import Conversation, Message
+    from ..prompt.conversation import Conversation, Message
     from ..show import Screen
     from ..trainer import Result
 
@@ -227,7 +227,7 @@ def chat(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..prompt import Message
+    from ..prompt.conversation import Message
 
     run, overrides = split_arguments(context.args)
     screen = new_screen()
@@ -243,7 +243,7 @@ def chat(
 
 def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool) -> None:
     """A conversation, line by line, until the user leaves."""
-    from ..prompt import Message
+    from ..prompt.conversation import Message
 
     contract, name = teller.run.contract, teller.run.folder.name
     screen.say(

@@ -17,88 +17,23 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from .core.example import Example
-from .errors import DataError, RefusedError
-from .templates import ChatTemplate, TemplateFaultError
-from .text import Text
-
-Role = Literal["system", "user", "assistant"]
-
-JOIN = "\n"
-"""What stands between `instruction` and `input` of a row, in training and ever after."""
+from ..core.example import Example
+from ..errors import DataError, RefusedError
+from ..text import Text
+from .conversation import Conversation, Message, Role, with_system
+from .template import ChatTemplate, TemplateFaultError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 """What a run folder needs of its base to be prompted, as far as the base has it."""
 
 _HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    role: Role
-    content: str
-    learn: bool = True
-    """Whether an answer is learned; False = context only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """One row: [system] user assistant (user assistant)*. `line` is where the row starts in its file."""
-
-    messages: tuple[Message, ...]
-    line: int = 0
-
-
-def with_system(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
-    """The conversation under this system prompt, unless it opens with one of its own."""
-    if system is None or messages[0].role == "system":
-        return tuple(messages)
-    return (Message("system", system), *messages)
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """How an adapter must be prompted, and on which base; stored with it as `contract.json`.
-
-    `base` holds name, config_sha256 and weights_sha256.
-    """
-
-    system: str | None
-    join: str
-    stop_ids: tuple[int, ...]
-    template_sha256: str
-    tokenizer_sha256: str
-    base: Mapping[str, str]
-    persona: str | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
-
-    @staticmethod
-    def from_json(text: str) -> "Contract":
-        """Raises DataError where the text is no contract."""
-        try:
-            values = json.loads(text)
-            contract = Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
-            if not all(type(id) is int for id in contract.stop_ids):
-                raise ValueError("stop_ids")
-            if not all(isinstance(contract.base[key], str) for key in ("name", "config_sha256", "weights_sha256")):
-                raise ValueError("base")
-            return contract
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"contract.json 已损坏（{error}）；请重新训练，或从备份恢复这个文件",
-                f"contract.json is damaged ({error}); train again or restore the file from a backup",
-            ) from error
 
 
 class _Piece(NamedTuple):

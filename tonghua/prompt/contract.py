@@ -1,0 +1,45 @@
+"""The prompt contract: what a later verb must know to prompt a run as it was trained, kept in contract.json."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How an adapter must be prompted, and on which base; stored with it as `contract.json`.
+
+    `base` holds name, config_sha256 and weights_sha256.
+    """
+
+    system: str | None
+    join: str
+    stop_ids: tuple[int, ...]
+    template_sha256: str
+    tokenizer_sha256: str
+    base: Mapping[str, str]
+    persona: str | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "Contract":
+        """Raises DataError where the text is no contract."""
+        try:
+            values = json.loads(text)
+            contract = Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
+            if not all(type(id) is int for id in contract.stop_ids):
+                raise ValueError("stop_ids")
+            if not all(isinstance(contract.base[key], str) for key in ("name", "config_sha256", "weights_sha256")):
+                raise ValueError("base")
+            return contract
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"contract.json 已损坏（{error}）；请重新训练，或从备份恢复这个文件",
+                f"contract.json is damaged ({error}); train again or restore the file from a backup",
+            ) from error
