@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from hub_server import MODEL, Hub, model_files, serving
 
-from tonghua import hub as hubs
+from tonghua.models import store
 
-DOWNLOAD = "import sys; from tonghua.fetch import download; print(download(sys.argv[1], 'modelscope').verified)"
+DOWNLOAD = (
+    "import sys; from tonghua.models.download import download; print(download(sys.argv[1], 'modelscope').verified)"
+)
 BLOCK_BYTES = 32_768
 PAUSE_S = 0.002
 
@@ -40,8 +42,8 @@ def finish() -> tuple[bool, float]:
 
 
 def is_whole(hub: Hub) -> bool:
-    found = hubs.locate(MODEL)
-    return found is not None and not hubs.verify(found).damaged and found.origin == "tonghua"
+    found = store.locate(MODEL)
+    return found is not None and not store.verify(found).damaged and found.origin == "tonghua"
 
 
 def one_kill(hub: Hub, chance: random.Random, whole_s: float) -> tuple[bool, bool, float]:

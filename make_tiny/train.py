@@ -27,7 +27,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from make_tiny import tokenizer as tokens
 from make_tiny.corpus import Conversation, conversations
-from tonghua.hub import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
+from tonghua.models.manifest import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
 from tonghua.prompt.template import ChatTemplate
 
 TOKENS_PER_STEP = 8192

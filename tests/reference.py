@@ -33,10 +33,11 @@ from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
 from tonghua.evaluate import hidden_states
+from tonghua.models.peft import PEFT_PREFIX
+from tonghua.models.scan import scan_model
+from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message
-from tonghua.scan import scan_model
 from tonghua.system.device import Place
-from tonghua.weights import PEFT_PREFIX, load_base
 
 CPU = torch.device("cpu")
 VOCABULARY = 448

@@ -12,8 +12,9 @@ import pytest
 from hub_server import Hub, model_files, serving
 from test_end_to_end import call
 
-from tonghua import doctor, hub
+from tonghua import doctor
 from tonghua.doctor import Disk, Finding, State, parse_requirement
+from tonghua.models import hubs as hubs_room
 from tonghua.system import device
 from tonghua.text import Text
 
@@ -162,13 +163,13 @@ def test_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_hubs() -> None:
-    found = doctor.hubs(hub.sources(), {"modelscope": 0.123})
+    found = doctor.hubs(hubs_room.sources(), {"modelscope": 0.123})
     assert (found.state, found.mend) == ("ok", None)
     assert found.text.zh == "下载源：ModelScope 0.12 秒、Hugging Face 没有回应、hf-mirror 没有回应"
 
 
 def test_no_hub_at_all_is_a_note() -> None:
-    found = doctor.hubs(hub.sources(), {})
+    found = doctor.hubs(hubs_room.sources(), {})
     assert found.state == "note" and all("model=tiny" in text for text in found.mend or ("",))
 
 

@@ -19,8 +19,9 @@ import torch
 from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
 from user_files import ONLY_A_PICKLE
 
-from tonghua import checkpoint, hub, tokenized
+from tonghua import checkpoint, tokenized
 from tonghua.data import stream_rows
+from tonghua.models.hubs import MEANWHILE
 from tonghua.system import environment as environment_room
 from tonghua.system.files import quoted
 from tonghua.text import Text
@@ -598,13 +599,13 @@ def test_a_model_that_is_not_there(desk: Desk) -> None:
     zh = (
         f"本机还没有模型 {name}；请运行 tonghua download qwen2.5-0.5b。这台电脑不能联网时，在另一台上运行 "
         f"modelscope download --model {name} --local_dir 文件夹（或设 HF_ENDPOINT=https://hf-mirror.com 后运行 "
-        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{hub.MEANWHILE.zh}"
+        f"hf download {name} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{MEANWHILE.zh}"
     )
     en = (
         f"the model {name} is not on this machine; run tonghua download qwen2.5-0.5b. Without a network here, run "
         f"modelscope download --model {name} --local_dir FOLDER on another machine (or set "
         f"HF_ENDPOINT=https://hf-mirror.com and run hf download {name} --local-dir FOLDER), copy the folder over "
-        f"and write model=FOLDER; {hub.MEANWHILE.en}"
+        f"and write model=FOLDER; {MEANWHILE.en}"
     )
     given = (f"dataset={desk.rows}", f"output_dir={desk.runs}", "--offline")
     refused(

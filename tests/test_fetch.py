@@ -18,15 +18,18 @@ import pytest
 from filelock import FileLock
 from hub_server import MODEL, Hub, model_files, serving
 
-from tonghua import fetch as downloads
-from tonghua import hub as hubs
 from tonghua.errors import RefusedError, ResourceError, Stopped, UsageError, UserError
-from tonghua.fetch import Downloaded, Progress, download
+from tonghua.models import download as downloads
+from tonghua.models import hubs, network, store
+from tonghua.models.delivery import Downloaded, DownloadProgress
+from tonghua.models.download import download
+from tonghua.models.hubs import MEANWHILE
+from tonghua.models.network import ATTEMPTS
 
 WEIGHTS = "model.safetensors"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-DOWNLOAD = "import sys; from tonghua.fetch import download; print(download(sys.argv[1], sys.argv[2]).bytes)"
+DOWNLOAD = "import sys; from tonghua.models.download import download; print(download(sys.argv[1], sys.argv[2]).bytes)"
 
 
 @dataclass
@@ -37,7 +40,7 @@ class World:
     patch: pytest.MonkeyPatch
     stack: ExitStack
     waits: list[float] = field(default_factory=list)
-    told: list[Progress] = field(default_factory=list)
+    told: list[DownloadProgress] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -62,13 +65,13 @@ class World:
             assert (self.folder / name).read_bytes() == content, name
         left = {entry.name for entry in self.folder.iterdir()} - set(hub.files)
         assert left == {"MANIFEST.json"}
-        assert hubs.find("qwen2.5-0.5b") == self.folder
+        assert store.find("qwen2.5-0.5b") == self.folder
 
     def assert_no_model(self) -> None:
         assert not (self.folder / WEIGHTS).exists()
         assert not (self.folder / "MANIFEST.json").exists()
         with pytest.raises(UsageError, match="is not on this machine"):
-            hubs.find("qwen2.5-0.5b")
+            store.find("qwen2.5-0.5b")
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "ms"))
     with ExitStack() as stack:
         world = World(home, monkeypatch, stack)
-        monkeypatch.setattr(downloads, "sleep", world.waits.append)
+        monkeypatch.setattr(network, "sleep", world.waits.append)
         yield world
 
 
@@ -144,7 +147,7 @@ def test_a_folder_of_the_users_choice(world: World, tmp_path: Path) -> None:
     hub = world.modelscope()
     chosen = tmp_path / "我的 模型"
     assert world.download(folder=chosen).path == chosen
-    assert hubs.find(str(chosen)) == chosen
+    assert store.find(str(chosen)) == chosen
     assert world.download(folder=chosen).bytes == 0
     assert not world.folder.exists()
     (chosen / WEIGHTS).write_bytes(b"rot")
@@ -197,7 +200,7 @@ def test_d2_a_killed_download_goes_on_in_the_next_process(world: World) -> None:
 
 def half(world: World, hub: Hub, bytes_held: int = 80_000) -> None:
     """Leave a download that broke for good after so many bytes of the weights."""
-    hub.drop_after_bytes = [bytes_held, *[0] * downloads.ATTEMPTS]
+    hub.drop_after_bytes = [bytes_held, *[0] * ATTEMPTS]
     with pytest.raises(Stopped):
         world.download()
     hub.drop_after_bytes = []
@@ -367,12 +370,12 @@ def test_d8_a_storm_of_errors_ends_in_bounded_time(world: World) -> None:
     refused(
         Stopped,
         f"{MODEL} 没有下载成：ModelScope 回答 HTTP 503；已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续；"
-        f"{hubs.MEANWHILE.zh}",
+        f"{MEANWHILE.zh}",
         f"{MODEL} could not be downloaded: ModelScope answers HTTP 503; what has come is kept; "
-        f"run it again when the network is back, and it goes on from there; {hubs.MEANWHILE.en}",
+        f"run it again when the network is back, and it goes on from there; {MEANWHILE.en}",
         world.download,
     )
-    assert len(world.waits) == downloads.ATTEMPTS - 1
+    assert len(world.waits) == ATTEMPTS - 1
     assert sum(world.waits) <= 1 + 2 + 4 + 8
     world.assert_no_model()
 
@@ -391,7 +394,7 @@ def test_a_line_that_breaks_again_and_again_gets_there_as_long_as_bytes_come(wor
 
 
 def test_d9_a_drip_is_left_for_another_source(world: World) -> None:
-    world.patch.setattr(downloads, "SLOW_WINDOW_S", 0.2)
+    world.patch.setattr(network, "SLOW_WINDOW_S", 0.2)
     world.modelscope(Hub(model_files(), pause_s=0.05, block_bytes=100))
     other = world.hugging_face(Hub(model_files(), answer_after_s=0.2))
     done = world.download(None)
@@ -400,8 +403,8 @@ def test_d9_a_drip_is_left_for_another_source(world: World) -> None:
 
 
 def test_d9_a_slow_but_steady_line_is_no_drip(world: World) -> None:
-    world.patch.setattr(downloads, "SLOW_WINDOW_S", 0.2)
-    world.patch.setattr(downloads, "SLOW_BYTES_PER_S", 1_000)
+    world.patch.setattr(network, "SLOW_WINDOW_S", 0.2)
+    world.patch.setattr(network, "SLOW_BYTES_PER_S", 1_000)
     hub = world.modelscope(Hub(model_files(10_240), pause_s=0.05, block_bytes=1_000))
     assert world.download().source == "modelscope"
     world.assert_whole(hub)
@@ -623,7 +626,7 @@ def test_d14_of_two_one_fetches_and_the_other_waits(world: World) -> None:
 
 def test_d14_the_lock_of_a_dead_process_holds_nobody_up(world: World) -> None:
     hub = world.modelscope()
-    lock = hubs.lock_of(world.folder)
+    lock = store.lock_of(world.folder)
     code = "import os, sys; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); os._exit(1)"
     lock.parent.mkdir(parents=True)
     subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
@@ -635,9 +638,9 @@ def test_d14_the_lock_of_a_dead_process_holds_nobody_up(world: World) -> None:
 def test_a_model_that_is_being_fetched_is_not_removed(world: World) -> None:
     world.modelscope()
     world.download()
-    with FileLock(hubs.lock_of(world.folder)), pytest.raises(UsageError, match="is being downloaded"):
-        hubs.remove("qwen2.5-0.5b")
-    assert hubs.find("qwen2.5-0.5b") == world.folder
+    with FileLock(store.lock_of(world.folder)), pytest.raises(UsageError, match="is being downloaded"):
+        store.remove("qwen2.5-0.5b")
+    assert store.find("qwen2.5-0.5b") == world.folder
 
 
 # D15-D18
@@ -656,20 +659,20 @@ def test_d15_offline_uses_what_is_here_and_opens_no_socket(world: World) -> None
     with pytest.MonkeyPatch.context() as patch:
         forbid_sockets(patch)
         assert world.download(offline=True) == Downloaded(MODEL, world.folder, "modelscope", 0, True, False)
-        assert hubs.find("qwen2.5-0.5b") == world.folder
+        assert store.find("qwen2.5-0.5b") == world.folder
 
 
 def test_d16_offline_without_the_model_tells_the_ways_to_get_it(world: World) -> None:
     zh = (
         f"本机还没有模型 {MODEL}；请运行 tonghua download qwen2.5-0.5b。这台电脑不能联网时，在另一台上运行 "
         f"modelscope download --model {MODEL} --local_dir 文件夹（或设 HF_ENDPOINT=https://hf-mirror.com 后运行 "
-        f"hf download {MODEL} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{hubs.MEANWHILE.zh}"
+        f"hf download {MODEL} --local-dir 文件夹），把文件夹拷过来，再写 model=文件夹；{MEANWHILE.zh}"
     )
     en = (
         f"the model {MODEL} is not on this machine; run tonghua download qwen2.5-0.5b. Without a network here, run "
         f"modelscope download --model {MODEL} --local_dir FOLDER on another machine (or set "
         f"HF_ENDPOINT=https://hf-mirror.com and run hf download {MODEL} --local-dir FOLDER), "
-        f"copy the folder over and write model=FOLDER; {hubs.MEANWHILE.en}"
+        f"copy the folder over and write model=FOLDER; {MEANWHILE.en}"
     )
     with pytest.MonkeyPatch.context() as patch:
         forbid_sockets(patch)
@@ -686,7 +689,7 @@ def test_d17_a_dead_hub_gives_way_to_the_next(world: World) -> None:
 
 
 def test_d17_a_hub_that_dies_midway_gives_way_and_what_came_is_used(world: World) -> None:
-    world.modelscope(Hub(model_files(), drop_after_bytes=[80_000, *[0] * downloads.ATTEMPTS]))
+    world.modelscope(Hub(model_files(), drop_after_bytes=[80_000, *[0] * ATTEMPTS]))
     other = world.hugging_face(Hub(model_files(), answer_after_s=0.2))
     done = world.download(None)
     world.assert_whole(other)
@@ -697,7 +700,7 @@ def test_d17_a_hub_that_dies_midway_gives_way_and_what_came_is_used(world: World
 
 
 def test_d17_another_source_with_other_weights_is_refused(world: World) -> None:
-    world.modelscope(Hub(model_files(), drop_after_bytes=[80_000, *[0] * downloads.ATTEMPTS]))
+    world.modelscope(Hub(model_files(), drop_after_bytes=[80_000, *[0] * ATTEMPTS]))
     files = model_files()
     files[WEIGHTS] = files[WEIGHTS][:-1] + b"!"
     other = world.hugging_face(Hub(files, answer_after_s=0.2))
@@ -722,9 +725,9 @@ def test_d17_the_mirror_comes_after_the_hub_it_mirrors(world: World) -> None:
         world.patch.setattr(hubs, name, server.endpoint)
     servers["MODELSCOPE"].answer_after_s = 0.6
     assert world.download(None).source == "huggingface"
-    hubs.remove(MODEL)
-    world.patch.setattr(hubs, "HUGGING_FACE", dead_endpoint())
-    world.patch.setattr(hubs, "MODELSCOPE", dead_endpoint())
+    store.remove(MODEL)
+    world.patch.setattr(store, "HUGGING_FACE", dead_endpoint())
+    world.patch.setattr(store, "MODELSCOPE", dead_endpoint())
     assert world.download(None).source == "mirror"
 
 
@@ -742,15 +745,15 @@ def test_d18_bit_rot_is_found_and_only_that_file_fetched_again(world: World) -> 
     for name in (WEIGHTS, "tokenizer.json"):
         content = hub.files[name]
         (world.folder / name).write_bytes(content[:-1] + b"?")
-    located = hubs.locate("qwen2.5-0.5b")
+    located = store.locate("qwen2.5-0.5b")
     assert located is not None
-    assert set(hubs.verify(located).damaged) == {"tokenizer.json", WEIGHTS}
+    assert set(store.verify(located).damaged) == {"tokenizer.json", WEIGHTS}
     refused(
         RefusedError,
         f"模型 {MODEL} 的文件损坏或缺失：tokenizer.json；请运行 tonghua download {MODEL}，只会重新下载坏的文件",
         f"files of the model {MODEL} are damaged or missing: tokenizer.json; "
         f"run tonghua download {MODEL}, which fetches only the damaged files again",
-        lambda: hubs.find("qwen2.5-0.5b"),
+        lambda: store.find("qwen2.5-0.5b"),
     )
     with pytest.raises(RefusedError, match="damaged or missing"):
         world.download(offline=True)
@@ -764,7 +767,7 @@ def test_a_damaged_manifest_is_made_anew(world: World) -> None:
     world.download()
     (world.folder / "MANIFEST.json").write_text('{"files": {"../x": 1}}', encoding="utf-8")
     with pytest.raises(RefusedError, match="is not a whole manifest"):
-        hubs.find("qwen2.5-0.5b")
+        store.find("qwen2.5-0.5b")
     assert world.download().bytes == 0
     world.assert_whole(hub)
 
@@ -833,7 +836,7 @@ def test_d19_a_proxy_from_the_environment_is_used(world: World) -> None:
 
 
 def test_no_way_to_trust_everybody_is_written_anywhere() -> None:
-    for module in (downloads, hubs):
+    for module in (downloads, hubs, network):
         text = Path(str(module.__file__)).read_text(encoding="utf-8")
         assert not [word for word in ("CERT_NONE", "check_hostname", "_create_unverified") if word in text]
 

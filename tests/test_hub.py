@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hub_server import MODEL, model_files
 
-from tonghua import hub
 from tonghua.errors import RefusedError, UsageError, UserError
-from tonghua.hub import FileRecord, Manifest, Model
+from tonghua.models import hubs, store
+from tonghua.models.hubs import sources
+from tonghua.models.manifest import FileRecord, Manifest, Model, sha256_of, write_manifest
 from tonghua.system import environment
 
 WEIGHTS = "model.safetensors"
@@ -38,9 +39,9 @@ def put(folder: Path, files: dict[str, bytes] | None = None) -> Path:
 
 
 def put_own(name: str = MODEL) -> Path:
-    folder = put(hub.folder_of(name))
-    files = {file.name: FileRecord(file.stat().st_size, hub.sha256_of(file)) for file in folder.iterdir()}
-    hub.write_manifest(folder, Manifest(name, "modelscope", "master", files))
+    folder = put(store.folder_of(name))
+    files = {file.name: FileRecord(file.stat().st_size, sha256_of(file)) for file in folder.iterdir()}
+    write_manifest(folder, Manifest(name, "modelscope", "master", files))
     return folder
 
 
@@ -63,7 +64,7 @@ def put_hugging_face(places: Path, revision: str = "c0ffee", files: dict[str, by
 
 def refused(kind: type[UserError], model: str | None, zh: str, en: str) -> None:
     with pytest.raises(kind) as caught:
-        hub.find(model)
+        store.find(model)
     assert (caught.value.text.zh, caught.value.text.en) == (zh, en)
 
 
@@ -86,7 +87,7 @@ def refused(kind: type[UserError], model: str | None, zh: str, en: str) -> None:
     ],
 )
 def test_names(name: str, repository: str) -> None:
-    assert hub.repository(name) == repository
+    assert hubs.repository(name) == repository
 
 
 NO_NAMES = [
@@ -110,8 +111,8 @@ NO_NAMES = [
 
 @pytest.mark.parametrize("text", NO_NAMES)
 def test_what_is_no_name_is_data(text: str, places: Path) -> None:
-    assert hub.repository(text) is None
-    for act in (hub.find, hub.on_disk, hub.locate, hub.remove):
+    assert hubs.repository(text) is None
+    for act in (store.find, store.on_disk, store.locate, store.remove):
         with pytest.raises(UsageError, match="there is no model folder"):
             act(text)
     assert list(places.iterdir()) == []
@@ -138,16 +139,16 @@ def test_no_model_named(model: str | None) -> None:
 def test_a_folder_comes_before_a_name(places: Path) -> None:
     put_own()
     folder = put(places / "qwen2.5-0.5b")
-    assert hub.find("qwen2.5-0.5b") == folder
-    assert hub.locate(str(folder)) == Model(str(folder), folder, "folder")
+    assert store.find("qwen2.5-0.5b") == folder
+    assert store.locate(str(folder)) == Model(str(folder), folder, "folder")
 
 
 def test_own_models_come_before_caches(places: Path) -> None:
-    assert hub.on_disk("qwen2.5-0.5b") is None
+    assert store.on_disk("qwen2.5-0.5b") is None
     snapshot = put_hugging_face(places)
-    assert hub.find("qwen2.5-0.5b") == snapshot
+    assert store.find("qwen2.5-0.5b") == snapshot
     own = put_own()
-    assert hub.find("qwen2.5-0.5b") == own
+    assert store.find("qwen2.5-0.5b") == own
 
 
 @pytest.mark.parametrize(
@@ -163,19 +164,19 @@ def test_own_models_come_before_caches(places: Path) -> None:
 )
 def test_every_layout_of_modelscope(places: Path, layout: str) -> None:
     folder = put(places / "ms 缓存" / layout)
-    assert hub.find("qwen2.5-0.5b") == folder
-    assert hub.locate(MODEL) == Model(MODEL, folder, "modelscope")
-    assert hub.models() == [Model(MODEL, folder, "modelscope")]
+    assert store.find("qwen2.5-0.5b") == folder
+    assert store.locate(MODEL) == Model(MODEL, folder, "modelscope")
+    assert store.models() == [Model(MODEL, folder, "modelscope")]
 
 
 def test_the_revision_that_main_means_is_taken(places: Path) -> None:
     old, new = put_hugging_face(places, "old"), put_hugging_face(places, "new")
     os.utime(old, (1, 1))
-    assert hub.find(MODEL) == new
+    assert store.find(MODEL) == new
     refs = old.parent.parent / "refs"
     refs.mkdir()
     (refs / "main").write_text("old", encoding="utf-8")
-    assert hub.find(MODEL) == old
+    assert store.find(MODEL) == old
 
 
 @pytest.mark.parametrize("fault", ["cut", "pointer", "gone", "shard", "tokenizer"])
@@ -193,12 +194,12 @@ def test_a_half_download_of_another_program_is_not_used(places: Path, fault: str
     else:
         del files["tokenizer.json"]
     put(places / "ms 缓存" / "models" / "Qwen" / "Qwen2___5-0___5B-Instruct", files)
-    assert hub.on_disk(MODEL) is None
-    assert hub.models() == []
+    assert store.on_disk(MODEL) is None
+    assert store.models() == []
 
 
 def test_where_models_are_kept(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hub.folder_of(MODEL) == places / "家 home" / "models" / "Qwen--Qwen2.5-0.5B-Instruct"
+    assert store.folder_of(MODEL) == places / "家 home" / "models" / "Qwen--Qwen2.5-0.5B-Instruct"
     monkeypatch.delenv("TONGHUA_HOME")
     monkeypatch.setenv("XDG_DATA_HOME", str(places / "data"))
     monkeypatch.setenv("LOCALAPPDATA", str(places / "data"))
@@ -233,12 +234,12 @@ def test_an_unfinished_download_is_no_model_even_by_its_path() -> None:
     zh = f"{folder} 里的模型还没有下载完；请再运行一次 tonghua download，会从断开的地方继续"
     en = f"the download into {folder} is not finished; run tonghua download again, which goes on where it stopped"
     refused(UsageError, str(folder), zh, en)
-    assert hub.on_disk(MODEL) is None
+    assert store.on_disk(MODEL) is None
 
 
 def test_a_model_of_its_own_that_lost_bytes_is_refused() -> None:
     folder = put_own()
-    assert hub.find(MODEL) == folder
+    assert store.find(MODEL) == folder
     (folder / WEIGHTS).write_bytes(b"short")
     (folder / "config.json").write_bytes(b'{"model_type": "qwen3"}\n')
     zh = f"模型 {MODEL} 的文件损坏或缺失：config.json, {WEIGHTS}；请运行 tonghua download {MODEL}，只会重新下载坏的文件"
@@ -247,7 +248,7 @@ def test_a_model_of_its_own_that_lost_bytes_is_refused() -> None:
         f"run tonghua download {MODEL}, which fetches only the damaged files again"
     )
     with pytest.raises(RefusedError) as caught:
-        hub.find(MODEL)
+        store.find(MODEL)
     assert sorted(caught.value.text.zh.split("：")[1]) == sorted(zh.split("：")[1])
     assert sorted(caught.value.text.en) == sorted(en)
 
@@ -258,20 +259,20 @@ def test_a_model_of_its_own_that_lost_bytes_is_refused() -> None:
 def test_verify_finds_a_flipped_bit_that_sizes_do_not_show(places: Path) -> None:
     own, snapshot = put_own(), put_hugging_face(places)
     for model in (Model(MODEL, own, "tonghua"), Model(MODEL, snapshot, "huggingface")):
-        assert hub.verify(model).damaged == ()
+        assert store.verify(model).damaged == ()
         file = (model.path / WEIGHTS).resolve()
         file.write_bytes(file.read_bytes()[:-1] + b"?")
-        assert hub.verify(model).damaged == (WEIGHTS,)
-    assert hub.find(MODEL) == own
+        assert store.verify(model).damaged == (WEIGHTS,)
+    assert store.find(MODEL) == own
 
 
 def test_verify_of_a_folder_says_what_it_cannot_know(places: Path) -> None:
     folder = put(places / "模型")
-    found = hub.verify(Model(str(folder), folder, "folder"))
+    found = store.verify(Model(str(folder), folder, "folder"))
     assert found.damaged == ()
     assert set(found.unchecked) == set(model_files())
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
-    assert hub.verify(Model(str(folder), folder, "folder")).damaged == (WEIGHTS,)
+    assert store.verify(Model(str(folder), folder, "folder")).damaged == (WEIGHTS,)
 
 
 def test_models_lists_each_once_with_its_size(places: Path) -> None:
@@ -279,36 +280,36 @@ def test_models_lists_each_once_with_its_size(places: Path) -> None:
     put_hugging_face(places)
     (environment.home() / "models" / "half--done").mkdir()
     (environment.home() / "models" / "..--x").mkdir()
-    assert hub.models() == [Model(MODEL, own, "tonghua"), Model("some_one/my--model", other, "tonghua")]
+    assert store.models() == [Model(MODEL, own, "tonghua"), Model("some_one/my--model", other, "tonghua")]
     size = sum(map(len, model_files(4096).values())) + (own / "MANIFEST.json").stat().st_size
-    assert hub.models()[0].size_bytes == size
+    assert store.models()[0].size_bytes == size
 
 
 def test_remove_frees_its_own_and_nothing_else(places: Path) -> None:
     folder, other = put_own(), put_own("some_one/my.model")
-    size = hub.models()[0].size_bytes
-    assert hub.remove("qwen2.5-0.5b") == size
+    size = store.models()[0].size_bytes
+    assert store.remove("qwen2.5-0.5b") == size
     assert not folder.exists()
     assert other.is_dir()
     with pytest.raises(UsageError, match="is not on this machine"):
-        hub.remove("qwen2.5-0.5b")
+        store.remove("qwen2.5-0.5b")
 
 
 def test_remove_leaves_the_caches_of_others_alone(places: Path) -> None:
     snapshot = put_hugging_face(places)
     with pytest.raises(UsageError) as caught:
-        hub.remove(MODEL)
+        store.remove(MODEL)
     assert caught.value.text == (
         f"{MODEL} 在 huggingface 的缓存里，不归 tonghua 管；要删除请自己删掉文件夹 {snapshot}",
         f"{MODEL} lies in the cache of huggingface, which is not tonghua's; to remove it, delete {snapshot}",
     )
-    assert hub.find(MODEL) == snapshot
+    assert store.find(MODEL) == snapshot
 
 
 def test_remove_takes_no_folder(places: Path) -> None:
     folder = put(places / "模型")
     with pytest.raises(UsageError, match="there is no model folder"):
-        hub.remove(str(folder))
+        store.remove(str(folder))
     assert (folder / WEIGHTS).is_file()
 
 
@@ -327,7 +328,7 @@ def test_a_damaged_manifest_is_refused(text: str) -> None:
     folder = put_own()
     (folder / "MANIFEST.json").write_text(text, encoding="utf-8")
     with pytest.raises(RefusedError, match="is not a whole manifest"):
-        hub.find(MODEL)
+        store.find(MODEL)
 
 
 # Sources
@@ -335,12 +336,12 @@ def test_a_damaged_manifest_is_refused(text: str) -> None:
 
 def test_the_sources_and_what_the_environment_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = [("modelscope", "https://modelscope.cn"), ("huggingface", "https://huggingface.co")]
-    assert [(s.name, s.endpoint) for s in hub.sources()] == [*usual, ("mirror", "https://hf-mirror.com")]
+    assert [(s.name, s.endpoint) for s in sources()] == [*usual, ("mirror", "https://hf-mirror.com")]
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert [s.token for s in hub.sources()] == [None, "hf_secret", None]
+    assert [s.token for s in sources()] == [None, "hf_secret", None]
     monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.com/")
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", "www.modelscope.ai")
-    found = [(s.title, s.endpoint, s.token) for s in hub.sources()]
+    found = [(s.title, s.endpoint, s.token) for s in sources()]
     assert found == [
         ("ModelScope", "https://www.modelscope.ai", None),
         ("hf-mirror", "https://hf-mirror.com", None),
@@ -349,7 +350,7 @@ def test_the_sources_and_what_the_environment_changes(monkeypatch: pytest.Monkey
 
 def test_a_source_that_does_not_exist() -> None:
     with pytest.raises(UsageError) as caught:
-        hub.sources("github")
+        sources("github")
     assert caught.value.text == (
         "没有叫 github 的下载源；请写 modelscope、huggingface、mirror 之一",
         "there is no source github; write one of modelscope, huggingface, mirror",
@@ -360,6 +361,6 @@ def test_a_source_that_does_not_exist() -> None:
 def test_an_endpoint_without_encryption_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", value)
     with pytest.raises(UsageError, match="HF_ENDPOINT must be an https:// address"):
-        hub.sources()
+        sources()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:8000")
-    assert hub.sources("huggingface")[0].endpoint == "http://127.0.0.1:8000"
+    assert sources("huggingface")[0].endpoint == "http://127.0.0.1:8000"

@@ -21,7 +21,7 @@ ROOMS = (
 DOORS = ("", "__main__")
 NEEDS_TORCH = ("models.peft", "models.weights", "system.device", "system.memory")
 WITHOUT_TORCH = ("text", "errors", "system", "config", "prompt", "models", "data", "cli")
-READ_THE_ENVIRONMENT = ("cli.shared", "hub", "system.environment")
+READ_THE_ENVIRONMENT = ("cli.shared", "models.caches", "models.hubs", "system.environment")
 
 
 def sources() -> dict[str, str]:

@@ -52,10 +52,10 @@ from tonghua.core.packing import pack
 from tonghua.core.pointwise import rms_norm, rms_norm_plain, rotate, rotate_plain, swiglu, swiglu_plain
 from tonghua.errors import DataError
 from tonghua.evaluate import hidden_states, losses
+from tonghua.models.peft import adapter_files, load_adapter
+from tonghua.models.scan_adapter import scan_adapter
 from tonghua.prompt.conversation import Conversation
 from tonghua.prompt.renderer import Renderer
-from tonghua.scan import scan_adapter
-from tonghua.weights import adapter_files, load_adapter
 
 Zoo = Callable[[str], Path]
 

@@ -121,7 +121,7 @@ def test_the_longest_micro_batch_of_the_run_is_rehearsed(
 
 
 def test_a_base_that_does_not_fit_is_not_begun(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tonghua.weights.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("tonghua.models.weights.free_bytes", lambda device: 1000)
     called = place.train()
     assert (called.code, called.out) == (5, "")
     last = called.err.splitlines()[-1]

@@ -14,11 +14,11 @@ from tonghua.core.model import Decoder
 from tonghua.core.quantize import BLOCK, Bits, QuantizedWeight, normal_float_levels
 from tonghua.errors import UsageError
 from tonghua.evaluate import losses
+from tonghua.models.scan import scan_model
+from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.prompt.renderer import Renderer
-from tonghua.scan import scan_model
 from tonghua.system.device import Place
-from tonghua.weights import load_base
 
 CPU = torch.device("cpu")
 BITS: tuple[Bits, ...] = (8, 4)

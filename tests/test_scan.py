@@ -20,17 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-import tonghua.scan
+import tonghua.models.scan
 from tonghua.errors import RefusedError, UsageError, UserError
-from tonghua.scan import (
-    TREE_DEPTH_LIMIT,
-    TensorEntry,
-    lint_template,
-    read_header,
-    read_json,
-    scan_adapter,
-    scan_model,
-)
+from tonghua.models.guarded import read_json
+from tonghua.models.safetensors_file import TensorEntry, read_header
+from tonghua.models.scan import scan_model
+from tonghua.models.scan_adapter import scan_adapter
+from tonghua.models.template_lint import TREE_DEPTH_LIMIT, lint_template
 
 CONFIG: dict[str, Any] = {
     "architectures": ["Qwen2ForCausalLM"],
@@ -255,8 +251,8 @@ def test_named_templates_and_a_template_file_pass(model: Path) -> None:
 
 
 def test_the_scan_needs_no_torch() -> None:
-    code = "import sys, tonghua.scan; print(sorted({'torch', 'numpy', 'safetensors'} & set(sys.modules)))"
-    root = Path(tonghua.scan.__file__).parents[1]
+    code = "import sys, tonghua.models.scan; print(sorted({'torch', 'numpy', 'safetensors'} & set(sys.modules)))"
+    root = Path(tonghua.models.scan.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -12,14 +12,17 @@ import yaml
 from rich.console import Console
 from test_end_to_end import call, spawn, write_rows
 
-from tonghua import cli, hub, shipped
+from tonghua import cli
 from tonghua.config.load import load
 from tonghua.errors import RefusedError, Stopped, UsageError
-from tonghua.fetch import download
+from tonghua.models import shipped, store
+from tonghua.models.download import download
+from tonghua.models.hubs import MEANWHILE
+from tonghua.models.manifest import Model
+from tonghua.models.scan import scan_model
 from tonghua.prepare import dataset_path, from_anywhere, prepare
 from tonghua.prompt.conversation import Message
 from tonghua.prompt.renderer import Renderer
-from tonghua.scan import scan_model
 from tonghua.show import Screen
 from tonghua.system.files import quoted
 
@@ -78,8 +81,8 @@ def test_datasets_by_name_mix_with_files(folder: Path) -> None:
 
 
 def test_tiny_is_a_model_like_any_other() -> None:
-    assert hub.locate("tiny") == hub.locate("TINY") == hub.Model("tiny", shipped.tiny(), "tiny")
-    assert hub.on_disk("tiny") == shipped.tiny()
+    assert store.locate("tiny") == store.locate("TINY") == Model("tiny", shipped.tiny(), "tiny")
+    assert store.on_disk("tiny") == shipped.tiny()
     assert download("tiny", offline=True).path == shipped.tiny()
     files = scan_model(shipped.tiny())
     assert files.config["architectures"] == ["Qwen2ForCausalLM"]
@@ -89,14 +92,14 @@ def test_tiny_is_a_model_like_any_other() -> None:
 def test_everything_is_found_from_the_projects_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing there is called as a model or a dataset is."""
     monkeypatch.chdir(ROOT)
-    assert hub.locate("tiny") == hub.Model("tiny", shipped.tiny(), "tiny")
+    assert store.locate("tiny") == Model("tiny", shipped.tiny(), "tiny")
     assert {name: dataset_path(name) for name in shipped.datasets()} == shipped.datasets()
 
 
 def test_a_folder_of_the_users_own_comes_before_tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "tiny").mkdir()
-    assert hub.locate("tiny") == hub.Model(str(folder.resolve() / "tiny"), folder.resolve() / "tiny", "folder")
+    assert store.locate("tiny") == Model(str(folder.resolve() / "tiny"), folder.resolve() / "tiny", "folder")
 
 
 def test_tiny_is_listed_checked_and_stays() -> None:
@@ -122,10 +125,10 @@ def test_a_copy_of_tiny_is_not_fetched(tmp_path: Path) -> None:
 def test_a_damaged_tiny_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = tmp_path / "tiny"
     shutil.copytree(shipped.tiny(), copy)
-    monkeypatch.setattr(hub, "tiny", lambda: copy)
-    assert hub.on_disk("tiny") == copy
+    monkeypatch.setattr(store, "tiny", lambda: copy)
+    assert store.on_disk("tiny") == copy
     (copy / "config.json").write_text("{}", encoding="utf-8")
-    for act in (lambda: hub.on_disk("tiny"), lambda: download("tiny")):
+    for act in (lambda: store.on_disk("tiny"), lambda: download("tiny")):
         with pytest.raises(RefusedError) as refused:
             act()
         assert refused.value.text.zh == "模型 tiny 的文件损坏或缺失：config.json；请重新安装 tonghua"
@@ -135,16 +138,16 @@ def test_where_a_model_is_not_to_be_had_tiny_is_offered(monkeypatch: pytest.Monk
     monkeypatch.setenv("TONGHUA_OFFLINE", "1")
     with pytest.raises(UsageError) as offline:
         download("qwen2.5-0.5b")
-    assert offline.value.text.zh.endswith(hub.MEANWHILE.zh)
-    assert offline.value.text.en.endswith(hub.MEANWHILE.en)
+    assert offline.value.text.zh.endswith(MEANWHILE.zh)
+    assert offline.value.text.en.endswith(MEANWHILE.en)
     monkeypatch.delenv("TONGHUA_OFFLINE")
     for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(Stopped) as unreachable:
         download("qwen2.5-0.5b", source="modelscope")
-    assert unreachable.value.text.zh.endswith(hub.MEANWHILE.zh)
-    assert "model=tiny" in hub.MEANWHILE.zh
-    assert "model=tiny" in hub.MEANWHILE.en
+    assert unreachable.value.text.zh.endswith(MEANWHILE.zh)
+    assert "model=tiny" in MEANWHILE.zh
+    assert "model=tiny" in MEANWHILE.en
 
 
 def test_every_recipe_trains_tiny(tmp_path: Path) -> None:

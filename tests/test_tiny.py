@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from make_tiny import corpus, lexicon, story, talk, tokenizer
-from tonghua import shipped
 from tonghua.measures import dialogue_share, ends_complete, rep_n
+from tonghua.models import shipped
 
 LENGTHS = ("short", "middle", "long")
 PLOTS = corpus.PLOTS

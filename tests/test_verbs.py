@@ -17,8 +17,8 @@ from rich.console import Console
 from test_end_to_end import ROWS, Called, call, environment, settings, spawn, write_rows
 
 from tonghua import cli, training
-from tonghua import fetch as downloads
-from tonghua.fetch import Progress
+from tonghua.models import network
+from tonghua.models.delivery import DownloadProgress
 from tonghua.show import Screen
 from tonghua.text import Text
 from tonghua.trainer import Stepped
@@ -33,7 +33,7 @@ class Machine:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, stack: ExitStack):
         self.home, self.folder, self.patch, self.stack = folder / "家 home", folder, patch, stack
         patch.setenv("TONGHUA_HOME", str(self.home))
-        patch.setattr(downloads, "sleep", lambda seconds: None)
+        patch.setattr(network, "sleep", lambda seconds: None)
 
     @property
     def model(self) -> Path:
@@ -107,10 +107,10 @@ def test_download_in_a_process_of_its_own(machine: Machine) -> None:
 
 def test_ctrl_c_keeps_what_has_come(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = machine.serve(Hub(model_files(2_000_000)))
-    monkeypatch.setattr(downloads, "REPORT_S", 0.0)
+    monkeypatch.setattr(network, "REPORT_S", 0.0)
     real = Screen.download
 
-    def stopped(screen: Screen, told: Progress) -> None:
+    def stopped(screen: Screen, told: DownloadProgress) -> None:
         real(screen, told)
         if told.done_bytes > 1_000_000:
             signal.raise_signal(signal.SIGINT)
@@ -206,9 +206,9 @@ def test_files_without_a_hash_are_told(machine: Machine) -> None:
 # Progress
 
 
-def progress(**changed: Any) -> Progress:
+def progress(**changed: Any) -> DownloadProgress:
     given = {"model": MODEL, "source": "mirror", "file": WEIGHTS, "done_bytes": 400_000_000, "total_bytes": 988_000_000}
-    return Progress(**{**given, "bytes_per_s": 2_000_000.0, **changed})
+    return DownloadProgress(**{**given, "bytes_per_s": 2_000_000.0, **changed})
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

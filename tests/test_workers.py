@@ -72,7 +72,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
 def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     script = tmp_path / "脚本 一.py"
     script.write_text(
-        "import operator\nfrom functools import partial\nfrom tonghua.workers import ordered_map\n"
+        "import operator\nfrom functools import partial\nfrom tonghua.system.workers import ordered_map\n"
         "print(list(ordered_map(partial(partial, operator.add, 3), range(3), 2)))\n",
         encoding="utf-8",
     )

@@ -17,12 +17,12 @@ from .checkpoint import Checkpoint
 from .config.schema import Config
 from .config.yaml_file import to_yaml
 from .errors import ResourceError
+from .models.shipped import tiny
 from .prepare import from_anywhere
 from .prompt.contract import Contract
 from .prompt.conversation import JOIN
 from .prompt.renderer import Renderer
 from .record import read_lines
-from .shipped import tiny
 from .sources import user_path
 from .system.files import quoted, sync, write_files
 from .text import Text

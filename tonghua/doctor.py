@@ -19,10 +19,12 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-from . import fetch, hub
 from .config.schema import Config
 from .curves import CHINESE_FONTS
 from .errors import UsageError
+from .models import download as fetch
+from .models import hubs as hubs_room
+from .models.hubs import Source
 from .system.environment import home, is_offline
 from .text import Text
 from .version import __version__
@@ -416,7 +418,7 @@ def _folder(name: str, what: Text, disk: Disk, needed_bytes: int, otherwise: Sta
     return Finding(name, "ok", told)
 
 
-def hubs(sources: Sequence[hub.Source], seconds: Mapping[str, float]) -> Finding:
+def hubs(sources: Sequence[Source], seconds: Mapping[str, float]) -> Finding:
     """Which hubs answer; `seconds`: how long each took that did, by its name."""
     zh, en = [], []
     for source in sources:
@@ -437,7 +439,7 @@ def _hubs(offline: bool) -> Finding:
     if offline:
         return Finding("hubs", "ok", Text("下载源：没有联网查看（离线）", "hubs: not asked (offline)"))
     try:
-        sources = hub.sources()
+        sources = hubs_room.sources()
         return hubs(sources, fetch.answer_seconds(sources))
     except UsageError as error:  # an address or a file of certificates in the environment that is wrong
         return Finding("hubs", "note", error.text)

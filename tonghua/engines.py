@@ -8,16 +8,18 @@ from .config.load import resampled
 from .config.schema import Sampling
 from .core.lora import Adapter
 from .errors import DataError, UsageError
-from .fetch import fetch_if_needed
 from .generate import Answer, Engine
-from .hub import fingerprint
+from .models.download import fetch_if_needed
+from .models.peft import load_adapter
+from .models.scan import ModelFiles, scan_model, scan_tokenizer
+from .models.scan_adapter import scan_adapter
+from .models.store import fingerprint
+from .models.weights import load_base
 from .prompt.contract import Contract
 from .prompt.conversation import Message
 from .prompt.renderer import Renderer
 from .runs import Run
-from .scan import ModelFiles, scan_adapter, scan_model, scan_tokenizer
 from .system import device as devices
-from .weights import load_adapter, load_base
 
 History = Sequence[Mapping[str, Any]]
 

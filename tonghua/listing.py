@@ -27,9 +27,9 @@ from filelock import FileLock, Timeout
 
 from .checkpoint import FOLDER, MANIFEST
 from .errors import UserError
+from .models.guarded import read_json
 from .record import parsed
 from .runs import CONTRACT, FACTS, LOCK, METRICS, RESULT
-from .scan import read_json
 from .text import shown
 
 State = Literal["running", "finished", "stopped", "empty"]

@@ -19,11 +19,11 @@ from .config.schema import Config
 from .core.example import Example
 from .data import Problem, stream_rows
 from .errors import DataError, UsageError
-from .fetch import fetch_if_needed
+from .models.download import fetch_if_needed
+from .models.scan import ModelFiles, scan_model
+from .models.shipped import datasets
 from .prompt.conversation import Conversation
 from .prompt.renderer import Renderer
-from .scan import ModelFiles, scan_model
-from .shipped import datasets
 from .sources import STORY_SUFFIX, SUFFIXES, changed, content_sha256, require_there, user_path
 from .system.environment import home
 from .text import Text, shown

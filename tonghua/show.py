@@ -21,7 +21,7 @@ from .text import Language, Text
 if TYPE_CHECKING:
     from .core.example import Example
     from .data import Problem
-    from .fetch import Progress as Download
+    from .models.delivery import DownloadProgress as Download
     from .plan import Estimate
     from .prompt.renderer import Renderer
     from .tokenized import Table as Rows

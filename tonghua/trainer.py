@@ -31,6 +31,7 @@ from .core.model import Decoder
 from .core.packing import pack
 from .errors import DivergedError, ResourceError
 from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
+from .models.peft import PEFT_PREFIX, adapter_files
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan
 from .prepare import Samples
@@ -39,7 +40,6 @@ from .system.device import Place
 from .system.memory import PeakMemory, give_back_memory, is_out_of_memory
 from .system.signals import Stop
 from .text import Text
-from .weights import PEFT_PREFIX, adapter_files
 
 STATE, TENSORS = "state.json", "state.safetensors"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from . import checkpoint, hub, plan
+from . import checkpoint, plan
 from .book import Book, Look, Unsaved, needed_bytes
 from .checkpoint import Checkpoint, Damaged
 from .config.load import Loaded
@@ -30,10 +30,12 @@ from .core.model import Decoder
 from .diary import Diary, choose
 from .errors import DivergedError, Stopped, UsageError
 from .hanging import Watch
+from .models import store
+from .models.scan import ModelFiles
+from .models.weights import load_base
 from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 from .resuming import order_sha256, require_same, require_settled, settled
 from .runs import finished
-from .scan import ModelFiles
 from .system import device as devices
 from .system.device import Place
 from .system.files import quoted
@@ -43,7 +45,6 @@ from .text import Text
 from .trackers import require_installed
 from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
 from .version import __version__
-from .weights import load_base
 
 MOST_SKIPPED = 3
 """After so many steps in a row whose numbers went wrong, training goes back to the last checkpoint."""
@@ -521,9 +522,9 @@ def _book(loaded: Loaded, ready: _Ready, tell: Tell) -> Book:
         config,
         config.run_name or loaded.name,
         files.folder,
-        hub.name_of(config.model, files.folder),
+        store.name_of(config.model, files.folder),
         ready.rows.ready.renderer,
-        hub.fingerprint(files),
+        store.fingerprint(files),
         ready.checkpoint_bytes,
         tell=lambda kind, text: tell(Happened(kind, text)),
     )

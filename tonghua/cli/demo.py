@@ -71,7 +71,7 @@ def _settings(model: str | None, arguments: list[str], screen: "Screen", offline
     """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
     from ..config.load import load
     from ..config.overrides import parse_overrides
-    from ..shipped import TINY, is_tiny
+    from ..models.shipped import TINY, is_tiny
 
     recipe, overrides = split_arguments(arguments)
     if recipe is not None:
@@ -103,7 +103,7 @@ def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
     """Commands to go on with; small models need the rate and rank that they had here."""
-    from ..shipped import TINY
+    from ..models.shipped import TINY
     from ..system.files import quoted
 
     config, call, path = loaded.config, program(), quoted(Path(run))

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RefusedError, UsageError
+from ..models import hubs
+from ..models.hubs import not_here
+from ..models.manifest import MANIFEST, Verified, read_manifest
 from ..system.environment import language
 from ..text import Text
 from .shared import AsJson, Debug, Offline, download_model, help_text, new_screen, print_json, show_unchecked
 
 if TYPE_CHECKING:
-    from ..hub import Model
+    from ..models.manifest import Model
     from ..show import Screen
 
 ModelName = Annotated[
@@ -80,16 +83,16 @@ def models(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from .. import hub
+    from ..models import store
 
     screen = new_screen()
     if remove:
         _remove(name, verify, yes, as_json, screen)
         return
-    found = [hub.shipped(), *hub.models()] if name is None else [hub.locate(name)]
+    found = [store.shipped(), *store.models()] if name is None else [store.locate(name)]
     known = [model for model in found if model is not None]
     if name is not None and not known:
-        raise hub.not_here(name)
+        raise not_here(name)
     if verify:
         _verify(known, as_json, screen)
         return
@@ -104,12 +107,11 @@ def models(
 
 def _listed(model: "Model") -> dict[str, Any]:
     """A model in `models --json`; `source` is the hub of downloaded ones, else whose cache it lies in."""
-    from .. import hub
 
     source: str = model.origin
     if source == "tonghua":
         try:
-            source = hub.read_manifest(model.path).source
+            source = read_manifest(model.path).source
         except RefusedError:
             source = "?"
     return {"name": model.name, "path": str(model.path), "source": source, "bytes": model.size_bytes}
@@ -117,19 +119,21 @@ def _listed(model: "Model") -> dict[str, Any]:
 
 def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
     """Read all of these models. Exits with the code of damage after the last one where any is damaged."""
-    from .. import hub
+    from ..models import store
 
     verdicts = []
     for model in found:
         screen.say(f"正在核对 {model.name}", f"checking {model.name}")
         try:
-            verified = hub.verify(model)
+            verified = store.verify(model)
         except RefusedError as error:  # the manifest itself
-            verified = hub.Verified(model, (hub.MANIFEST,), ())
+            verified = Verified(model, (MANIFEST,), ())
             screen.say(*error.text)
         else:
             show_unchecked(verified.unchecked, screen)
-            verdict = hub.damaged_error(verified).text if verified.damaged else Text("没有发现损坏", "no damage found")
+            verdict = (
+                store.damaged_error(verified).text if verified.damaged else Text("没有发现损坏", "no damage found")
+            )
             screen.say(*verdict)
         verdicts.append({**_listed(model), "damaged": verified.damaged, "unchecked": verified.unchecked})
     if as_json:
@@ -140,14 +144,14 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
 
 def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "Screen") -> None:
     """Delete a model of tonghua's own, once the user has agreed."""
-    from .. import hub
+    from ..models import store
 
     if name is None or verify:
         raise UsageError(
             "请写要删除哪一个：tonghua models --remove 模型的名字",
             "write which one to delete: tonghua models --remove NAME",
         )
-    repository, located = hub.repository(name), hub.locate(name)
+    repository, located = hubs.repository(name), store.locate(name)
     if repository is None:
         assert located is not None  # a text that is neither is refused by `locate`
         if located.origin == "tiny":
@@ -156,16 +160,16 @@ def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "S
             f"{located.path} 是你自己的文件夹，tonghua 不会删；不要了请自己删掉它",
             f"{located.path} is a folder of your own, which tonghua does not delete; delete it yourself",
         )
-    if not yes and hub.folder_of(repository).is_dir():
+    if not yes and store.folder_of(repository).is_dir():
         if not sys.stdin.isatty():
             raise UsageError(
                 f"删除 {repository} 前需要确认；确定要删请加 --yes",
                 f"deleting {repository} needs your consent; add --yes to give it",
             )
-        folder = hub.folder_of(repository)
+        folder = store.folder_of(repository)
         question = Text(f"删除 {repository}（{folder}）？", f"delete {repository} ({folder})?")
         typer.confirm(question.to(language()), abort=True, err=True)
-    freed = hub.remove(name)
+    freed = store.remove(name)
     screen.say(
         f"已删除 {repository}，腾出 {freed / 1e6:.0f} MB", f"deleted {repository}, {freed / 1e6:.0f} MB are free"
     )

@@ -118,9 +118,9 @@ def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checku
     from .. import plan
     from ..checkup import examine_rows
     from ..data import question_hash, read_rows
+    from ..models.weights import shape_of
     from ..prepare import dataset_path, split
     from ..system import device
-    from ..weights import shape_of
 
     rows = read_rows(source, config.columns)
     held_out, others = [], None

@@ -16,7 +16,7 @@ from ..text import Text
 
 if TYPE_CHECKING:
     from ..config.load import Loaded
-    from ..fetch import Downloaded
+    from ..models.delivery import Downloaded
     from ..show import Screen
 
 KEPT = Text(
@@ -111,15 +111,15 @@ def print_json(values: dict[str, Any]) -> None:
 
 def require_model(model: str | None, offline: bool, screen: "Screen") -> None:
     """Download a model that is only named, before anything opens it."""
-    from .. import hub
+    from ..models import store
 
-    if hub.on_disk(model) is None:
+    if store.on_disk(model) is None:
         download_model(str(model), screen, offline=offline)
 
 
 def download_model(name: str, screen: "Screen", **options: Any) -> "Downloaded":
     """`fetch.download`, followed on the screen. Raises Stopped after a signal, with what has come kept."""
-    from ..fetch import download
+    from ..models.download import download
 
     try:
         with stopping(KEPT):

@@ -69,8 +69,8 @@ def ordered_map(
 
 class _Child:
     def __init__(self, make: Callable[[], Callable[[Any], Any]]):
-        here = str(Path(__file__).parents[1])
-        start = f"import sys; sys.path.insert(0, {here!r}); from tonghua.workers import serve; serve()"
+        here = str(Path(__file__).parents[2])
+        start = f"import sys; sys.path.insert(0, {here!r}); from tonghua.system.workers import serve; serve()"
         command = [sys.executable, "-P", "-c", start]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
         self._send(make)

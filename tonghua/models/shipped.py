@@ -10,7 +10,9 @@ A file or folder of the user's own that is called so comes first.
 from pathlib import Path
 
 TINY = "tiny"
-_PACKAGE = Path(__file__).resolve().parent
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
 _SUFFIX = ".json"
 
 

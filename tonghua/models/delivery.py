@@ -1,0 +1,138 @@
+"""What a download is made of: files as a hub lists them, what is delivered, how far it is, and how it fails."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RefusedError, UserError
+from ..text import Text
+from .hubs import Source
+from .manifest import WEIGHT_SUFFIX
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress:
+    """How far a download is. While it waits, `waiting` says for what; no byte flows then."""
+
+    model: str
+    source: str
+    file: str
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+    waiting: Text | None = None
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to the end at the present speed, None while there is none."""
+        return (self.total_bytes - self.done_bytes) / self.bytes_per_s if self.bytes_per_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A model on this machine, and what it took: `bytes` came over the network in this call.
+
+    `verified`: the sha256 of every file agrees with what the hub told, but for `unchecked` ones, small files of
+    which it told none. A folder or a cache without hashes is not verified. `resumed`: earlier bytes were used.
+    """
+
+    model: str
+    path: Path
+    source: str
+    bytes: int
+    verified: bool
+    resumed: bool
+    unchecked: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        named = ("model", "path", "source", "bytes", "verified", "resumed")
+        return {name: getattr(self, name) for name in named} | {"path": str(self.path)}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file as a hub lists it. `git_sha1` is what Hugging Face tells of small files instead of a sha256."""
+
+    name: str
+    url: str
+    size: int | None
+    sha256: str | None = None
+    git_sha1: str | None = None
+
+    @property
+    def is_weight(self) -> bool:
+        return self.name.endswith(WEIGHT_SUFFIX)
+
+    @property
+    def is_known(self) -> bool:
+        return self.size is not None and (self.sha256 or self.git_sha1) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one source would deliver, small files first."""
+
+    model: str
+    source: Source
+    revision: str
+    entries: tuple[ListedFile, ...]
+
+    @property
+    def weights(self) -> dict[str, str | None]:
+        return {entry.name: entry.sha256 for entry in self.entries if entry.is_weight}
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(entry.size or 0 for entry in self.entries)
+
+
+class FaultyError(Exception):
+    """This source cannot deliver; another one may."""
+
+    def __init__(self, kind: type[UserError], what: Text, mend: Text):
+        super().__init__(what.en)
+        self.kind, self.what, self.mend = kind, what, mend
+
+
+class PassingError(Exception):
+    """Worth another attempt at the same source, after `wait_s` if it asks for that."""
+
+    def __init__(self, zh: str, en: str, wait_s: float | None = None):
+        super().__init__(en)
+        self.what, self.wait_s = Text(zh, en), wait_s
+
+
+AGAIN = Text(
+    "已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续",
+    "what has come is kept; run it again when the network is back, and it goes on from there",
+)
+
+ELSEWHERE = Text("请换一个下载源（--source），或稍后再试", "take another source (--source), or try again later")
+
+
+def odd_answer() -> FaultyError:
+    return FaultyError(RefusedError, Text("的文件列表看不懂", "gives a listing that makes no sense"), ELSEWHERE)
+
+
+def short(told: Any) -> str:
+    return ascii(told) if not isinstance(told, str) or not told.isprintable() else told[:80]
+
+
+class RangeError(PassingError):
+    """The hub has no such part of the file (HTTP 416)."""
+
+
+def web_page() -> FaultyError:
+    return FaultyError(
+        RefusedError,
+        Text("给的是一个网页，不是文件", "sends a web page instead of the file"),
+        Text(
+            "校园网、酒店或公司网络可能要先登录：请用浏览器打开任意网页登录，再运行一次",
+            "a campus, hotel or company network may want a login first: open any page in a browser, then run it again",
+        ),
+    )
+
+
+def wrong_size(entry: ListedFile) -> FaultyError:
+    what = Text(f"的 {entry.name} 与它公布的大小不符", f"sends a {entry.name} that is not of the size it told")
+    return FaultyError(RefusedError, what, ELSEWHERE)

@@ -1,0 +1,97 @@
+"""A file that is still coming: its bytes go to `<file>.part` and get their name when the hash agrees."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .delivery import ListedFile
+from .manifest import FileRecord
+
+BLOCK_BYTES = 262_144
+
+
+class Digest:
+    """The hashes of bytes as they come: sha256 always, and git's sha1 where the hub told that one."""
+
+    def __init__(self, entry: ListedFile):
+        self._entry = entry
+        self._sha256 = hashlib.sha256()
+        self._git = hashlib.sha1(b"blob %d\0" % (entry.size or 0), usedforsecurity=False)
+        self.size = 0
+
+    def update(self, block: bytes) -> None:
+        self.size += len(block)
+        self._sha256.update(block)
+        if self._entry.git_sha1:
+            self._git.update(block)
+
+    def read(self, file: Path) -> None:
+        with file.open("rb") as opened:
+            while block := opened.read(BLOCK_BYTES):
+                self.update(block)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    @property
+    def agrees(self) -> bool:
+        entry = self._entry
+        return (
+            entry.size in (None, self.size)
+            and entry.sha256 in (None, self.sha256)
+            and entry.git_sha1 in (None, self._git.hexdigest())
+        )
+
+
+class PartialFile:
+    """The beginning of a file on disk, `<name>.part`, and beside it what it is the beginning of."""
+
+    def __init__(self, target: Path, entry: ListedFile):
+        self.entry = entry
+        self.file = target / f"{entry.name}.part"
+        self.note = target / f"{entry.name}.part.json"
+        self.digest = Digest(entry)
+        self._content = {"size": entry.size, "sha256": entry.sha256, "git_sha1": entry.git_sha1}
+        self._told: dict[str, Any] = {}
+        try:
+            self._told = dict(json.loads(self.note.read_text(encoding="utf-8")))
+            size = self.file.stat().st_size
+        except (OSError, ValueError, TypeError):
+            size = 0
+        # The same content may go on from another source: the hash of the whole decides in the end.
+        same = entry.is_known and all(self._told.get(key) == value for key, value in self._content.items())
+        if same and 0 < size <= (entry.size or 0):
+            self.digest.read(self.file)
+        else:
+            self.clear()
+
+    def clear(self) -> None:
+        self.file.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+        self.digest, self._told = Digest(self.entry), {}
+
+    def begin(self, etag: str | None) -> None:
+        """Note what the bytes to come belong to, before the first of them is written."""
+        self._told = {"url": self.entry.url, "etag": etag, **self._content}
+        self.note.write_text(json.dumps(self._told), encoding="utf-8")
+
+    def range_headers(self) -> dict[str, str]:
+        """Ask for the rest alone, and for the whole file if it is no longer the one that was begun."""
+        if not self.digest.size:
+            return {}
+        headers = {"Range": f"bytes={self.digest.size}-"}
+        etag = self._told.get("etag")
+        # A weak ETag ("W/...") says nothing of bytes, and one of another address nothing of this one.
+        if isinstance(etag, str) and etag.startswith('"') and self._told.get("url") == self.entry.url:
+            headers["If-Range"] = etag
+        return headers
+
+    def finish(self) -> FileRecord:
+        with self.file.open("ab") as file:
+            os.fsync(file.fileno())
+        self.file.replace(self.file.with_name(self.entry.name))
+        self.note.unlink(missing_ok=True)
+        return FileRecord(self.digest.size, self.digest.sha256)

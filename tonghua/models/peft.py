@@ -1,0 +1,72 @@
+"""The adapter to and from PEFT's format: adapter_model.safetensors and adapter_config.json."""
+
+import json
+from collections.abc import Mapping
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..config.fields import LORA_MODULES
+from ..core.lora import Adapter
+from ..core.model import Decoder
+from ..errors import DataError
+from .scan_adapter import AdapterFiles
+
+PEFT_PREFIX = "base_model.model."
+
+
+def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, bytes]:
+    """The adapter as PEFT writes it: name of each file and its content."""
+    tensors = {PEFT_PREFIX + name: master.detach().cpu().contiguous() for name, master in adapter.masters.items()}
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "r": adapter.rank,
+        "lora_alpha": int(alpha) if float(alpha).is_integer() else alpha,
+        "lora_dropout": adapter.dropout,
+        "target_modules": sorted(adapter.targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "use_rslora": False,
+        "use_dora": False,
+        "init_lora_weights": True,
+        "inference_mode": True,
+        "modules_to_save": None,
+    }
+    return {
+        "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
+        "adapter_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+    }
+
+
+def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
+    """Put a saved adapter, ours or PEFT's, on its base. Raises DataError where it was made for other layers."""
+    config = files.config
+    targets = config["target_modules"]
+    targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
+    rank, alpha = config["r"], float(config["lora_alpha"])
+    scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
+    adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))
+    _compare(adapter.masters, files)
+    with safe_open(files.folder / "adapter_model.safetensors", "pt") as opened, torch.no_grad():
+        for name, master in adapter.masters.items():
+            master.copy_(opened.get_tensor(PEFT_PREFIX + name))
+    adapter.refresh()
+    return adapter
+
+
+def _compare(masters: Mapping[str, Tensor], files: AdapterFiles) -> None:
+    wanted = {PEFT_PREFIX + name: tuple(master.shape) for name, master in masters.items()}
+    found = {name: entry.shape for name, entry in files.tensors.items()}
+    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if differing:
+        name = differing[0]
+        raise DataError(
+            f"适配器 {files.folder.name} 与这个基座模型对不上：{name} 应为 {wanted.get(name)}，实为 {found.get(name)}"
+            f"（共 {len(differing)} 处）；请用训练它的那个基座",
+            f"adapter {files.folder.name} does not fit this base model: {name} should be {wanted.get(name)} and is"
+            f" {found.get(name)} ({len(differing)} in all); use the base that it was trained on",
+        )

@@ -1,0 +1,178 @@
+"""Look at an adapter folder that a stranger made, before anything in it is opened for use."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..text import Text
+from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused, shown_value
+from .safetensors_file import TensorEntry, read_header
+from .scan import check_links, is_count, no_folder, refuse_code, refuse_missing_weights
+
+RANK_LIMIT = 1_024
+
+ALPHA_LIMIT = 1_000_000
+
+# Key: the values that leave the adapter a plain `W + scale * B A`; any other would change what it computes.
+_ADAPTER_PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
+    "bias": ("none",),
+    "use_dora": (False, None),
+    "use_qalora": (False, None),
+    "use_bdlora": (False, None),
+    "kasa_config": (None,),
+    "fan_in_fan_out": (False, None),
+    "modules_to_save": (None, []),
+    "rank_pattern": (None, {}),
+    "alpha_pattern": (None, {}),
+    "layers_to_transform": (None,),
+    "layer_replication": (None,),
+    "target_parameters": (None, []),
+    "trainable_token_indices": (None,),
+    "alora_invocation_tokens": (None,),
+    # PiSSA, OLoRA, CorDA and LoftQ also change the base weights, which the adapter file does not hold.
+    "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
+}
+
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_.]+")
+
+_LORA_TENSOR = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFiles:
+    """An adapter folder that passed: its adapter_config.json and the tensors of its one weight file."""
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, TensorEntry]
+
+
+def scan_adapter(folder: Path) -> AdapterFiles:
+    """The files of a LoRA adapter folder, in the layout that PEFT writes.
+
+    Raises UsageError when this is no adapter folder, RefusedError when it is damaged, unsafe, or asks for
+    more than the scaled product of its two matrices (the scale is alpha / r, or alpha / sqrt(r) with rsLoRA).
+    """
+    if not holds(folder, "adapter_config.json"):
+        raise _not_an_adapter_folder(folder)
+    check_links(folder)
+    config = read_object(folder / "adapter_config.json", CONFIG_LIMIT_BYTES)
+    refuse_code(config, "adapter_config.json")
+    _check_adapter_config(config)
+    weights = folder / "adapter_model.safetensors"
+    if not holds(folder, weights.name):
+        refuse_missing_weights(folder, weights.name)
+    tensors = read_header(weights)
+    _check_adapter_tensors(tensors, config["r"], weights.name)
+    return AdapterFiles(folder=folder, config=config, tensors=tensors)
+
+
+def _not_an_adapter_folder(folder: Path) -> UsageError:
+    wanted = Text(
+        "请给出装有 adapter_config.json 和 adapter_model.safetensors 的文件夹",
+        "give the folder that holds adapter_config.json and adapter_model.safetensors",
+    )
+    if not folder.is_dir():
+        return no_folder(folder, wanted)
+    if holds(folder, "config.json"):
+        return UsageError(
+            f"这不是适配器文件夹：{folder} 是完整的模型，没有 adapter_config.json；{wanted.zh}",
+            f"not an adapter folder: {folder} is a whole model, without adapter_config.json; {wanted.en}",
+        )
+    return UsageError(
+        f"这不是适配器文件夹：{folder} 里没有 adapter_config.json；{wanted.zh}",
+        f"not an adapter folder: {folder} has no adapter_config.json; {wanted.en}",
+    )
+
+
+def _check_adapter_config(config: dict[str, Any]) -> None:
+    where = "adapter_config.json"
+    if config.get("peft_type") != "LORA":
+        shown = shown_value(config.get("peft_type"))
+        raise refused(
+            where,
+            f"peft_type 是 {shown}；只支持 LORA，请换一个 LoRA 适配器",
+            f"peft_type is {shown}; only LORA is supported, take a LoRA adapter",
+        )
+    if config.get("auto_mapping") is not None:
+        raise refused(
+            where,
+            "auto_mapping 会让加载器导入别的模块，tonghua 不支持；如果是您自己的适配器，请把它改成 null",
+            "auto_mapping makes loaders import other modules; if the adapter is your own, set it to null",
+        )
+    for key, plain in _ADAPTER_PLAIN_VALUES.items():
+        value = config.get(key, plain[0])
+        if value not in plain:
+            raise refused(
+                where,
+                f"{key} 是 {shown_value(value)}，这会改变适配器的算法，tonghua 不支持；请换一个普通的 LoRA 适配器",
+                f"{key} is {shown_value(value)}, which changes what the adapter computes and is not supported; "
+                "take a plain LoRA adapter",
+            )
+    if not is_count(config.get("r"), RANK_LIMIT):
+        shown = shown_value(config.get("r"))
+        raise refused(
+            where,
+            f"r 应是 1 到 {RANK_LIMIT} 的整数，现在是 {shown}；请重新下载这个文件",
+            f"r must be a whole number from 1 to {RANK_LIMIT}, not {shown}; fetch this file again",
+        )
+    _check_alpha(config.get("lora_alpha"), where)
+    _check_target_modules(config.get("target_modules"), where)
+
+
+def _check_alpha(alpha: object, where: str) -> None:
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= ALPHA_LIMIT:
+        raise refused(
+            where,
+            f"lora_alpha 应大于 0 且不超过 {ALPHA_LIMIT}，现在是 {shown_value(alpha)}；请重新下载这个文件",
+            f"lora_alpha must be above 0, at most {ALPHA_LIMIT}, not {shown_value(alpha)}; fetch this file again",
+        )
+
+
+def _check_target_modules(modules: object, where: str) -> None:
+    if modules == "all-linear":
+        return
+    listed = modules if isinstance(modules, list) else []
+    wrong = [name for name in listed if not (isinstance(name, str) and _MODULE_NAME.fullmatch(name))]
+    if wrong or not listed:
+        # A text is a regular expression to PEFT, and one can be written that never ends.
+        shown = shown_value(wrong[0] if wrong else modules)
+        raise refused(
+            where,
+            f'target_modules 应是模块名的列表或 "all-linear"，不能是 {shown}；请把模块名逐个列出',
+            f'target_modules must be a list of module names or "all-linear", not {shown}; list the names one by one',
+        )
+
+
+def _check_adapter_tensors(tensors: dict[str, TensorEntry], rank: int, where: str) -> None:
+    """Each tensor is an A (rank, in) or a B (out, rank), and each A has its B."""
+    sides: dict[str, set[str]] = {}
+    for name, entry in tensors.items():
+        found = _LORA_TENSOR.fullmatch(name)
+        if found is None:
+            raise refused(
+                where,
+                f"张量 {shown_value(name)} 不是 LoRA 的 A 或 B 矩阵；请换一个普通的 LoRA 适配器",
+                f"tensor {shown_value(name)} is not an A or B matrix of LoRA; take a plain LoRA adapter",
+            )
+        module, side = found.groups()
+        rank_dimension = 0 if side == "A" else 1
+        if len(entry.shape) != 2 or entry.shape[rank_dimension] != rank:
+            raise refused(
+                where,
+                f"张量 {shown_value(name)} 的 shape 是 {list(entry.shape)}，"
+                f"与 adapter_config.json 的 r={rank} 不符；请把两个文件一起重新下载",
+                f"tensor {shown_value(name)} has the shape {list(entry.shape)}, which does not fit r={rank} "
+                "in adapter_config.json; fetch both files again",
+            )
+        sides.setdefault(module, set()).add(side)
+    alone = [module for module, present in sides.items() if len(present) == 1]
+    if alone or not sides:
+        module = shown_value(alone[0] if alone else "lora_A")
+        raise refused(
+            where,
+            f"{module} 的 A、B 两个矩阵不成对；请重新下载这个文件",
+            f"{module} lacks one of its matrices A and B; fetch this file again",
+        )
