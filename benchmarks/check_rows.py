@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import psutil
 
+from tonghua.data.checkup.quality import examine
 from tonghua.prompt.conversation import Conversation, Message
-from tonghua.quality import examine
 
 COMMON = (
     "的一是不了人我在有他这为之大来以个中上们到说国和地也子时道出而要于就下得可你年生自会那后能对着事其里所去行过家"

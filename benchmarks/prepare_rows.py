@@ -65,8 +65,8 @@ def prepare(model: str, rows: str) -> None:
     """Run by itself: from the command to the first step's samples."""
     start = time.perf_counter()
     from tonghua.config.schema import Config
-    from tonghua.prepare import open_model, split
-    from tonghua.prepare import prepare as prepared
+    from tonghua.data.samples.prepare import open_model, split
+    from tonghua.data.samples.prepare import prepare as prepared
 
     config = Config(model=model, dataset=rows, system=SYSTEM)
     files, renderer = open_model(model)

@@ -21,8 +21,8 @@ from tonghua.core.lora import Adapter
 from tonghua.core.loss import ROWS_AT_A_TIME
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
+from tonghua.data.samples.prepare import open_model, prepare
 from tonghua.models.weights import load_base
-from tonghua.prepare import open_model, prepare
 from tonghua.system import device
 from tonghua.system.memory import keep_freed_memory
 from tonghua.trainer import Trainer

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from user_files import alpaca, written
 
-from tonghua.checkup import Bin, Checkup, Place, _histogram, examine_rows
-from tonghua.data import read_rows
+from tonghua.data.checkup.checkup import Checkup, examine_rows
+from tonghua.data.checkup.lengths import Bin, _histogram
+from tonghua.data.checkup.places import RowPlace
+from tonghua.data.checkup.quality import Kind
+from tonghua.data.read.dataset import read_rows
 from tonghua.errors import DataError
-from tonghua.quality import Kind
 from tonghua.text import Language, Text
 
 PERSONA = "你是小狐狸。"
@@ -218,7 +220,7 @@ def test_lines_of_several_files_name_the_file(folder: Path) -> None:
         f"1 条与前面某一条几乎一样，如 {first}:2 与 {second}:1",
         f"near copies of earlier rows: 1, such as {first}:2 of {second}:1",
     )
-    assert checkup.places["duplicates"] == (Place(first, 1),)
+    assert checkup.places["duplicates"] == (RowPlace(first, 1),)
     assert lines_of(checkup, "duplicates") == (1,)
     assert f"（{first}:1）" in "\n".join(checkup.lines("zh"))
     found = {finding["kind"]: finding for finding in checkup.as_json("zh")["findings"]}  # type: ignore[attr-defined]
@@ -235,13 +237,13 @@ def test_a_line_of_one_file_is_its_line(folder: Path) -> None:
     assert finding.what == Text(
         "1 条与前面某一条几乎一样，如第 5 行与第 3 行", "near copies of earlier rows: 1, such as line 5 of line 3"
     )
-    assert checkup.places == {"near_duplicates": (Place("", 5),), "repeated_instructions": (Place("", 5),)}
+    assert checkup.places == {"near_duplicates": (RowPlace("", 5),), "repeated_instructions": (RowPlace("", 5),)}
 
 
 def test_a_folder_of_one_file_needs_no_file_names(folder: Path) -> None:
     written(folder, "一.jsonl", alpaca(("在吗？", "在的。"), ("在吗？", "在的。")))
     checkup = checked(folder)
-    assert checkup.places["duplicates"] == (Place("", 2),) and lines_of(checkup, "duplicates") == (2,)
+    assert checkup.places["duplicates"] == (RowPlace("", 2),) and lines_of(checkup, "duplicates") == (2,)
 
 
 def test_held_out_rows_are_the_other_side_of_their_own_file(folder: Path) -> None:
@@ -255,7 +257,7 @@ def test_leaks_of_an_eval_file_name_that_file(folder: Path) -> None:
     path = written(folder, "一.jsonl", alpaca(("讲个故事", STORY), ("在吗？", "在的。")))
     other = written(folder, "验证 二.jsonl", alpaca(("你好", "你好呀，小狐狸。"), ("再讲一遍", STORY)))
     checkup = checked(path, eval_path=other)
-    assert lines_of(checkup, "leaks") == (2,) and checkup.places == {"leaks": (Place("验证 二.jsonl", 2),)}
+    assert lines_of(checkup, "leaks") == (2,) and checkup.places == {"leaks": (RowPlace("验证 二.jsonl", 2),)}
     assert checkup.as_json("zh")["leaks"] == 1
     assert checkup.findings.rows == 2
 
@@ -277,7 +279,7 @@ ONE_LINE = json.dumps(
 
 def test_rows_on_one_line_are_counted(folder: Path) -> None:
     checkup = checked(written(folder, "一行.json", ONE_LINE))
-    assert checkup.places["duplicates"] == (Place("", 1, 2),)
+    assert checkup.places["duplicates"] == (RowPlace("", 1, 2),)
     assert "（第 2 条）" in "\n".join(checkup.lines("zh")) and "(row 2)" in "\n".join(checkup.lines("en"))
     found = {finding["kind"]: finding for finding in checkup.as_json("zh")["findings"]}  # type: ignore[attr-defined]
     assert (found["duplicates"]["lines"], found["duplicates"]["rows"]) == ([1], [2])

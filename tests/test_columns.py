@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tonghua.columns import OTHER_NAMES, ROLE_OF
-from tonghua.data import SAMPLE_ROWS, Rows, read_rows
+from tonghua.data.read.dataset import SAMPLE_ROWS, ReadRows, read_rows
+from tonghua.data.read.roles import OTHER_NAMES, ROLE_OF
 from tonghua.errors import DataError, UsageError
 from tonghua.prompt.conversation import JOIN
 
 USER, ASSISTANT = {"role": "user", "content": "问"}, {"role": "assistant", "content": "答"}
 
 
-def read(tmp_path: Path, *rows: object, columns: dict[str, str] | None = None) -> Rows:
+def read(tmp_path: Path, *rows: object, columns: dict[str, str] | None = None) -> ReadRows:
     path = tmp_path / "我的 数据.jsonl"
     path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
     return read_rows(path, columns)
@@ -27,7 +27,7 @@ def refusal(tmp_path: Path, *rows: object, columns: dict[str, str] | None = None
     return caught.value.text.zh.replace(path, "它"), caught.value.text.en.replace(path, "it")
 
 
-def talk(rows: Rows) -> list[tuple[str, str]]:
+def talk(rows: ReadRows) -> list[tuple[str, str]]:
     assert rows.problems == ()
     (row,) = rows.kept
     return [(message.role, message.content) for message in row.messages]

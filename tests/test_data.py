@@ -11,22 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from user_files import written
 
-from tonghua import data
-from tonghua.columns import ColumnMap
-from tonghua.data import Problem, Rows, question_hash, read_rows
+from tonghua.data.read import dataset as data
+from tonghua.data.read.csv_rows import CSV_FIELD_CHARACTERS
+from tonghua.data.read.dataset import ReadRows, RowProblem, question_hash, read_rows
+from tonghua.data.read.roles import ColumnMap
 from tonghua.errors import DataError, UsageError
 from tonghua.prompt.conversation import JOIN, Conversation, Message
-from tonghua.records import CSV_FIELD_CHARACTERS
 from tonghua.text import Text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 
 
-def read(folder: Path, name: str, content: str | bytes) -> Rows:
+def read(folder: Path, name: str, content: str | bytes) -> ReadRows:
     return read_rows(written(folder, name, content))
 
 
-def said(rows: Rows, language: str = "zh") -> list[tuple[int, str]]:
+def said(rows: ReadRows, language: str = "zh") -> list[tuple[int, str]]:
     return [(problem.line, getattr(problem.what, language)) for problem in rows.problems]
 
 
@@ -38,7 +38,7 @@ def talk(*contents: str, system: str | None = None, line: int = 1) -> Conversati
     return Conversation(tuple(messages), line)
 
 
-def accounts_for_every_row(rows: Rows) -> bool:
+def accounts_for_every_row(rows: ReadRows) -> bool:
     return rows.read == len(rows.kept) + len({problem.line for problem in rows.problems})
 
 
@@ -49,7 +49,7 @@ def test_a_json_array_gives_conversations_with_the_line_of_each_row(folder: Path
     path = written(folder, "行.json", f'\n[\n  {GOOD},\n  {{\n   "instruction": "二",\n   "output": "2"\n  }}\n]\n')
     kept = (talk("问", "答", line=3), talk("二", "2", line=4))
     columns = ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
-    assert read_rows(path) == Rows(path, "json", "alpaca", 2, kept, (), mapping=(columns,))
+    assert read_rows(path) == ReadRows(path, "json", "alpaca", 2, kept, (), mapping=(columns,))
 
 
 def test_jsonl_skips_blank_lines_and_counts_them(folder: Path) -> None:
@@ -227,7 +227,7 @@ def test_every_fault_of_a_messy_file_is_told_at_once(folder: Path) -> None:
 
 def test_the_count_of_rows_notices_one_that_is_dropped_in_silence(folder: Path) -> None:
     rows = read(folder, "a.jsonl", "\n".join(MESSY))
-    silent = Rows(rows.path, rows.kind, rows.columns, rows.read, rows.kept, rows.problems[1:])
+    silent = ReadRows(rows.path, rows.kind, rows.columns, rows.read, rows.kept, rows.problems[1:])
     assert not accounts_for_every_row(silent)
 
 
@@ -258,7 +258,7 @@ def test_each_problem_says_how_to_mend_it(folder: Path) -> None:
 
 
 def test_a_problem_as_json() -> None:
-    problem = Problem(7, Text("没有 output（答案）", "no output"), Text("补上", "add it"))
+    problem = RowProblem(7, Text("没有 output（答案）", "no output"), Text("补上", "add it"))
     assert problem.as_json("zh") == {"line": 7, "what": "没有 output（答案）", "mend": "补上"}
     assert problem.as_json("en") == {"line": 7, "what": "no output", "mend": "add it"}
 

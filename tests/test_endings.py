@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_prompt import CHATML, THINKING, with_template
 
-from tonghua.endings import GO_ON, split_conversation
-from tonghua.measures import without_space
+from tonghua.data.samples.endings import GO_ON, split_conversation
+from tonghua.data.sentences import without_space
 from tonghua.prompt.conversation import Conversation, Message, Role
 from tonghua.prompt.renderer import Renderer
 

@@ -19,8 +19,9 @@ import torch
 from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
 from user_files import ONLY_A_PICKLE
 
-from tonghua import checkpoint, tokenized
-from tonghua.data import stream_rows
+from tonghua import checkpoint
+from tonghua.data.read.dataset import stream_rows
+from tonghua.data.samples import store as tokenized
 from tonghua.models.hubs import MEANWHILE
 from tonghua.system import environment as environment_room
 from tonghua.system.files import quoted
@@ -440,7 +441,7 @@ def test_a_file_that_changes_while_it_is_read(desk: Desk, monkeypatch: pytest.Mo
             file.write(ONE + "\n")
         return rows
 
-    monkeypatch.setattr("tonghua.prepare.stream_rows", meanwhile)
+    monkeypatch.setattr("tonghua.data.samples.prepare.stream_rows", meanwhile)
     desk.write(path.name, f"{ONE}\n" * 9)
     zh = f"{path} 在读取的过程中变了；请等它写完，再运行一次"
     en = f"{path} changed while it was being read; wait until it is complete, and run again"
@@ -458,7 +459,7 @@ def test_a_file_that_changes_before_it_is_read_spoils_no_later_run(desk: Desk, m
         return real(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr("tonghua.prepare.stream_rows", meanwhile)
+        patch.setattr("tonghua.data.samples.prepare.stream_rows", meanwhile)
         call("check", path, f"model={desk.model}")
     path.write_text(f"{ONE}\n" * 9, encoding="utf-8")
     assert call("check", path, f"model={desk.model}", "--json").json["read"] == 9
@@ -500,9 +501,9 @@ PREPARE_MUCH = """
     import sys
     from pathlib import Path
     import psutil
-    from tonghua.config import Config
-    from tonghua.prepare import open_model, prepare
-    import tonghua.tokenized
+    from tonghua.config.schema import Config
+    from tonghua.data.samples.prepare import open_model, prepare
+    import tonghua.data.samples.store
 
     model, small, large = sys.argv[1:]
     files, renderer = open_model(model)

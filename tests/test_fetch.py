@@ -726,8 +726,8 @@ def test_d17_the_mirror_comes_after_the_hub_it_mirrors(world: World) -> None:
     servers["MODELSCOPE"].answer_after_s = 0.6
     assert world.download(None).source == "huggingface"
     store.remove(MODEL)
-    world.patch.setattr(store, "HUGGING_FACE", dead_endpoint())
-    world.patch.setattr(store, "MODELSCOPE", dead_endpoint())
+    world.patch.setattr(hubs, "HUGGING_FACE", dead_endpoint())
+    world.patch.setattr(hubs, "MODELSCOPE", dead_endpoint())
     assert world.download(None).source == "mirror"
 
 

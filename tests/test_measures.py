@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tonghua import measures as room
+from tonghua.data.sentences import ends_complete, without_space
 from tonghua.errors import DataError
 from tonghua.measures import (
     Interval,
@@ -15,10 +16,8 @@ from tonghua.measures import (
     clause_length,
     dialogue_share,
     distinct_n,
-    ends_complete,
     paired_bootstrap,
     rep_n,
-    without_space,
 )
 
 # Text

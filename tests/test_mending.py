@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from user_files import alpaca, written
 
-from tonghua import mending as room
-from tonghua.checkup import Place
-from tonghua.data import Rows, read_rows
+from tonghua.data.checkup import mending as room
+from tonghua.data.checkup.mending import Change, Fixed, fix
+from tonghua.data.checkup.places import RowPlace
+from tonghua.data.checkup.quality import examine
+from tonghua.data.read.dataset import ReadRows, read_rows
 from tonghua.errors import DataError, ResourceError, UsageError, UserError
-from tonghua.mending import Change, Fixed, fix
-from tonghua.quality import examine
 from tonghua.text import Text
 
 MOBILE = "13800138000"
@@ -72,7 +72,7 @@ def test_jsonl_keeps_what_is_not_changed_as_it_is_written(folder: Path) -> None:
     ]
     assert (fixed.out, fixed.list) == (out, changes)
     assert (fixed.written, fixed.dropped, fixed.changed) == (2, 2, 1)
-    assert fixed.changes[2] == Change(Place("", 5), Text("没有写：与第 1 行相同", "left out: a copy of line 1"))
+    assert fixed.changes[2] == Change(RowPlace("", 5), Text("没有写：与第 1 行相同", "left out: a copy of line 1"))
     assert source.read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == sorted([source.name, out.name, changes.name])
 
@@ -371,6 +371,6 @@ def test_only_the_first_changes_are_held(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_rows_read_from_the_copy_are_the_mended_rows(folder: Path) -> None:
-    rows: Rows = read_rows(written(folder, "一.jsonl", CLEAN))
+    rows: ReadRows = read_rows(written(folder, "一.jsonl", CLEAN))
     fix(rows.path, folder / "二.jsonl")
     assert read_rows(folder / "二.jsonl").kept == rows.kept

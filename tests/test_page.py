@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tonghua.checkup import Checkup, examine_rows
 from tonghua.core.example import Example
-from tonghua.data import Problem, read_rows
-from tonghua.page import check_page, pieces
+from tonghua.data.checkup.checkup import Checkup, examine_rows
+from tonghua.data.checkup.page import check_page, pieces
+from tonghua.data.read.dataset import RowProblem, read_rows
 from tonghua.text import Language, Text
 
 VOID = ("meta", "br")
@@ -74,7 +74,7 @@ def checkup(tmp_path: Path) -> Checkup:
 EXAMPLES = ((("<|im_start|>user\n你是谁？\n", False), ("我是\u3000小狐狸👨\u200d👩。<|im_end|>", True), ("\n", False)),)
 
 
-def page_of(checkup: Checkup, language: Language = "zh", problems: Sequence[Problem] = ()) -> Page:
+def page_of(checkup: Checkup, language: Language = "zh", problems: Sequence[RowProblem] = ()) -> Page:
     return Page(check_page(checkup, Counted(12, 3, 9), EXAMPLES, language, problems))
 
 
@@ -155,7 +155,7 @@ def test_hostile_text_is_text_everywhere(tmp_path: Path) -> None:
         found=tuple(replace(each, what=Text(HOSTILE, HOSTILE)) for each in hostile.findings.found),
     )
     hostile = replace(hostile, path=Path(HOSTILE.replace("/", "")), findings=findings, notes=(Text(HOSTILE, HOSTILE),))
-    problems = [Problem(3, Text(HOSTILE, HOSTILE), Text(HOSTILE, HOSTILE), HOSTILE)]
+    problems = [RowProblem(3, Text(HOSTILE, HOSTILE), Text(HOSTILE, HOSTILE), HOSTILE)]
     html = check_page(hostile, Counted(3, 2, 1), [[(HOSTILE, False), (HOSTILE, True)]], "zh", problems)
     page = Page(html)
     assert page.faults == []
@@ -174,7 +174,7 @@ def test_hostile_text_would_be_seen() -> None:
 
 
 def test_unusable_rows_are_listed_up_to_a_hundred(checkup: Checkup) -> None:
-    problems = [Problem(line, Text("答案是空的", "no answer"), Text("补上", "write one")) for line in range(1, 151)]
+    problems = [RowProblem(line, Text("答案是空的", "no answer"), Text("补上", "write one")) for line in range(1, 151)]
     page = page_of(checkup, "en", problems)
     items = [item.strip() for item in page.text["ul"].split("\n") if item.strip()]
     assert len(items) == 101

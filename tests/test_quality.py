@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tonghua.blemishes import mend
-from tonghua.privacy import redact
+from tonghua.data.checkup.advice import Advice, advice
+from tonghua.data.checkup.blemishes import mend
+from tonghua.data.checkup.privacy import redact
+from tonghua.data.checkup.quality import Finding, Findings, Kind, examine
 from tonghua.prompt.conversation import Conversation, Message
-from tonghua.quality import Advice, Finding, Findings, Kind, advice, examine
 from tonghua.text import Text
 
 PERSONA = "你是小狐狸。"

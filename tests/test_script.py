@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tonghua.data.script.doubts import FAR_CHARACTERS
+from tonghua.data.script.extract import Script, ScriptRow, Unsure, parse_aliases, rows_from_text
 from tonghua.errors import DataError, UsageError
-from tonghua.script import FAR_CHARACTERS, Row, Script, Unsure, parse_aliases, rows_from_text
 
 STAGE = """\
 　　第三回　夜雨
@@ -165,7 +166,7 @@ def test_the_other_side_of_the_same_text() -> None:
 def test_the_example_at_the_head_of_the_module() -> None:
     text = "第三场\n宝玉：（推门）妹妹在家么？\n黛玉：我当是谁。\n宝玉忙上前，笑道：“是我。”\n“坐罢。”\n"
     found = rows_from_text(text, "黛玉")
-    assert found.rows == (Row(3, "妹妹在家么？", "我当是谁。"),)
+    assert found.rows == (ScriptRow(3, "妹妹在家么？", "我当是谁。"),)
     assert [(doubt.line, doubt.text) for doubt in found.unsure] == [(5, "坐罢。")]
     assert found.speakers == {"宝玉": 2, "黛玉": 1}
 
@@ -363,7 +364,7 @@ def test_latin_names() -> None:
 
 
 def test_json() -> None:
-    row = Row(3, "走罢？", "走。")
+    row = ScriptRow(3, "走罢？", "走。")
     assert row.as_json() == {"instruction": "走罢？", "output": "走。"}
     assert next(iter(row.as_json("你是黛玉。").items())) == ("system", "你是黛玉。")
     doubt = rows_from_text("宝玉：走罢？\n黛玉：走。\n“好。”\n", "黛玉").unsure[0]

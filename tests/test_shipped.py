@@ -14,13 +14,14 @@ from test_end_to_end import call, spawn, write_rows
 
 from tonghua import cli
 from tonghua.config.load import load
+from tonghua.data.names import dataset_path, from_anywhere
+from tonghua.data.samples.prepare import prepare
 from tonghua.errors import RefusedError, Stopped, UsageError
 from tonghua.models import shipped, store
 from tonghua.models.download import download
 from tonghua.models.hubs import MEANWHILE
 from tonghua.models.manifest import Model
 from tonghua.models.scan import scan_model
-from tonghua.prepare import dataset_path, from_anywhere, prepare
 from tonghua.prompt.conversation import Message
 from tonghua.prompt.renderer import Renderer
 from tonghua.show import Screen

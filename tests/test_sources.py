@@ -13,19 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from user_files import written
 
-from tonghua import records as records_room
-from tonghua import sources as sources_room
-from tonghua.data import Rows, read_rows, stream_rows
+from tonghua.data.read import archives, csv_rows, faults, json_rows
+from tonghua.data.read.dataset import ReadRows, read_rows, stream_rows
+from tonghua.data.read.encodings import find_mojibake
+from tonghua.data.read.faults import Found
+from tonghua.data.read.records import records
+from tonghua.data.read.sources import find_sources, find_text
 from tonghua.errors import DataError, RefusedError, UserError
-from tonghua.records import Found, records
-from tonghua.sources import find_mojibake, find_sources, find_text
 from tonghua.text import Text
 
 GOOD = '{"instruction": "问", "output": "答"}'
 CSV = "指令,输出\n你是谁？,我是讲故事的人。\n从前有一座山，山里有什么？,山里有一座庙。\n"
 
 
-def answers(rows: Rows) -> list[str]:
+def answers(rows: ReadRows) -> list[str]:
     return [row.messages[-1].content for row in rows.kept]
 
 
@@ -196,7 +197,7 @@ def test_the_size_of_the_window_changes_nothing(
     content = json.dumps(values, indent=indent, ensure_ascii=ascii_only)
     path = tmp_path_factory.mktemp("窗")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records_room, "_WINDOW_CHARACTERS", size)
+        patch.setattr(json_rows, "_WINDOW_CHARACTERS", size)
         found = found_in(path, content)
     expected = json.loads(content, parse_int=float)
     assert [row.value for row in found] == expected
@@ -231,7 +232,7 @@ def test_faults_are_where_they_are_whatever_the_window(
 ) -> None:
     content = f"\n [\n{GOOD},\n  {GOOD}{tail}"
     whole = found_in(folder, content)
-    monkeypatch.setattr(records_room, "_WINDOW_CHARACTERS", size)
+    monkeypatch.setattr(json_rows, "_WINDOW_CHARACTERS", size)
     assert found_in(folder, content) == whole
     if tail.startswith(", {'a'"):
         assert whole[-1].line == 4
@@ -248,8 +249,9 @@ def test_a_million_characters_of_one_line_keep_their_columns(folder: Path) -> No
 
 
 def test_a_row_without_end_is_not_read_to_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records_room, "ROW_CHARACTERS", 1_000)
-    monkeypatch.setattr(records_room, "_WINDOW_CHARACTERS", 100)
+    for module in (faults, json_rows, csv_rows):
+        monkeypatch.setattr(module, "ROW_CHARACTERS", 1_000)
+    monkeypatch.setattr(json_rows, "_WINDOW_CHARACTERS", 100)
     long = json.dumps({"instruction": "问", "output": "字" * 5_000}, ensure_ascii=False)
     for name, content in (("a.json", f"[{GOOD}, {long}, {GOOD}]"), ("a.jsonl", f"{GOOD}\n{long}\n{GOOD}")):
         found = found_in(folder, content, name)
@@ -517,10 +519,10 @@ def test_harmful_archives_are_refused(folder: Path, monkeypatch: pytest.MonkeyPa
 
     path = packed(folder, {f"{index}.txt": "文" for index in range(4)})
     assert read_rows(path).read == 4
-    monkeypatch.setattr(sources_room, "ZIP_ENTRIES_LIMIT", 3)
+    monkeypatch.setattr(archives, "ZIP_ENTRIES_LIMIT", 3)
     assert f"{path} 里有 4 个文件，像是有害的压缩包" in refusal(path, RefusedError)[0]
     monkeypatch.undo()
-    monkeypatch.setattr(sources_room, "ZIP_UNPACKED_LIMIT_BYTES", 11)
+    monkeypatch.setattr(archives, "ZIP_UNPACKED_LIMIT_BYTES", 11)
     assert "解压后有 0.0 GB，像是有害的压缩包" in refusal(path, RefusedError)[0]
 
 

@@ -10,7 +10,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from make_tiny import corpus, lexicon, story, talk, tokenizer
-from tonghua.measures import dialogue_share, ends_complete, rep_n
+from tonghua.data.sentences import ends_complete
+from tonghua.measures import dialogue_share, rep_n
 from tonghua.models import shipped
 
 LENGTHS = ("short", "middle", "long")

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tonghua import prepare as preparing
-from tonghua import tokenized
 from tonghua.config.schema import Config
+from tonghua.data.names import named
+from tonghua.data.samples import maker as maker_room
+from tonghua.data.samples import prepare as preparing
+from tonghua.data.samples import store as tokenized
+from tonghua.data.samples.maker import Maker, SampleSettings
+from tonghua.data.samples.prepare import MOST_HELD_OUT, Prepared, open_model, prepare, require_usable, split, weighted
 from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
-from tonghua.prepare import MOST_HELD_OUT, Prepared, named, open_model, prepare, require_usable, split, weighted
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.prompt.renderer import Renderer
 from tonghua.system.environment import home
-from tonghua.tokenized import Maker, Settings
 
 LONG = "第一段，从前有一只小熊。\n\n第二段，它走进了森林。\n\n第三段，天黑了，它回家了。\n\n第四段，妈妈在等它。"
 
@@ -123,10 +125,10 @@ def test_a_changed_row_template_or_tokenizer_makes_them_anew(
     assert len(made) == 1
 
     renderer = Renderer(tiny_folder)
-    key = tokenized.key_of("c", renderer, Settings(None, 8, "split"), None)
-    assert key == tokenized.key_of("c", Renderer(tiny_folder), Settings(None, 8, "split"), None)
+    key = tokenized.key_of("c", renderer, SampleSettings(None, 8, "split"), None)
+    assert key == tokenized.key_of("c", Renderer(tiny_folder), SampleSettings(None, 8, "split"), None)
     renderer.__dict__["template_sha256"] = "another"
-    assert tokenized.key_of("c", renderer, Settings(None, 8, "split"), None) != key
+    assert tokenized.key_of("c", renderer, SampleSettings(None, 8, "split"), None) != key
 
 
 def test_a_long_answer_is_split_and_nothing_of_it_is_lost(ready: Callable[..., Prepared], tmp_path: Path) -> None:
@@ -176,17 +178,17 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_template_without_an_end_of_turn_is_refused(tiny_folder: Path) -> None:
-    maker = Maker(tiny_folder, Settings(None, 500, "split"))
+    maker = Maker(tiny_folder, SampleSettings(None, 500, "split"))
     talk = Conversation((Message("user", "问"), Message("assistant", "答。")), 7)
     assert len(maker([(talk, "")]).samples) == 1
     example = maker.renderer.examples([talk], None)[0]
     other = replace(talk, line=3)
-    assert len(maker._written([tokenized._Sample(other, example, 0, 0, 0)] * 2)[1]) == 2
+    assert len(maker._written([maker_room._Sample(other, example, 0, 0, 0)] * 2)[1]) == 2
     cut = replace(example, ids=example.ids[:-1], is_target=example.is_target[:-1])
     while cut.ids[-1] == maker.renderer.stop_ids[0] or not cut.is_target[-1]:
         cut = replace(cut, ids=cut.ids[:-1], is_target=cut.is_target[:-1])
     with pytest.raises(RefusedError) as told:
-        maker._written([tokenized._Sample(other, example, 0, 0, 0), tokenized._Sample(talk, cut, 0, 0, 0)])
+        maker._written([maker_room._Sample(other, example, 0, 0, 0), maker_room._Sample(talk, cut, 0, 0, 0)])
     assert told.value.text.zh.startswith("第 7 行的回答没有以结束标记收尾")
 
 
@@ -253,7 +255,7 @@ def test_another_process_may_be_first(
 
 def test_named_tokens_are_part_of_the_key(tiny_folder: Path) -> None:
     renderer = Renderer(tiny_folder)
-    settings = Settings(None, 8, "split")
+    settings = SampleSettings(None, 8, "split")
     key = tokenized.key_of("c", renderer, settings, None)
     renderer.named_tokens = {**renderer.named_tokens, "bos_token": "<|im_start|>"}
     assert tokenized.key_of("c", renderer, settings, None) != key
@@ -265,12 +267,12 @@ def test_every_answer_is_learned_where_the_template_teaches_the_last_alone(tiny_
     folder = shutil.copytree(tiny_folder, tmp_path / "会想 的模型")
     (folder / "chat_template.jinja").write_text(THINKING, encoding="utf-8")
     talk = Conversation(tuple(Message(role, f"{role}{t}。") for t in range(3) for role in ("user", "assistant")), 4)
-    maker = Maker(folder, Settings(None, 500, "split"))
+    maker = Maker(folder, SampleSettings(None, 500, "split"))
     made = maker([(talk, "")])
     assert (made.counts.read, made.counts.kept, made.counts.split, len(made.samples)) == (1, 1, 0, 3)
     ids = np.frombuffer(made.tokens, np.uint32)
     learned = [
-        maker.renderer.decode([int(id - tokenized.TARGET) for id in part if id >= tokenized.TARGET])
+        maker.renderer.decode([int(id - maker_room.TARGET) for id in part if id >= maker_room.TARGET])
         for part in np.split(ids, np.cumsum(made.samples["tokens"])[:-1])
     ]
     assert [text.strip().removeprefix("<think>").strip().removeprefix("</think>").strip() for text in learned] == [

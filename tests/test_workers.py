@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tonghua import data
+from tonghua.data.read import dataset as data
 from tonghua.errors import ResourceError, UsageError
 from tonghua.system.workers import IN_FLIGHT, ordered_map
 

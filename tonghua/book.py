@@ -16,14 +16,14 @@ from . import checkpoint, runs
 from .checkpoint import Checkpoint
 from .config.schema import Config
 from .config.yaml_file import to_yaml
+from .data.names import from_anywhere
+from .data.read.sources import user_path
 from .errors import ResourceError
 from .models.shipped import tiny
-from .prepare import from_anywhere
 from .prompt.contract import Contract
 from .prompt.conversation import JOIN
 from .prompt.renderer import Renderer
 from .record import read_lines
-from .sources import user_path
 from .system.files import quoted, sync, write_files
 from .text import Text
 from .trackers import Trackers, open_trackers, values_of

@@ -23,17 +23,10 @@ from .core.loss import token_nll
 from .core.model import Decoder
 from .core.packing import Batch, pack
 from .core.rounding import rounded
+from .data.sentences import ends_complete, without_space
 from .errors import DataError
 from .generate import Engine
-from .measures import (
-    bits_per_character,
-    clause_length,
-    dialogue_share,
-    ends_complete,
-    paired_bootstrap,
-    rep_n,
-    without_space,
-)
+from .measures import bits_per_character, clause_length, dialogue_share, paired_bootstrap, rep_n
 from .prompt.conversation import Conversation
 
 TOKENS_PER_BATCH = 1024

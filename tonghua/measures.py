@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tonghua.errors import DataError
-
-CLOSERS = "”’」』﹂﹄\"'）)］]｝}】〕》〉»›"
-"""What may stand between the end of a sentence and the end of the text."""
-
-ENDINGS = "。！？….!?｡～~"
-"""What a sentence may end with. The wave is here because chat in Chinese ends sentences with it (好呀～)."""
+from .data.sentences import without_space
+from .errors import DataError
 
 CLAUSE_MARKS = re.compile(
     r"""[，。！？；：、…!?;]
@@ -32,15 +27,8 @@ CLAUSE_MARKS = re.compile(
 QUOTED = re.compile(r"“([^“”\n]*)”|「([^「」\n]*)」|『([^『』\n]*)』|\"([^\"\n]*)\"")
 """A quotation within one paragraph; a mark without its partner there matches nothing."""
 
-LIST_MARKER = re.compile(r"(\d+[.．]|[-*+•])")
-
 CELLS_PER_CHUNK = 1_000_000
 """Bound on the numbers that the bootstrap holds at once, about 8 MB an array."""
-
-
-def without_space(text: str) -> str:
-    """The text without any white space, the full-width space included: what all measures count."""
-    return "".join(text.split())
 
 
 def rep_n(text: str, n: int = 4) -> float:
@@ -58,23 +46,6 @@ def rep_n(text: str, n: int = 4) -> float:
 
 def _ngrams(characters: str, n: int) -> Iterable[str]:
     return (characters[start : start + n] for start in range(len(characters) - n + 1))
-
-
-def ends_complete(text: str) -> bool:
-    """Whether the text ends as a sentence does: one of `ENDINGS`, then any closing quotes and brackets.
-
-    A heading (last line begins with #), a bare list marker (2.) and closing markup (**, ```) are not an end;
-    neither is a dash, an emoji or a title in 《》. Blind to a missing ending of the story: only a cut within
-    a sentence is seen, and not one right after the point of an abbreviation or a number.
-    """
-    lines = text.strip().splitlines()
-    if not lines:
-        return False
-    last = lines[-1].strip()
-    if last.startswith("#") or LIST_MARKER.fullmatch(last):
-        return False
-    # The sentence may have ended on an earlier line than its closing quote.
-    return without_space(text).rstrip(CLOSERS).endswith(tuple(ENDINGS))
 
 
 def clause_length(text: str) -> float:

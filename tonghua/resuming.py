@@ -13,11 +13,11 @@ from typing import Any
 from .checkpoint import Checkpoint
 from .config.load import Loaded, load
 from .config.schema import Config
+from .data.samples.samples import Samples
+from .data.samples.store import KEY, Tokenized, opened
 from .errors import DataError, UsageError
-from .prepare import Samples
 from .system.environment import home
 from .text import Text
-from .tokenized import KEY, Tokenized, opened
 from .trainer import STATE
 
 FREE = (

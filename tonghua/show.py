@@ -20,11 +20,11 @@ from .text import Language, Text
 
 if TYPE_CHECKING:
     from .core.example import Example
-    from .data import Problem
+    from .data.read.dataset import RowProblem
+    from .data.samples.maker import RowCounts as Rows
     from .models.delivery import DownloadProgress as Download
     from .plan import Estimate
     from .prompt.renderer import Renderer
-    from .tokenized import Table as Rows
     from .trainer import Stepped
     from .training import Evaluating, Event, Started
 
@@ -172,7 +172,7 @@ class Screen:
         for each in mapping:
             self.say(f"列名对应：{each}", f"columns: {each}")
 
-    def problems(self, problems: Sequence["Problem"], most: int) -> None:
+    def problems(self, problems: Sequence["RowProblem"], most: int) -> None:
         for problem in problems[:most]:
             self.say(
                 f"第 {problem.line} 行：{problem.what.zh}；{problem.mend.zh}",

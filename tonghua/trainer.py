@@ -29,12 +29,12 @@ from .core.lora import Adapter
 from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
+from .data.samples.samples import Samples
 from .errors import DivergedError, ResourceError
 from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
 from .models.peft import PEFT_PREFIX, adapter_files
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan
-from .prepare import Samples
 from .system import device as devices
 from .system.device import Place
 from .system.memory import PeakMemory, give_back_memory, is_out_of_memory

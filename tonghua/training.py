@@ -27,13 +27,15 @@ from .config.load import Loaded
 from .config.schema import Config
 from .core.lora import Adapter
 from .core.model import Decoder
+from .data.names import named, weight_of
+from .data.samples.prepare import Prepared, open_model, prepare, require_usable, split
+from .data.samples.samples import Samples
 from .diary import Diary, choose
 from .errors import DivergedError, Stopped, UsageError
 from .hanging import Watch
 from .models import store
 from .models.scan import ModelFiles
 from .models.weights import load_base
-from .prepare import Prepared, Samples, named, open_model, prepare, require_usable, split, weight_of
 from .resuming import order_sha256, require_same, require_settled, settled
 from .runs import finished
 from .system import device as devices

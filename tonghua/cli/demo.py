@@ -46,7 +46,7 @@ def demo(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..prepare import named
+    from ..data.names import named
 
     screen = new_screen()
     loaded = _settings(model, context.args, screen, offline)

@@ -53,7 +53,7 @@ def _output_dir(overrides: list[str]) -> Path:
 
 
 def _folder(named: str) -> Path:
-    from ..sources import user_path
+    from ..data.read.sources import user_path
 
     folder = user_path(named)
     if not folder.is_dir():
@@ -128,8 +128,8 @@ def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
 
 def _run_to_watch(named: str | None, output_dir: Path) -> Path:
     """The run of this name, else the newest that is being trained, else the newest."""
+    from ..data.read.sources import user_path
     from ..listing import is_run, list_runs
-    from ..sources import user_path
 
     if named is not None:
         folder = next((path for path in (user_path(named), output_dir / named) if is_run(path)), None)

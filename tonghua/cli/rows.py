@@ -13,12 +13,12 @@ from ..text import Text
 from .shared import AsJson, Debug, Offline, help_text, load_settings, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
-    from ..checkup import Checkup
     from ..config.schema import Config
     from ..core.example import Example
-    from ..prepare import Prepared
+    from ..data.checkup.checkup import Checkup
+    from ..data.samples.prepare import Prepared
+    from ..data.script.extract import Script
     from ..prompt.renderer import Renderer
-    from ..script import Script
     from ..show import Screen
 
 Force = Annotated[bool, typer.Option("--force", help=help_text("覆盖已有的文件", "overwrite what is there"))]
@@ -45,7 +45,8 @@ def check(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..prepare import MOST_PROBLEMS_SHOWN, dataset_path, open_model, prepare
+    from ..data.names import dataset_path
+    from ..data.samples.prepare import MOST_PROBLEMS_SHOWN, open_model, prepare
 
     path, overrides = split_arguments(context.args)
     screen = new_screen()
@@ -71,12 +72,12 @@ def check(
         screen.epoch(epoch_s)
     fixed = None
     if fix is not None:
-        from ..mending import fix as mend
+        from ..data.checkup.mending import fix as mend
 
         fixed = mend(source, fix, config.columns, redact, force, language())
         screen.say(*fixed.summary())
     if html is not None:
-        from ..page import check_page, pieces
+        from ..data.checkup.page import check_page, pieces
 
         shown = [pieces(example, renderer.plain) for example in examples]
         _write(html, check_page(checkup, ready.table, shown, language(), ready.problems))
@@ -116,10 +117,11 @@ def _only_dataset(dataset: str | Sequence[str] | None) -> str:
 def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
     """What the data doctor says, and about how many seconds an epoch takes here."""
     from .. import plan
-    from ..checkup import examine_rows
-    from ..data import question_hash, read_rows
+    from ..data.checkup.checkup import examine_rows
+    from ..data.names import dataset_path
+    from ..data.read.dataset import question_hash, read_rows
+    from ..data.samples.prepare import split
     from ..models.weights import shape_of
-    from ..prepare import dataset_path, split
     from ..system import device
 
     rows = read_rows(source, config.columns)
@@ -180,8 +182,8 @@ def rows(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..script import parse_aliases, rows_from_text
-    from ..sources import user_path
+    from ..data.read.sources import user_path
+    from ..data.script.extract import parse_aliases, rows_from_text
 
     if path is None or speaker is None:
         raise UsageError(
@@ -215,7 +217,7 @@ def rows(
 
 def _read_text(path: Path, screen: "Screen") -> str:
     """The text of one file, in any encoding that rows may have; which one is told where it is not UTF-8."""
-    from ..sources import find_text
+    from ..data.read.sources import find_text
 
     (source,), notes = find_text(path)
     for note in notes:

@@ -28,9 +28,9 @@ from .shared import (
 if TYPE_CHECKING:
     from ..config.load import Loaded
     from ..config.schema import Sampling
+    from ..data.samples.samples import Samples
     from ..engines import Teller
     from ..generate import Answer
-    from ..prepare import Samples
     from ..prompt.conversation import Conversation, Message
     from ..show import Screen
     from ..trainer import Result
@@ -314,7 +314,7 @@ Generate = Annotated[
 
 def held_out(teller: "Teller", data: str | None = None) -> "Samples":
     """Rows that the run has not learned: those of `data`, else those that were held out in training."""
-    from ..prepare import prepare, require_usable, split
+    from ..data.samples.prepare import prepare, require_usable, split
 
     config = teller.run.config
     source = data or config.eval_dataset or config.dataset

@@ -65,7 +65,7 @@ def _is_override(argument: str) -> bool:
 def runs_folder(asked: Mapping[str, Any]) -> Path:
     """Where the runs lie, by these settings."""
     from ..config.load import load
-    from ..sources import user_path
+    from ..data.read.sources import user_path
 
     return user_path(load(None, asked).config.output_dir)
 
@@ -96,7 +96,7 @@ def load_settings(
 
 def require_settings(loaded: "Loaded", screen: "Screen", offline: bool) -> "Loaded":
     """The same settings; their rows and model are on this machine from here on."""
-    from ..prepare import require_datasets
+    from ..data.names import require_datasets
 
     require_datasets(loaded.config)
     for note in loaded.notes:

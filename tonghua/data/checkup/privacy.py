@@ -13,8 +13,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Literal, NamedTuple
 
-from .prompt.conversation import Conversation
-from .text import Text
+from ...prompt.conversation import Conversation
+from ...text import Text
 
 PrivateKind = Literal["mobile", "identity_card", "bank_card", "email", "secret"]
 

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from tonghua.duplicates import folded
-from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
-
-from .prompt.conversation import Conversation
-from .text import Text
+from ...prompt.conversation import Conversation
+from ...text import Text
+from ..sentences import CLOSERS, LIST_MARKER, ends_complete
+from .duplicates import folded
 
 BlemishKind = Literal[
     "control_tokens",
@@ -55,6 +54,7 @@ _PLACEHOLDER = re.compile(
 )
 
 _EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
+
 _INVISIBLE = re.compile(
     "[\u200b\u2060\ufeff\u00ad\u180e\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
     # Joiners belong within emoji, and to scripts from Arabic to Khmer.
@@ -62,13 +62,16 @@ _INVISIBLE = re.compile(
     # Tags belong into flags (England's), and nowhere else.
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
 )
+
 _BIDIRECTIONAL = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+
 _RIGHT_TO_LEFT_LETTERS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 _MODELS = (
     r"通义千问|千问|Qwen|ChatGPT|GPT-?[345]\w*|文心一言|讯飞星火|星火大模型|豆包|Kimi|智谱清言|ChatGLM|百川大模型|腾讯混元"
     r"|DeepSeek|深度求索|Claude|Gemini|LLaMA|Vicuna|MOSS"
 )
+
 _CLAIM = re.compile(
     rf"(?:我是|我叫|我的名字是|我的名字叫)(?!不是)[^。！？!?，,\n不]{{0,16}}?(?P<zh>{_MODELS})"
     rf"|\b(?:I am|I'm|I’m|my name is)\s(?!not\b)(?:\w+\s){{0,4}}?(?P<en>{_MODELS})\b",
@@ -76,10 +79,14 @@ _CLAIM = re.compile(
 )
 
 _OPEN_ENDS = "，、；：,;:（(“「『《〈【[{"
+
 # Speech breaks off in a dash, chat ends in kaomoji, sums in a number or a unit.
 _SOFT_ENDS = "—–-~～♪♡^_=%°$|｜/\\>·"
+
 _MARKUP = "*_"
+
 _ENDS_WITHIN = re.compile(r"[。！？!?]|\.\s")
+
 # A hashtag, who said it (-C. S. Lewis), or a number with its unit.
 _LAST_WORDS = re.compile(r"(?:#\S+|\s[-—–]\s?[A-Z][\w. ]{1,30}|\d\s?°?[A-Za-z]{1,4})$")
 
@@ -90,18 +97,22 @@ _SIMPLIFIED_FORMS = (
     "农决况净减击刘则刚创务劳势劝办单压厅历厉双发变员响园围图圆团场块坚坏声处备够夺奋奖妇娱宁审宽导将尝层屿岛币师"
     "带帮庆库废张弹强归当录态总恶悬惊惯愿戏战执扩扫扬报担择换损摇敌数断旧显晓权条极构标栏检楼欧残汉汤济测浓灭灯灵"
 )
+
 _TRADITIONAL_FORMS = (
     "這說個們來時會國過還對沒樣麼為兒學開問見長東話讓給從聽現點門間頭動機經電車馬鳥魚龍覺應愛歡樂親書寫讀語認識誰"
     "謝請講該試詞實寶宮嬪貴歲華觀難風飛熱爺媽孫樹橋萬與業兩嚴豐臨義烏習鄉買賣亞產億僅優傳傷偉倫價側倆傾償關興養內"
     "農決況淨減擊劉則剛創務勞勢勸辦單壓廳歷厲雙發變員響園圍圖圓團場塊堅壞聲處備夠奪奮獎婦娛寧審寬導將嘗層嶼島幣師"
     "帶幫慶庫廢張彈強歸當錄態總惡懸驚慣願戲戰執擴掃揚報擔擇換損搖敵數斷舊顯曉權條極構標欄檢樓歐殘漢湯濟測濃滅燈靈"
 )
+
 _SIMPLIFIED = re.compile(
     f"[{''.join(s for s, t in zip(_SIMPLIFIED_FORMS, _TRADITIONAL_FORMS, strict=True) if s != t)}]"
 )
+
 _TRADITIONAL = re.compile(
     f"[{''.join(t for s, t in zip(_SIMPLIFIED_FORMS, _TRADITIONAL_FORMS, strict=True) if s != t)}]"
 )
+
 _KANA = re.compile("[\u3040-\u30ff]")
 
 

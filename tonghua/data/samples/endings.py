@@ -26,10 +26,9 @@ from itertools import accumulate, pairwise
 from math import ceil
 from typing import NamedTuple
 
-from tonghua.measures import CLOSERS, LIST_MARKER, ends_complete
-
-from .prompt.conversation import Conversation, Message
-from .text import Text
+from ...prompt.conversation import Conversation, Message
+from ...text import Text
+from ..sentences import CLOSERS, LIST_MARKER, ends_complete
 
 GO_ON = Text("请接着讲。", "Please go on.")
 """What the user says between two parts of an answer, in the language of the answer."""
@@ -38,6 +37,7 @@ Count = Callable[[Sequence[Message]], int]
 """Tokens of a conversation as it is rendered for training, whichever of its answers are learned."""
 
 _PARAGRAPH, _SENTENCE, _STANZA, _LINE, _CLAUSE, _COLON, _SPACE = 0.0, 0.05, 0.2, 0.5, 2.0, 2.5, 4.0
+
 _ENCLOSED = 1.0
 """What a cut costs by its kind, and what more within a quotation or code. Being half a part away from where equal
 parts would end costs 0.25: more than a paragraph is better than a sentence, less than a broken sentence."""
@@ -49,18 +49,25 @@ _ENCLOSURE = re.compile(
     | "[^"\n]{0,2000}" | `[^`\n]{0,2000}`""",
     re.VERBOSE | re.MULTILINE,
 )
+
 _MARK = re.compile(r"(?P<stop>[。！？｡．…!?.]+)|(?P<comma>[，、；：,;:]+)|\s+")
+
 _STRAIGHT = "\"'"
+
 _CLOSERS = "".join(set(CLOSERS) - set(_STRAIGHT))
+
 # A straight quote or an asterisk before a letter opens something.
 _CLOSING_MARKUP = re.compile(r"[\"'*_]+(?=\s|\Z)")
+
 _VISIBLE = re.compile(r"\S")
+
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|vs|No|Fig|[A-Z])\.$")
 
 _TAIL = 12
 """Characters before a point that tell whether it is one of an abbreviation or of a list."""
 
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+
 _OTHER_WORD = re.compile("[\u3040-\u30ff\uac00-\ud7af]|[^\\W\\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 
 import jinja2
 
-from .checkup import Checkup, how_read, listed_places, settings, verdict
-from .core.example import Example
-from .data import Problem
+from ...core.example import Example
+from ...text import Language, Text, shown, visible
+from ..read.dataset import RowProblem
+from .checkup import Checkup, how_read, settings, verdict
+from .places import listed_places
 from .quality import Finding
-from .text import Language, Text, shown, visible
 
 MOST_LINES = 30
 
@@ -56,7 +57,7 @@ def check_page(
     table: Counts,
     examples: Sequence[Sequence[Piece]],
     language: Language,
-    problems: Sequence[Problem] = (),
+    problems: Sequence[RowProblem] = (),
 ) -> str:
     """A whole HTML document in one language, with the first two examples; to be written as UTF-8."""
 
@@ -97,7 +98,7 @@ def _finding(checkup: Checkup, finding: Finding, language: Language) -> Mapping[
     }
 
 
-def _problem(problem: Problem, language: Language) -> Mapping[str, str]:
+def _problem(problem: RowProblem, language: Language) -> Mapping[str, str]:
     file = f"{problem.file} " if problem.file else ""
     return {
         "where": Text(f"{file}第 {problem.line} 行", f"{file}line {problem.line}").to(language),

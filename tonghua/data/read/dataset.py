@@ -27,20 +27,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tonghua.columns import ColumnMap, Form, RowReader, Sample, filled_columns, find_columns
-from tonghua.records import Faults, Found, records
-
-from .errors import UsageError
-from .prompt.conversation import Conversation
+from ...errors import UsageError
+from ...prompt.conversation import Conversation
+from ...text import Language, Text, shown
+from .columns import find_columns
+from .conversations import RowReader
+from .faults import Faults, Found
+from .records import records
+from .roles import ColumnMap, Form, Sample, filled_columns
 from .sources import Kind, Source, find_sources
-from .text import Language, Text, shown
 
 SAMPLE_ROWS = 1_000
 """So many rows of each file are looked at to see what its columns are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RowProblem:
     """One thing wrong in a file: where (1-based line on which the row starts), what, and how to mend it.
 
     In Parquet, which has no lines, `line` is the number of the row. `file` is "" where there is only one.
@@ -57,17 +59,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReadRow:
     """One row: a conversation or problems, never both and never neither. `source` counts the files from 0."""
 
     source: int
     line: int
     conversation: Conversation | None
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ReadRows:
     """What a dataset held. A row is in `kept` or has problems, never both and never neither."""
 
     path: Path
@@ -75,7 +77,7 @@ class Rows:
     columns: Form | Literal["mixed"]
     read: int
     kept: tuple[Conversation, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[RowProblem, ...]
     ignored: tuple[str, ...] = ()
     """Columns that are not used, such as `id`, in order of appearance."""
     encoding: str = "utf-8"
@@ -133,11 +135,11 @@ class RowStream:
         path = shown(str(self.path))
         return [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[ReadRow]:
         for index in range(len(self.sources)):
             yield from self._rows(index)
 
-    def _rows(self, index: int) -> Iterator[Row]:
+    def _rows(self, index: int) -> Iterator[ReadRow]:
         source = self.sources[index]
         reader = RowReader(self.columns[index], cells_are_text=source.kind in ("csv", "tsv"))
         file = self.file_names[index]
@@ -146,12 +148,12 @@ class RowStream:
             messages = [] if faults else reader.messages(row.value, faults)
             self._ignored |= reader.ignored
             if not faults:
-                yield Row(index, row.line, Conversation(tuple(messages), row.line), ())
+                yield ReadRow(index, row.line, Conversation(tuple(messages), row.line), ())
                 continue
             # Of an array on one line: the line alone would not lead anyone there.
             zh, en = (f"第 {number} 条：", f"row {number}: ") if shares_its_line else ("", "")
-            problems = (Problem(row.line, Text(zh + what.zh, en + what.en), mend, file) for what, mend in faults)
-            yield Row(index, row.line, None, tuple(problems))
+            problems = (RowProblem(row.line, Text(zh + what.zh, en + what.en), mend, file) for what, mend in faults)
+            yield ReadRow(index, row.line, None, tuple(problems))
 
 
 def stream_rows(path: Path, columns: Mapping[str, str] | None = None) -> RowStream:
@@ -165,7 +167,7 @@ def stream_rows(path: Path, columns: Mapping[str, str] | None = None) -> RowStre
     return RowStream(path, columns)
 
 
-def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> Rows:
+def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
     """Every conversation of a dataset and every problem in it, in the order of its files.
 
     The kind is known by the suffix, and between .json and .jsonl by looking at the first character. Rows of
@@ -176,13 +178,13 @@ def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> Rows:
     stream = stream_rows(path, columns)
     read = 0
     kept: list[Conversation] = []
-    problems: list[Problem] = []
+    problems: list[RowProblem] = []
     for row in stream:
         read += 1
         if row.conversation:
             kept.append(row.conversation)
         problems += row.problems
-    return Rows(
+    return ReadRows(
         path,
         stream.kind,
         stream.form,

@@ -21,31 +21,34 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 from pydantic_core import to_jsonable_python
 
-from tonghua import data
-from tonghua.blemishes import mend
-from tonghua.checkup import Place, numbered
-from tonghua.columns import KNOWN, ROLE_OF, ColumnMap
-from tonghua.duplicates import folded
-from tonghua.privacy import redact as redacted
-from tonghua.records import ROW_CHARACTERS, records
-
-from .errors import DataError, ResourceError, UsageError
-from .prompt.conversation import Conversation, Message
-from .sources import Source
-from .text import Language, Text, shown
+from ...errors import DataError, ResourceError, UsageError
+from ...prompt.conversation import Conversation, Message
+from ...text import Language, Text, shown
+from ..read import dataset as data
+from ..read.faults import ROW_CHARACTERS
+from ..read.records import records
+from ..read.roles import KNOWN, ROLE_OF, ColumnMap
+from ..read.sources import Source
+from .blemishes import mend
+from .duplicates import folded
+from .places import RowPlace, numbered
+from .privacy import redact as redacted
 
 FIRST_CHANGES = 100
 
 _WINDOW_CHARACTERS = 1 << 17
+
 _TOKEN_CHARACTERS = 16
+
 _BETWEEN_ITEMS = re.compile(r"[ \t\n\r,]*")
+
 _MOST_DIGITS = 4_000
 
 
 class Change(NamedTuple):
     """What was done to one row, or why it is not in the copy."""
 
-    place: Place
+    place: RowPlace
     what: Text
 
     def to(self, language: Language) -> str:
@@ -224,12 +227,12 @@ class _Mender:
         # One file stays as it is written; rows of several must agree in the names of their columns.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
         self._as_messages = not _agree(stream.mapping)
-        self._first: dict[int, Place] = {}
+        self._first: dict[int, RowPlace] = {}
         self._dropped = self._changed = 0
         self._changes: list[Change] = []
 
-    def add(self, number: int, row: data.Row, raw: str | dict[str, Any] | None) -> None:
-        place = Place(self._files[row.source], row.line, number)
+    def add(self, number: int, row: data.ReadRow, raw: str | dict[str, Any] | None) -> None:
+        place = RowPlace(self._files[row.source], row.line, number)
         if row.conversation is None:
             place = place._replace(row=0)  # its problems have the number
             self._dropped += 1
@@ -258,7 +261,7 @@ class _Mender:
             self._changed += 1
             self._note(place, Text("；".join(each.zh for each in changes), "; ".join(each.en for each in changes)))
 
-    def _note(self, place: Place, what: Text) -> None:
+    def _note(self, place: RowPlace, what: Text) -> None:
         change = Change(place, what)
         self._noted.write(change.to(self._language) + "\n")
         if len(self._changes) < FIRST_CHANGES:
@@ -341,10 +344,7 @@ def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
         yield from chain.from_iterable(_slots(value, index) for index in range(len(value)))
 
 
-# Rows as they are written
-
-
-def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.Row, str | dict[str, Any] | None]]:
+def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.ReadRow, str | dict[str, Any] | None]]:
     """Each row, numbered, with what stands in its file: JSON text or an object; None where that breaks off."""
     index = -1
     raws: Iterator[str | dict[str, Any]] = iter(())

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rensa import RMinHash, RMinHashLSH
 
 SHINGLE_CHARACTERS = 5
+
 SIMILAR = 0.8
 """Jaccard similarity of two rows' shingles from which they are near duplicates (as in Lee et al. 2022)."""
 
@@ -39,12 +40,16 @@ WIDE_GRAM, NARROW_GRAM = 12, 32
 """Characters of a phrase that is no accident: in Chinese (or kana, hangul) and in alphabets."""
 
 BUCKETS_LOG2 = 22
+
 MOST_GRAMS = 16
 """Bound on what is kept of one answer, so that a long text common to all rows does not fill the memory."""
 
 LONGEST_PHRASE_CHARACTERS = 60
+
 MOST_PHRASES = 3
+
 OFTEN_ROWS = 20
+
 OFTEN_SHARE = 0.01
 
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")

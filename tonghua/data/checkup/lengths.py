@@ -1,0 +1,121 @@
+"""How long rows are, in tokens: quantiles, and a histogram that a terminal can show."""
+
+import math
+import statistics
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...text import Language, Text
+
+BINS = 10
+
+BAR_CHARACTERS = 24
+"""Where █ is as wide as a Chinese character, a bar still fits on 80 columns."""
+
+
+class Bin(NamedTuple):
+    """How many rows have from `first` to `last` tokens; `last` None = any number from `first` on."""
+
+    first: int
+    last: int | None
+    rows: int
+
+    @property
+    def label(self) -> str:
+        return f"> {self.first - 1}" if self.last is None else f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the rows as the model reads them; a row longer than `max_length` is counted whole."""
+
+    max_length: int
+    shortest: int
+    median: int
+    longest: int
+    longer: int
+    """Rows of more than `max_length` tokens."""
+    tokens: int
+    """Of all rows: what one epoch reads."""
+    targets: int
+    """Of these, how many are learned."""
+    histogram: tuple[Bin, ...]
+
+    def as_json(self) -> dict[str, int]:
+        return {
+            "per_epoch": self.tokens,
+            "targets_per_epoch": self.targets,
+            "shortest": self.shortest,
+            "median": self.median,
+            "longest": self.longest,
+            "max_length": self.max_length,
+            "longer": self.longer,
+        }
+
+    def summary(self, language: Language) -> tuple[str, str]:
+        """How long the rows are, and how many tokens an epoch has."""
+        if self.longer:
+            fits = Text(
+                f"{self.longer} 条超过 max_length={self.max_length}",
+                f"{self.longer} are longer than max_length={self.max_length}",
+            )
+        else:
+            fits = Text(f"都在 max_length={self.max_length} 以内", f"all are within max_length={self.max_length}")
+        spread = Text(
+            f"长度：{self.shortest} 到 {self.longest} 个 token，一半的行不超过 {self.median} 个；{fits.zh}",
+            f"lengths: {self.shortest} to {self.longest} tokens, half of the rows up to {self.median}; {fits.en}",
+        )
+        epoch = Text(
+            f"每轮训练读 {self.tokens:,} 个 token，其中要学的有 {self.targets:,} 个",
+            f"an epoch reads {self.tokens:,} tokens, of which {self.targets:,} are learned",
+        )
+        return spread.to(language), epoch.to(language)
+
+    def lines(self, language: Language) -> list[str]:
+        """The same for a terminal, with the histogram between them where it has to show that rows are too long."""
+        spread, epoch = self.summary(language)
+        return [spread, *(_bars(self.histogram) if self.longer else ()), epoch]
+
+
+def measured_lengths(lengths: Sequence[int], targets: Sequence[int], max_length: int) -> Lengths:
+    return Lengths(
+        max_length,
+        min(lengths),
+        statistics.median_low(lengths),
+        max(lengths),
+        sum(length > max_length for length in lengths),
+        sum(lengths),
+        sum(targets),
+        _histogram(lengths, max_length),
+    )
+
+
+def _histogram(lengths: Sequence[int], max_length: int) -> tuple[Bin, ...]:
+    """At most ten bins up to the longest row or `max_length`, whichever comes first, and one for what is longer."""
+    longest = max(lengths)
+    top = min(longest, max_length)
+    step = _round_step(top / BINS)
+    lasts = [*range(step, top, step), min(math.ceil(top / step) * step, max_length)]
+    counts = [0] * (len(lasts) + 1)
+    for length in lengths:
+        counts[bisect_left(lasts, length)] += 1
+    firsts = [1, *(last + 1 for last in lasts)]
+    beyond = [None] if longest > max_length else []
+    return tuple(map(Bin, firsts, [*lasts, *beyond], counts))
+
+
+def _round_step(least: float) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50, ... that is not below `least`."""
+    digits = int(10 ** (len(str(math.ceil(least))) - 1))
+    return next(digit * digits for digit in (1, 2, 5, 10) if digit * digits >= least)
+
+
+def _bars(histogram: Sequence[Bin]) -> Iterator[str]:
+    """One line for each bin; the bars come last, so that nothing has to line up behind them."""
+    labels = max(len(each.label) for each in histogram)
+    most = max(each.rows for each in histogram)
+    for each in histogram:
+        bar = "█" * math.ceil(each.rows * BAR_CHARACTERS / most)
+        yield f"{each.label:>{labels}}  {each.rows:>{len(str(most))}}  {bar}".rstrip()

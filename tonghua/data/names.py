@@ -1,0 +1,78 @@
+"""What a dataset's name means: rows that come along, a file, or several with a weight each.
+
+fairytale               rows that come with tonghua, by name
+D:/rows.json*0.5        a file of the user's, seen half as often
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config.schema import Config
+from ..errors import DataError, UsageError
+from ..models.shipped import datasets
+from ..text import shown
+from .read.archives import STORY_SUFFIX, SUFFIXES
+from .read.sources import require_there, user_path
+
+MOST_OFTEN = 100
+"""Times that a dataset's rows are seen in an epoch."""
+
+_WEIGHT = re.compile(r"(?P<path>.+)\*(?P<weight>\d+(\.\d+)?)")
+
+
+def require_datasets(config: Config) -> None:
+    """Raises DataError for a dataset that is not there: to be told before a model is fetched or loaded."""
+    for each in (*several(config.dataset), *several(config.eval_dataset)):
+        require_there(dataset_path(each))
+
+
+def several(datasets: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One dataset or several, as it may be written, one after another."""
+    return (datasets,) if isinstance(datasets, str) else tuple(datasets or ())
+
+
+def dataset_path(named: str) -> Path:
+    """`rows.json*0.5` -> the path; `fairytale` -> the dataset that comes with tonghua, unless a file is called so.
+
+    Raises DataError for a bare name that is neither, with the names that there are.
+    """
+    weighted = _weighted(named)
+    written = weighted["path"] if weighted else named
+    path = user_path(written)
+    if path.exists() or Path(written).name != written or path.suffix.lower() in {*SUFFIXES, STORY_SUFFIX, ".zip"}:
+        return path
+    shipped = datasets()
+    if written in shipped:
+        return shipped[written]
+    raise DataError(
+        f"这里没有叫 {shown(written)} 的数据；请写文件或文件夹的路径，或自带数据的名字：{'、'.join(shipped)}",
+        f"there are no rows called {shown(written)} here; give a file, a folder, or the name of a dataset that came "
+        f"with tonghua: {', '.join(shipped)}",
+    )
+
+
+def from_anywhere(named: str) -> str:
+    """A dataset as it can be written in any folder: its path from the root, or its name if it came with tonghua."""
+    return named if dataset_path(named) in datasets().values() else str(user_path(named).resolve())
+
+
+def weight_of(named: str) -> float:
+    """`rows.json*0.5` -> how often its rows are seen in an epoch. Raises UsageError for 0 and for too often."""
+    weighted = _weighted(named)
+    weight = float(weighted["weight"]) if weighted else 1.0
+    if not 0 < weight <= MOST_OFTEN:
+        raise UsageError(
+            f"{named} 里的倍数应大于 0、不大于 {MOST_OFTEN}",
+            f"the number in {named} must be above 0 and at most {MOST_OFTEN}",
+        )
+    return weight
+
+
+def _weighted(named: str) -> re.Match[str] | None:
+    return None if user_path(named).exists() else _WEIGHT.fullmatch(named)
+
+
+def named(datasets: str | Sequence[str] | None) -> str:
+    """One dataset or several, for people."""
+    return "、".join(several(datasets))

@@ -1,0 +1,136 @@
+"""How the columns of a file stand for a conversation, and the conversation of one row.
+
+    {"instruction", "input", "output", "system", "history"}     Alpaca, by these names or by others: query and response,
+                                                                prompt and completion, 问题 and 回答
+    {"messages": [{"role", "content"}, ...]}                    OpenAI; a content may be a list of parts of text
+    {"conversations": [{"from", "value"}, ...]}                 ShareGPT
+    {"conversation": [{"system", "input", "output"}, ...]}      XTuner
+    {"prompt": [messages], "completion": [messages]}            the two halves of a list of messages
+        |
+        |  find_columns: by the names of the columns and what the first rows hold in them; nothing is registered
+        v
+    ColumnMap(form="alpaca", names=(("instruction", "问题"), ("output", "回答")))
+        |
+        |  RowReader.messages
+        v
+    [Message, ...] or faults
+
+Nothing is mapped in silence (the map is part of every result), and what could be meant in two ways is asked.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ...errors import DataError, UsageError
+from ...text import Text, listed, shown
+from .conversations import RowReader
+from .roles import KNOWN, OTHER_NAMES, ROLE_NAMES, ROLE_OF, ColumnMap, Form, Sample, resembled, role_named
+
+
+def find_columns(
+    sample: Sample, name: str, separated: bool = False, columns: Mapping[str, str] | None = None
+) -> ColumnMap:
+    """How the rows of the file called `name` are to be read; `columns` gives {role: column} where it knows better.
+
+    `separated` tells of a file whose columns are cut by separators. Raises UsageError for a role that there is
+    not, and DataError where a needed column is missing, two would do for one role, or every row holds something
+    in a column that must not be left out.
+    """
+    names = tuple(dict.fromkeys(key for row in sample.rows for key in row))
+    asked = _asked(columns or {}, names, name)
+    if not names:
+        return ColumnMap("alpaca", ())  # no row is an object: each says so itself
+    filled = {key for row in sample.rows for key, holds in row.items() if holds}
+    candidates = _candidates(names, filled, asked)
+    form = _form(candidates, names, asked)
+    if form is None:
+        raise _missing(candidates, names, name, separated)
+    roles = [role for role in KNOWN[form] if candidates.get(role)]
+    for role in roles:
+        if len(candidates[role]) > 1:
+            raise _ambiguous(role, candidates[role], name)
+    found = ColumnMap(form, tuple((role, candidates[role][0]) for role in roles), tuple(asked))
+    _refuse_everywhere(sample, RowReader(found), name)
+    return found
+
+
+def _asked(columns: Mapping[str, str], names: Sequence[str], name: str) -> dict[str, str]:
+    for role, column in columns.items():
+        if role not in OTHER_NAMES:
+            roles = "、".join(OTHER_NAMES), ", ".join(OTHER_NAMES)
+            raise UsageError(
+                f"columns 里没有 {shown(role, 40)} 这一项；可用的有 {roles[0]}",
+                f"columns knows no {shown(role, 40)}; there are {roles[1]}",
+            )
+        if column and names and column not in names:
+            found = listed(names)
+            raise DataError(
+                f"{name} 没有 columns 里写的 {shown(column, 40)} 这一列；现有的列：{found.zh}",
+                f"{name} has no column {shown(column, 40)}, which columns names; columns found: {found.en}",
+            )
+    return dict(columns)
+
+
+def _candidates(names: Sequence[str], filled: set[str], asked: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that may have each role: what was asked for, or all that hold something, or an empty one."""
+    candidates: dict[str, list[str]] = {role: [column] for role, column in asked.items() if column}
+    taken = set(asked.values())
+    empty: dict[str, list[str]] = {}
+    for column in names:
+        role = role_named(column)
+        if role and role not in asked and column not in taken:
+            (candidates if column in filled else empty).setdefault(role, []).append(column)
+    for role, columns in empty.items():
+        if role not in candidates:
+            candidates[role] = [role] if role in columns else columns[:1]
+    return candidates
+
+
+def _form(candidates: Mapping[str, list[str]], names: Sequence[str], asked: Mapping[str, str]) -> Form | None:
+    question = candidates.get("instruction") or candidates.get("input")
+    answer, talk = candidates.get("output"), candidates.get("messages")
+    pair = bool(question and answer)
+    if not (pair and talk):
+        return "messages" if talk else "alpaca" if pair else None
+    assert answer and talk
+    if any(asked.get(role) for role in ("messages", "instruction", "output")):
+        return "messages" if asked.get("messages") else "alpaca"
+    # Both: the one under its own name is meant, and of two such the first.
+    own = "output" in answer, "messages" in talk
+    if own[0] != own[1]:
+        return "alpaca" if own[0] else "messages"
+    return "alpaca" if names.index(answer[0]) < names.index(talk[0]) else "messages"
+
+
+def _missing(candidates: Mapping[str, list[str]], names: Sequence[str], name: str, separated: bool) -> DataError:
+    missing = [] if candidates.get("instruction") or candidates.get("input") else ["instruction"]
+    missing += [] if candidates.get("output") else ["output"]
+    near = {column: resembled(column, tuple(ROLE_OF)) for column in names[:12] if not role_named(column)}
+    zh = "".join(f"（{shown(column, 40)} 像是 {target} 写错了）" for column, target in near.items() if target)
+    en = "".join(f' ("{shown(column, 40)}" looks like {target})' for column, target in near.items() if target)
+    found, lacking = listed(names), listed(missing)
+    if len(names) == 1 and separated:
+        zh, en = zh + "（各列要用英文逗号隔开）", en + " (columns are separated by commas)"
+    return DataError(
+        f"{name} 没有 {lacking.zh} 这样的列；现有的列：{found.zh}{zh}；"
+        "需要 instruction（或 input）和 output，或者 messages；列名不同时用 columns= 指明",
+        f"{name} has no column {lacking.en}; columns found: {found.en}{en}; "
+        "expected: instruction (or input) and output, or messages; name others with columns=",
+    )
+
+
+def _ambiguous(role: str, columns: Sequence[str], name: str) -> DataError:
+    found, what, first = listed(columns), ROLE_NAMES[role], shown(columns[0], 40)
+    return DataError(
+        f"{name} 里 {found.zh} 都像是{what.zh}；请写明用哪一列，例如 columns={role}:{first}",
+        f"in {name}, {found.en} could each be {what.en}; say which to use, such as columns={role}:{first}",
+    )
+
+
+def _refuse_everywhere(sample: Sample, reader: "RowReader", name: str) -> None:
+    """DataError for a refused column that every row uses: told once, not once a row."""
+    for column in dict.fromkeys(key for row in sample.rows for key in row):
+        refusal = reader.refusal(column)
+        if refusal and all(row.get(column) for row in sample.rows):
+            (what, mend), count = refusal, len(sample.rows)
+            each = Text("每一条", "every row") if sample.whole else Text(f"前 {count} 条", f"each of the first {count}")
+            raise DataError(f"{name}：{each.zh}都{what.zh}；{mend.zh}", f"{name}: {each.en} {what.en}; {mend.en}")

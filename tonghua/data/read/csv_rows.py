@@ -1,0 +1,113 @@
+"""Rows of CSV and TSV, one at a time, with the line on which each starts."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from ...errors import DataError
+from ...text import listed
+from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault
+from .sources import Source
+
+CSV_FIELD_CHARACTERS = 10_000_000
+"""The longest CSV field that is read; one unclosed quote must not turn a whole file into a single field."""
+
+_HEADER_CHARACTERS = 1_000_000
+
+
+def csv_rows(source: Source) -> Iterator[Found]:
+    # The limit belongs to the whole process: it is only ever raised, so readers in other threads are safe.
+    csv.field_size_limit(max(csv.field_size_limit(), CSV_FIELD_CHARACTERS))
+    header: tuple[str, ...] = ()
+    separator = _separator(source)
+    rows = 0
+    with source.text(newline="") as stream:
+        reader = csv.reader(_csv_lines(stream), strict=True, delimiter=separator)
+        for line, fields, broken in _csv_records(reader):
+            rows += bool(header)
+            if broken:
+                yield Found(line, None, (and_ended(broken),))
+            elif header:
+                yield _csv_row(line, fields, header)
+            else:
+                header = tuple(fields)
+                _refuse_doubled(header, source)
+    if header and not rows:
+        raise DataError(
+            f"{source.name} 只有表头，没有数据；请在表头下写入数据",
+            f"{source.name} has a header and no rows; write rows below it",
+        )
+
+
+def _csv_lines(stream: TextIO) -> Iterator[str]:
+    while line := stream.readline(ROW_CHARACTERS):
+        if len(line) == ROW_CHARACTERS:
+            raise csv.Error("field larger than what is read at once")
+        yield line
+
+
+def _separator(source: Source) -> str:
+    """Whatever cuts the header into most columns: a comma, a semicolon or a tab."""
+    usual = "\t" if source.kind == "tsv" else ","
+    with source.text(newline="") as stream:
+        header = "\n"
+        while header and not header.strip():
+            header = stream.readline(_HEADER_CHARACTERS)
+    return max((usual, ",", ";", "\t"), key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+
+
+def _refuse_doubled(header: Sequence[str], source: Source) -> None:
+    doubled = [key for key, count in Counter(header).items() if key and count > 1]
+    if doubled:
+        raise DataError(
+            f"{source.name} 的表头里 {listed(doubled).zh} 不止一列；请只留一列或改名",
+            f"the header of {source.name} has more than one column {listed(doubled).en}; keep or rename one",
+        )
+
+
+def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], Fault | None]]:
+    """(first line, fields, fault) of each record that is not blank; a fault is the last."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            yield line, [], _broken_csv(str(error))
+            return
+        if fields is None:
+            return
+        if fields:
+            yield line, fields, None
+
+
+def _csv_row(line: int, fields: list[str], header: tuple[str, ...]) -> Found:
+    if len(fields) != len(header):
+        wrong = fault(
+            f"有 {len(fields)} 个字段，表头有 {len(header)} 列",
+            f"{len(fields)} fields, but the header has {len(header)} columns",
+            "字段里有分隔符、引号或换行时，用英文双引号把整个字段括起来",
+            "put double quotes around a field that holds a separator, a quote or a line break",
+        )
+        return Found(line, None, (wrong,))
+    row: dict[str, object] = {}
+    for column, field in zip(header, fields, strict=True):
+        if column or field or column not in row:  # of columns without a name, one that holds something
+            row[column] = field
+    return Found(line, row)
+
+
+def _broken_csv(message: str) -> Fault:
+    if message.startswith("field larger"):
+        return fault(
+            f"有一个字段超过 {CSV_FIELD_CHARACTERS} 个字符",
+            f"a field is longer than {CSV_FIELD_CHARACTERS} characters",
+            "检查是否少了一个英文双引号",
+            "check whether a double quote is missing",
+        )
+    return fault(
+        "这一条的英文双引号不配对",
+        "the double quotes of this row do not match",
+        '字段里的英文双引号要写成两个 ""',
+        'inside a quoted field, write a double quote twice: ""',
+    )

@@ -1,0 +1,82 @@
+"""One file of a dataset, on its own or inside an archive, opened and watched for changes."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from ...errors import DataError, RefusedError
+
+CHUNK_BYTES = 1 << 20
+
+
+class ArchiveEntry(NamedTuple):
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+
+
+@contextmanager
+def open_origin(origin: Path | ArchiveEntry, name: str) -> Iterator[IO[bytes]]:
+    """The bytes of a file or of an entry; what goes wrong with them while the block runs is told in one line."""
+    try:
+        if isinstance(origin, Path):
+            with origin.open("rb") as file:
+                yield file
+        else:
+            with origin.archive.open(origin.info) as entry:
+                yield entry
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise damaged_archive(name) from error
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def changed(name: str) -> DataError:
+    """For a file that is not the same from the first look to the last."""
+    return DataError(
+        f"{name} 在读取的过程中变了；请等它写完，再运行一次",
+        f"{name} changed while it was being read; wait until it is complete, and run again",
+    )
+
+
+def unreadable(name: str, error: OSError) -> DataError:
+    return DataError(
+        f"打不开 {name}（{error.strerror}）；请检查路径和权限",
+        f"cannot read {name} ({error.strerror}); check the path and the permissions",
+    )
+
+
+def damaged_archive(name: str) -> RefusedError:
+    return RefusedError(
+        f"{name} 损坏了，或者不是 zip；请重新下载或重新打包",
+        f"{name} is damaged or no zip; download or pack it again",
+    )
+
+
+class Watched(io.RawIOBase):
+    """A file that keeps the sha256 of what has been read of it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        self.sha256.update(content)
+        return len(content)
+
+
+def sha256_and_size(file: IO[bytes]) -> tuple[str, int]:
+    sha256, size_bytes = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK_BYTES):
+        sha256.update(chunk)
+        size_bytes += len(chunk)
+    return sha256.hexdigest(), size_bytes

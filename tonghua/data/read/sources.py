@@ -1,0 +1,274 @@
+"""Where rows are: the files of a dataset, each looked through once before any of it is used.
+
+    rows.csv                      a file
+    故事/  雪孩子.txt  月亮.txt      a folder: all rows files in it, or all .txt stories where there is none
+    数据.zip                       an archive of either; nothing of it is ever unpacked by name
+        |
+        |  find_sources: what it is, its encoding, its size and sha256
+        v
+    Source(name="数据.zip/一.csv", kind="csv", encoding="gb18030", ...)
+        |
+        |  text(), file(): read again from the start, and compared with what was looked through
+        v
+    characters or bytes
+
+Only regular files of this machine are opened: no web address, no pipe, no device. A dataset that cannot be
+read is a DataError; an archive that is damaged or made to do harm is a RefusedError.
+"""
+
+import hashlib
+import io
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import IO, Literal, NamedTuple, TextIO
+
+from ...errors import DataError, RefusedError
+from ...text import Text, shown
+from .archives import NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
+from .encodings import ENCODING_NAMES, candidates, decodable, look_through
+from .opened import CHUNK_BYTES, ArchiveEntry, Watched, changed, open_origin, sha256_and_size, unreadable
+
+Kind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # two letters at least: C:\ is a drive
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of rows. `encoding` is Python's name of it, "" for parquet; `name` is for people, `stem` as it is."""
+
+    name: str
+    stem: str
+    kind: Kind
+    encoding: str
+    size_bytes: int
+    sha256: str
+    origin: Path | ArchiveEntry
+
+    @contextmanager
+    def text(self, newline: str | None) -> Iterator[TextIO]:
+        """The characters, from the start; `newline` as for `open`.
+
+        Raises DataError where the content is no longer what it was when the source was found; that is known
+        at the end, so it is told to whoever leaves the block normally.
+        """
+        with open_origin(self.origin, self.name) as file:
+            watched = Watched(file)
+            buffered = io.BufferedReader(watched, CHUNK_BYTES)
+            stream = io.TextIOWrapper(buffered, self.encoding, newline=newline)
+            try:
+                yield stream
+                while buffered.read(CHUNK_BYTES):
+                    pass
+            except UnicodeDecodeError as error:  # it was decoded as a whole before
+                raise changed(self.name) from error
+            if watched.sha256.hexdigest() != self.sha256:
+                raise changed(self.name)
+
+    @contextmanager
+    def file(self) -> Iterator[IO[bytes]]:
+        """The bytes, in a file that can be read at any place. Raises DataError as `text` does."""
+        with open_origin(self.origin, self.name) as file:
+            if isinstance(self.origin, Path):
+                yield file
+            else:
+                with tempfile.TemporaryFile() as whole:
+                    shutil.copyfileobj(file, whole)
+                    whole.seek(0)
+                    yield whole
+        with open_origin(self.origin, self.name) as file:
+            if sha256_and_size(file)[0] != self.sha256:
+                raise changed(self.name)
+
+
+class Sources(NamedTuple):
+    """The files of a dataset in the order in which they are read, and what their user should know of them."""
+
+    files: tuple[Source, ...]
+    notes: tuple[Text, ...]
+
+
+def find_sources(path: Path) -> Sources:
+    """All files of the dataset at `path`; every byte of them has been read once.
+
+    Raises DataError where there is nothing to read, or an encoding is none of UTF-8, UTF-16 and GB18030;
+    RefusedError for an archive that is damaged, encrypted, or holds links, archives or far too much.
+    """
+    origins, notes = _origins(path)
+    files = tuple(_source(str(each), origin) for each, origin in origins)
+    return Sources(files, (*_encoding_notes(files), *notes))
+
+
+def find_text(path: Path) -> Sources:
+    """One .txt file by itself, which `find_sources` takes only as part of a folder; raises DataError as that does."""
+    name = shown(str(path))
+    mode = _mode(path, name)
+    if stat.S_ISDIR(mode) or path.suffix.lower() != STORY_SUFFIX:
+        raise DataError(
+            f"{name} 不是 .txt 文件；请给一个纯文本：压缩包先解压，Word 或 PDF 另存为 .txt",
+            f"{name} is no .txt file; give one plain text: unpack an archive, save Word or PDF as .txt",
+        )
+    if not stat.S_ISREG(mode):
+        raise _not_regular(name)
+    files = (_source(name, path),)
+    return Sources(files, tuple(_encoding_notes(files)))
+
+
+def content_sha256(path: Path) -> str:
+    """One hash of the names and bytes of all that `find_sources` would read; raises as that does where nothing is."""
+    whole = hashlib.sha256()
+    for each, origin in _origins(path)[0]:
+        name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
+        with open_origin(origin, shown(each)) as file:
+            whole.update(f"{name}\0{sha256_and_size(file)[0]}\0".encode())
+    return whole.hexdigest()
+
+
+def user_path(written: str) -> Path:
+    """A path as people write it, with ~ for their own folder; ~somebody stays as it is where nobody is called so."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
+
+
+def require_there(path: Path) -> None:
+    """Raises DataError where there is nothing at `path`, or nothing that may be read."""
+    _mode(path, shown(str(path)))
+
+
+def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Text]]:
+    """Every file of the dataset, and what its user should know of them."""
+    name = shown(str(path))
+    mode = _mode(path, name)
+    suffix = path.suffix.lower()
+    notes: list[Text] = []
+    origins: list[tuple[str, Path | ArchiveEntry]]
+    if stat.S_ISDIR(mode):
+        origins = _rows_or_stories(_in_folder(path), name, notes)
+    elif not stat.S_ISREG(mode):
+        raise _not_regular(name)
+    elif suffix == ".zip":
+        origins = _rows_or_stories(zip_origins(path, name), name, notes)
+    elif suffix in SUFFIXES:
+        origins = [(str(path), path)]
+    elif suffix == STORY_SUFFIX:
+        raise DataError(
+            f"{name} 是一篇文字；请写出它所在的文件夹（每个 .txt 是一篇故事）",
+            f"{name} is one text; give the folder that holds it (each .txt is one story)",
+        )
+    else:
+        raise DataError(
+            f"{name} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种",
+            f"{name} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
+        )
+    return origins, notes
+
+
+def _encoding_notes(files: Sequence[Source]) -> list[Text]:
+    by_encoding: dict[str, list[str]] = {}
+    for file in files:
+        if file.encoding:
+            by_encoding.setdefault(ENCODING_NAMES[file.encoding], []).append(file.name)
+    notes = []
+    for encoding, names in by_encoding.items():
+        if encoding == "UTF-8":
+            continue
+        zh = f"{names[0]} " if len(names) == 1 else f"{names[0]} 等 {len(names)} 个文件"
+        en = f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"
+        notes.append(Text(f"{zh}是 {encoding} 编码，已照此读取", f"{en} in {encoding}, and read as such"))
+    return notes
+
+
+def _mode(path: Path, name: str) -> int:
+    if _ADDRESS.match(str(path)):
+        name = re.sub(r"[/\\]+", "//", name, count=1)  # a Path keeps only one of the two
+        raise DataError(
+            f"{name} 是网址，只能读本机上的文件；请先下载，再写下载后的路径",
+            f"{name} is a web address, and only local files can be read; download it and give its path",
+        )
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(
+            f"找不到文件 {name}；请检查路径和文件名", f"no such file: {name}; check the path and the spelling"
+        ) from error
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def _in_folder(folder: Path) -> list[tuple[str, Path | ArchiveEntry]]:
+    """Every file below the folder by name, but for hidden ones and what is in hidden folders."""
+    found: list[tuple[str, Path | ArchiveEntry]] = []
+    try:
+        children = sorted(folder.iterdir(), key=lambda child: child.name)
+    except OSError as error:
+        raise unreadable(shown(str(folder)), error) from error
+    for child in children:
+        if child.name.startswith("."):
+            continue
+        if child.is_dir() and not child.is_symlink():
+            found += _in_folder(child)
+        elif child.suffix.lower() in (*SUFFIXES, STORY_SUFFIX) and child.name not in NOT_ROWS:
+            found.append((str(child), child))
+    return found
+
+
+def _rows_or_stories(
+    found: list[tuple[str, Path | ArchiveEntry]], name: str, notes: list[Text]
+) -> list[tuple[str, Path | ArchiveEntry]]:
+    rows = [each for each in found if not each[0].lower().endswith(STORY_SUFFIX)]
+    stories = len(found) - len(rows)
+    if rows and stories:
+        notes.append(
+            Text(
+                f"{name} 里有数据文件，所以没有读其中的 {stories} 个 .txt",
+                f"{name} has files of rows, so its .txt files ({stories}) were not read",
+            )
+        )
+    chosen = rows or found
+    if not chosen:
+        raise DataError(
+            f"{name} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet 或 .txt）；请检查路径",
+            f"{name} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet or .txt); check the path",
+        )
+    for each, origin in chosen:
+        # A folder from a stranger must not lead out of itself, for instance to a private key.
+        if isinstance(origin, Path) and origin.is_symlink():
+            raise RefusedError(
+                f"{shown(each)} 是符号链接，文件夹里的链接不读；请换成文件本身",
+                f"{shown(each)} is a link, and links inside a folder are not followed; put the file itself there",
+            )
+        if isinstance(origin, Path) and not origin.is_file():
+            raise _not_regular(shown(each))
+    return chosen
+
+
+def _not_regular(name: str) -> DataError:
+    return DataError(
+        f"{name} 不是普通文件（是管道或设备）；请先存成文件",
+        f"{name} is not a regular file (a pipe or a device); save its content to a file first",
+    )
+
+
+def _source(path: str, origin: Path | ArchiveEntry) -> Source:
+    name, stem, suffix = shown(path), PurePath(path).stem, PurePath(path).suffix.lower()
+    if suffix == ".parquet":
+        with open_origin(origin, name) as file:
+            sha256, size_bytes = sha256_and_size(file)
+        return Source(name, stem, "parquet", "", size_bytes, sha256, origin)
+    look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(name, origin))
+    if not look.first and suffix != STORY_SUFFIX:
+        raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")
+    kind: Kind
+    if suffix in (".json", ".jsonl"):
+        kind = "json" if look.first == "[" else "jsonl"
+    else:
+        kind = "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "txt"
+    return Source(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin)

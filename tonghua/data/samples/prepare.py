@@ -1,0 +1,174 @@
+"""From a config to what training, checking and evaluating read: a vetted model folder and tokenized rows.
+
+rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> train | held-out
+              |                              |
+           problems                      too long: split at a paragraph, or told    (never cut)
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...config.schema import Config
+from ...errors import DataError, UsageError
+from ...models.download import fetch_if_needed
+from ...models.scan import ModelFiles, scan_model
+from ...prompt.renderer import Renderer
+from ...system.environment import home
+from ...text import Text
+from ..names import dataset_path, several, weight_of
+from ..read import dataset as data
+from ..read.dataset import RowProblem, stream_rows
+from ..read.opened import changed
+from ..read.sources import content_sha256
+from .maker import RowCounts, SampleSettings
+from .samples import Samples
+from .store import Tokenized, key_of, opened, tokenize
+
+MOST_PROBLEMS_SHOWN = 20
+
+MOST_HELD_OUT = 2_000
+"""Samples held out where `val_size` is a share: enough for an interval of a hundredth, and soon measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows as training will see them. `mapping` and `notes` are for people: how columns were read, what was odd."""
+
+    model: ModelFiles
+    renderer: Renderer
+    table: RowCounts
+    problems: tuple[RowProblem, ...]
+    samples: Samples
+    mapping: tuple[str, ...]
+    notes: tuple[Text, ...]
+    kind: str
+    form: str
+    encoding: str
+    ignored: tuple[str, ...]
+    weights: NDArray[np.float64]
+    """(samples,) how often each is to be seen in an epoch."""
+
+
+def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
+    """A model's folder, fetched if need be and vetted, and its template and tokenizer."""
+    files = scan_model(fetch_if_needed(model))
+    return files, Renderer(files.folder)
+
+
+def prepare(
+    config: Config,
+    files: ModelFiles,
+    renderer: Renderer,
+    dataset: str | Sequence[str] | None = None,
+    advance: Callable[[int], None] = lambda rows: None,
+) -> Prepared:
+    """All rows of the dataset as examples, and what is wrong with the others; only an unreadable file is refused.
+
+    Rows that were prepared before are taken from disk. `advance` is told how many rows are done by now.
+    """
+    asked = several(dataset or config.dataset)
+    if not asked:
+        raise UsageError("没有指定数据；请写 dataset=数据文件", "no rows are named; write dataset=FILE")
+    done = 0
+
+    def more(rows: int) -> None:
+        nonlocal done
+        done += rows
+        advance(done)
+
+    settings = SampleSettings(config.system, config.max_length, config.overlong)
+    parts = [_tokenized(dataset_path(each), config, settings, renderer, more) for each in asked]
+    problems = [
+        replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(asked) > 1 else problem.file)
+        for each, part in zip(asked, parts, strict=True)
+        for problem in part.problems
+    ]
+    abouts = [part.about for part in parts]
+    return Prepared(
+        files,
+        renderer,
+        sum((part.counts for part in parts), RowCounts()),
+        tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
+        Samples(parts),
+        tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
+        tuple(Text(*note) for about in abouts for note in about["notes"]),
+        _only(about["kind"] for about in abouts),
+        _only(about["form"] for about in abouts),
+        _only(about["encoding"] for about in abouts),
+        tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
+        np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
+    )
+
+
+def _only(values: Iterable[str]) -> str:
+    found = set(values)
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _tokenized(
+    path: Path, config: Config, settings: SampleSettings, renderer: Renderer, advance: Callable[[int], None]
+) -> Tokenized:
+    content = content_sha256(path)
+    folder = home() / "rows" / key_of(content, renderer, settings, config.columns)
+    kept = opened(folder)
+    if kept is not None:
+        advance(kept.counts.read)
+        return kept
+    rows = stream_rows(path, config.columns)
+
+    def about() -> dict[str, object]:
+        if content_sha256(path) != content:
+            raise changed(str(path))
+        return {
+            "mapping": [str(each) for each in rows.mapping if each.renames],
+            "notes": [list(note) for note in rows.notes],
+            "kind": rows.kind,
+            "form": rows.form,
+            "encoding": rows.encoding,
+            "ignored": list(rows.ignored),
+        }
+
+    tokenize(rows, rows.file_names, folder, renderer.folder, settings, about, advance)
+    return Tokenized(folder)
+
+
+def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
+    """Raises DataError where rows have faults that the user has not agreed to skip, or none is left."""
+    if ready.table.bad and not skip_bad_rows:
+        shown = [(p, Text(f"{p.file} " if p.file else "", f"{p.file} " if p.file else "")) for p in ready.problems]
+        shown = shown[:MOST_PROBLEMS_SHOWN]
+        zh = "\n".join(f"  {file.zh}第 {p.line} 行：{p.what.zh}；{p.mend.zh}" for p, file in shown)
+        en = "\n".join(f"  {file.en}line {p.line}: {p.what.en}; {p.mend.en}" for p, file in shown)
+        rest = len(ready.problems) - len(shown)
+        more = Text(f"\n  …… 还有 {rest} 处", f"\n  ... and {rest} more") if rest else Text("", "")
+        raise DataError(
+            f"{path} 有 {ready.table.bad} 行不能用，请改好，或加 skip_bad_rows=true 跳过它们：\n{zh}{more.zh}",
+            f"{path} has {ready.table.bad} unusable rows; mend them, or add skip_bad_rows=true to leave them out:\n"
+            f"{en}{more.en}",
+        )
+    if not len(ready.samples):
+        raise DataError(
+            f"{path} 里没有一行能用于训练（读到 {ready.table.read} 行，过长 {ready.table.too_long} 行）",
+            f"{path} has no row to train on ({ready.table.read} read, {ready.table.too_long} too long)",
+        )
+
+
+def split(ready: Prepared, val_size: float, seed: int) -> tuple[Samples, Samples]:
+    """Train and held-out side; no question stands on both. A share holds out `MOST_HELD_OUT` samples at most."""
+    wished = val_size if val_size >= 1 else min(val_size * len(ready.samples), MOST_HELD_OUT)
+    train, held_out = data.split(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
+    return ready.samples.chosen(weighted(train, ready.weights[train], seed)), ready.samples.chosen(held_out)
+
+
+def weighted(places: NDArray[np.int64], weights: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+    """Each place as often as its weight says; what is left over 2.5 or 0.5 is drawn, the same for the same seed."""
+    if (weights == 1).all():
+        return places
+    whole = np.floor(weights)
+    drawn = np.random.default_rng(seed).random(len(places)) < weights - whole
+    chosen = np.repeat(places, (whole + drawn).astype(np.int64))
+    return chosen if len(chosen) else places[:1]

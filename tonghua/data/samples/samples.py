@@ -1,0 +1,105 @@
+"""Samples of one dataset or several: views of ids on disk, weighted and split without copying."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.example import Example
+from ...prompt.conversation import Conversation
+from .store import Tokenized
+
+T = TypeVar("T")
+
+
+class Samples:
+    """Samples of one side, read from disk as they are asked for: those of `order` (n,), counted through `parts`."""
+
+    def __init__(self, parts: Sequence[Tokenized], order: NDArray[np.int64] | None = None):
+        self.parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.order = np.arange(self._starts[-1]) if order is None else order
+        every = [part.samples for part in parts]
+        self._index = every[0] if len(every) == 1 else np.concatenate(every)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """Tokens of each sample."""
+        return self._index["tokens"][self.order].astype(np.int64)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Targets of each sample."""
+        return self._index["targets"][self.order].astype(np.int64)
+
+    def packed_tokens(self, samples_per_step: int) -> int:
+        """About how many tokens an epoch reads where the samples of a step share their system prompt."""
+        shared = int(self._index["shared"][self.order].astype(np.int64).sum())
+        return int(self.tokens.sum()) - shared + shared // samples_per_step
+
+    @property
+    def row_tokens(self) -> NDArray[np.int64]:
+        """Tokens of each row, whole, however many samples it became."""
+        index = self._index[self.order]
+        whole: NDArray[np.int64] = index["row_tokens"][index["part"] == 0].astype(np.int64)
+        return whole
+
+    @property
+    def row_targets(self) -> NDArray[np.int64]:
+        """Targets of each row, of all its samples together."""
+        index = self._index[self.order]
+        firsts = np.flatnonzero(index["part"] == 0)
+        return np.add.reduceat(index["targets"].astype(np.int64), firsts) if len(firsts) else np.zeros(0, np.int64)
+
+    @property
+    def questions(self) -> NDArray[np.uint64]:
+        """A hash of each sample's first question."""
+        return self._index["question"][self.order].astype(np.uint64)
+
+    @property
+    def examples(self) -> "View[Example]":
+        return View(self, lambda part, index: part[index])
+
+    @property
+    def conversations(self) -> "View[Conversation]":
+        return View(self, lambda part, index: part.conversation(index))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names under which the rows are kept: they change with the rows and with how they become tokens."""
+        return tuple(part.folder.name for part in self.parts)
+
+    def row(self, place: int) -> int:
+        """Which of the usable rows of its file this sample was made of, from 1."""
+        part, index = self.at(place)
+        return part.row(index)
+
+    def chosen(self, order: NDArray[np.int64]) -> "Samples":
+        """These samples only, by their places in this one."""
+        return Samples(self.parts, self.order[order])
+
+    def at(self, place: int) -> tuple[Tokenized, int]:
+        index = int(self.order[place])
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[part], index - int(self._starts[part])
+
+
+class View(Sequence[T]):
+    """One thing of each sample."""
+
+    def __init__(self, samples: Samples, read: Callable[[Tokenized, int], T]):
+        self._samples, self._read = samples, read
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        if isinstance(place, slice):
+            return [self[i] for i in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return self._read(*self._samples.at(place % len(self)))

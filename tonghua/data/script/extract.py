@@ -1,0 +1,177 @@
+"""From a script or a novel to rows: what one character says, paired with what was said to it, without any model.
+
+    第三场                                    a scene break: nothing is paired across it
+    宝玉：（推门）妹妹在家么？                a labelled line; the stage direction is left out
+    黛玉：我当是谁。
+    宝玉忙上前，笑道：“是我。”                a quote whose speaker the words beside it name
+    “坐罢。”                                  a quote that names nobody: unsure
+        |
+        |  rows_from_text(text, "黛玉")
+        v
+    Script(rows=(Row(line=3, instruction="妹妹在家么？", output="我当是谁。"),),
+           unsure=(Unsure(line=5, text="坐罢。", why=...),),
+           speakers={"宝玉": 2, "黛玉": 1})
+
+Nothing is invented: a row holds only words of the text. Nothing is lost in silence: each quoted utterance and each
+labelled line is part of a row, is another speaker's, or is in `unsure` with the reason. Where the grammar leaves a
+doubt, the doubt wins. Speakers are told by Chinese grammar, simplified or traditional; quotes in English prose are
+found and end in `unsure`. Every step is linear in the length of the text.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ...errors import DataError, UsageError
+from ...text import Language, Text
+from .doubts import AFTER_DOUBT, FAR_CHARACTERS, FIRST, UNCLEAR, far_why
+from .paragraphs import paragraphs_of
+from .reader import ScriptReader
+from .speakers import Cast, Said
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRow:
+    """What was said to the character, and what it answered; `line` (1-based) is where the answer starts."""
+
+    line: int
+    instruction: str
+    output: str
+
+    def as_json(self, system: str | None = None) -> dict[str, str]:
+        """The row in Alpaca's columns, `system` only where there is one."""
+        row = {"instruction": self.instruction, "output": self.output}
+        return row if system is None else {"system": system, **row}
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """Words that are in no row because something about them is not certain; `line` (1-based) is where they start."""
+
+    line: int
+    text: str
+    why: Text
+
+    def as_json(self, language: Language) -> dict[str, int | str]:
+        return {"line": self.line, "text": self.text, "why": self.why.to(language)}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The rows of one speaker and the doubts, in the order of the text."""
+
+    rows: tuple[ScriptRow, ...]
+    unsure: tuple[Unsure, ...]
+    speakers: Mapping[str, int]
+    """Utterances of every speaker that is named, the commonest first, whatever became of them."""
+
+
+def rows_from_text(text: str, speaker: str, aliases: Mapping[str, Sequence[str]] | None = None) -> Script:
+    """The rows of `speaker`, what was unsure, and who speaks how often.
+
+    An instruction is the last turn of another speaker in the same scene; consecutive lines of one speaker are one
+    turn. `aliases` gives each person's other names, as `parse_aliases` returns them. Raises UsageError for a name
+    that cannot be one or that belongs to two people, and DataError where `speaker` says nothing.
+    """
+    cast = Cast.of(speaker, aliases or {})
+    paragraphs = list(paragraphs_of(text))
+    cast.learn(paragraphs)
+    reader = ScriptReader(cast)
+    for number, paragraph in enumerate(paragraphs):
+        reader.read(paragraph, paragraphs[number + 1] if number + 1 < len(paragraphs) else None)
+    speakers = Counter(said.named for said in reader.said if said is not None and said.named is not None)
+    common = dict(speakers.most_common())
+    if not any(said is not None and said.speaker == cast.wished for said in reader.said):
+        raise _not_found(cast.wished, common)
+    rows, unsure = _paired(reader.said, cast.wished)
+    return Script(tuple(rows), tuple(sorted(unsure, key=lambda doubt: doubt.line)), common)
+
+
+def parse_aliases(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """`["黛玉=林妹妹,颦儿"]` as `{"黛玉": ("林妹妹", "颦儿")}`. Raises UsageError where the form is another."""
+    aliases: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, others = text.replace("＝", "=").partition("=")
+        names = [other.strip() for other in re.split("[,，、]", others)]
+        if not equals or not name.strip() or not all(names):
+            shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
+            raise UsageError(
+                f"--alias {shown} 看不懂；请写成 --alias 黛玉=林妹妹,颦儿",
+                f"--alias {shown} cannot be read; write it as --alias 黛玉=林妹妹,颦儿",
+            )
+        aliases[name.strip()] = (*aliases.get(name.strip(), ()), *names)
+    return aliases
+
+
+def _not_found(wished: str, speakers: Mapping[str, int]) -> DataError:
+    if not speakers:
+        return DataError(
+            f"没有找到“{wished}”说的话，也没有找到别人的；台词要写成“角色：台词”，或者放在引号里并写明是谁说的",
+            f"“{wished}” says nothing here, nor does anyone else; write lines as “name：words”, or in quotes "
+            "with the speaker beside them",
+        )
+    shown = list(speakers.items())[:5]
+    return DataError(
+        f"没有找到“{wished}”说的话；说话最多的是{'、'.join(f'{name}（{count} 句）' for name, count in shown)}；"
+        "请改 --speaker，或用 --alias 补上别名",
+        f"“{wished}” says nothing here; most is said by {', '.join(f'{name} ({count})' for name, count in shown)}; "
+        "change --speaker, or add other names with --alias",
+    )
+
+
+def _paired(utterances: Iterable[Said | None], wished: str) -> tuple[list[ScriptRow], list[Unsure]]:
+    """Each turn of the wished speaker with the turn before it, or the reason why there is none."""
+    rows: list[ScriptRow] = []
+    unsure: list[Unsure] = []
+    before: list[Said] = []
+    turn: list[Said] = []
+    for said in (*utterances, None):
+        if said is not None and said.speaker is None:
+            unsure.append(Unsure(said.line, said.text, said.why or UNCLEAR))
+            if not said.blocks:
+                continue
+        if (
+            said
+            and turn
+            and said.speaker
+            and said.speaker == turn[-1].speaker
+            and _distance(turn, said) <= FAR_CHARACTERS
+        ):
+            turn.append(said)
+            continue
+        if turn and turn[0].speaker == wished:
+            why = _why_not(before, turn)
+            if why is None:
+                rows.append(ScriptRow(turn[0].line, _joined(before), _joined(turn)))
+            else:
+                unsure.append(Unsure(turn[0].line, _joined(turn), why))
+        before, turn = (turn, [said]) if said else ([], [])
+    return rows, unsure
+
+
+def _distance(turn: Sequence[Said], following: Said) -> int:
+    return following.start - turn[-1].end
+
+
+def _why_not(before: Sequence[Said], turn: Sequence[Said]) -> Text | None:
+    """Why a turn has nothing certain that it answers; None where it has."""
+    if not before:
+        return FIRST
+    if before[-1].speaker is None:
+        return AFTER_DOUBT
+    distance = _distance(before, turn[0])
+    return far_why(distance) if distance > FAR_CHARACTERS else None
+
+
+def _joined(turn: Sequence[Said]) -> str:
+    """The words of one turn: a new line for a new paragraph, nothing where a sentence was only interrupted."""
+    text = turn[0].text
+    for one, other in pairwise(turn):
+        if one.paragraph != other.paragraph:
+            text += "\n"
+        elif one.text.isascii() and other.text.isascii():
+            text += " "
+        text += other.text
+    return text

@@ -1,0 +1,184 @@
+"""A text as paragraphs of pieces: spoken, told, stage directions, labels and scene breaks."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from .lexicon import CLAUSE_ENDS
+
+NAME_CHARACTERS = 8
+
+LATIN_NAME_CHARACTERS = 24
+
+WRAPPED_LINES = 30
+"""Over so many lines the end of a quote is looked for before it counts as never closed."""
+
+CLOSING_MARK: Mapping[str, str] = {"“": "”", "「": "」", "『": "』", '"': '"', "＂": "＂"}
+
+QUOTE_MARK = re.compile('[“”「」『』"＂]')
+
+_RULE = re.compile(r"[*＊\-—=_~～·•◇◆☆★#※\s]{3,}|[◇◆☆★※]")
+
+_PLACE = re.compile(
+    r"[【\[［（(△]?\s*(?:(?:场景|場景|场次|场|景)\s*[0-9０-９一二三四五六七八九十百]*\s*(?:[：:】\]］）)]|$)|(?:布景|地点|地點|时间|時間|转场)\s*[：:]|"
+    r"(?:内景|外景|幕启|幕落|幕间|转场)|(?:INT|EXT)\.|(?:chapter|scene|act)\s+[0-9ivxlc]+\b)",
+    re.IGNORECASE,
+)
+
+_CHAPTER = re.compile(
+    r"[【\[［]?\s*第\s*[0-9０-９一二三四五六七八九十百千零〇两]{1,6}\s*[回章节節幕场場集卷部折出]|楔子|序章|尾声|番外"
+)
+
+BARE_STAGE = re.compile(r"[△▲]|[（(][^（()）]*[）)]\s*$|[【\[［][^【】\[\]［］]*[】\]］]\s*$")
+
+
+class Piece(NamedTuple):
+    """A stretch of a paragraph: words outside quotes, the inside of a quote, or what a lone mark leaves."""
+
+    kind: Literal["gap", "quote", "open", "broken"]
+    text: str
+    start: int
+
+
+@dataclass(slots=True)
+class Paragraph:
+    """One line, or several where a quote runs over line ends; `start` counts characters from the head of the text."""
+
+    text: str
+    start: int
+    line: int
+    blank_before: int
+    joints: list[int] = field(default_factory=list)
+    """Where in `text` each further line starts."""
+    _pieces: list[Piece] | None = None
+
+    def line_at(self, position: int) -> int:
+        return self.line + bisect_right(self.joints, position)
+
+    def pieces(self) -> list[Piece]:
+        """Gaps and quotes by turns, a gap (it may be empty) first and last."""
+        if self._pieces is None:
+            self._pieces = _cut(self.text)
+        return self._pieces
+
+
+def paragraphs_of(text: str) -> Iterator[Paragraph]:
+    """The lines that hold something, with the number of empty ones before each."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    index = start = blank = 0
+    while index < len(lines):
+        if not lines[index].strip():
+            blank, start, index = blank + 1, start + len(lines[index]) + 1, index + 1
+            continue
+        found = Paragraph(lines[index], start, index + 1, blank)
+        taken = _wrapped(lines, index)
+        for line in lines[index + 1 : index + taken]:
+            # A line that was only wrapped goes on without a break, as it was before.
+            joint = "\n" if found.text.rstrip()[-1:] in CLAUSE_ENDS else ""
+            found.text = found.text.rstrip() + joint if not joint else found.text + joint
+            found.joints.append(len(found.text))
+            found.text += line if joint else line.lstrip()
+        yield found
+        start += sum(len(line) + 1 for line in lines[index : index + taken])
+        index, blank = index + taken, 0
+
+
+def _wrapped(lines: Sequence[str], index: int) -> int:
+    """How many lines from `index` on belong together because a quote is closed only on a later one."""
+    taken, opened = 1, _left_open(lines[index], "")
+    ahead = 1
+    while opened in ("“", "「", "『") and ahead < WRAPPED_LINES and index + ahead < len(lines):
+        line = lines[index + ahead]
+        closes, opens = line.find(CLOSING_MARK[opened]), line.find(opened)
+        if not line.strip() or (opens >= 0 and (closes < 0 or opens < closes)):
+            break
+        ahead += 1
+        if closes >= 0:
+            taken, opened = ahead, _left_open(line, opened)
+    return taken
+
+
+def _left_open(line: str, opened: str) -> str:
+    """The quotation mark still open at the end of a line that begins within `opened`."""
+    for mark in QUOTE_MARK.findall(line):
+        if opened and mark == CLOSING_MARK[opened]:
+            opened = ""
+        elif mark in CLOSING_MARK and opened in ("", mark):
+            opened = mark
+    return opened
+
+
+def _cut(text: str) -> list[Piece]:
+    pieces: list[Piece] = []
+    opened, start = "", 0
+    for found in QUOTE_MARK.finditer(text):
+        mark, position = found.group(), found.start()
+        inside = text[start:position]
+        if opened and mark == CLOSING_MARK[opened]:
+            pieces.append(Piece("quote", inside, start))
+            opened, start = "", position + 1
+        elif opened and mark == opened:
+            pieces += [Piece("broken", inside, start), Piece("gap", "", position)]
+            start = position + 1
+        elif not opened and mark in CLOSING_MARK:
+            pieces.append(Piece("gap", inside, start))
+            opened, start = mark, position + 1
+        elif not opened:
+            pieces += [Piece("gap", "", start), Piece("broken", inside, start)]
+            start = position + 1
+    if opened:
+        pieces += [Piece("open" if opened in "“「『" else "broken", text[start:], start), Piece("gap", "", len(text))]
+    else:
+        pieces.append(Piece("gap", text[start:], start))
+    return pieces
+
+
+def is_scene_break(paragraph: Paragraph) -> bool:
+    line = paragraph.text.strip()
+    if len(line) > 60:
+        return False
+    if _RULE.fullmatch(line) or _PLACE.match(line):
+        return True
+    found = _CHAPTER.match(line)
+    rest = line[found.end() :] if found else ""
+    # A title may end as it likes after a space or a colon; without one, a sentence is a sentence.
+    return found is not None and (
+        not rest or rest[0] in " \u3000：:、.】]］" or rest[-1] not in CLAUSE_ENDS + '，；：”」』"'
+    )
+
+
+_LABEL = re.compile(
+    r"\s*(?:[【\[［](?P<boxed>[^【】\[\]［］：:]{1,24})[】\]］]|(?P<bare>[\w·•・.&＆、/'’\- ]{1,24}?))\s*"
+    r"(?P<action>[（(][^（()）]{0,40}[）)])?\s*(?(bare)[：:](?!//)|[：:]?)\s*(?P<said>.*)",
+    re.DOTALL,
+)
+
+_DIRECTION = re.compile(r"[（(][^（()）]*[）)]|[【\[［][^【】\[\]［］]*[】\]］]")
+
+INNER_VOICE = re.compile(r"\bO\.?S\b|内心|心想|独白|心声", re.IGNORECASE)
+
+INNER_LABEL = re.compile(r"[。！？!?…”」』\s]([\w·•・]{1,8})(?:[（(][^（()）]{0,40}[）)])?[：:]")
+
+
+class Label(NamedTuple):
+    name: str
+    action: str
+    said: str
+
+
+def label_of(text: str) -> Label | None:
+    """A line's label by its form alone; whether it is a name is for the cast to say."""
+    found = _LABEL.match(text)
+    if found is None:
+        return None
+    name = (found["boxed"] or found["bare"]).strip()
+    limit = LATIN_NAME_CHARACTERS if name.isascii() else NAME_CHARACTERS
+    if not name or len(name) > limit or not any(map(str.isalpha, name)):
+        return None
+    return Label(name, found["action"] or "", found["said"].strip())
+
+
+def without_directions(said: str) -> str:
+    return re.sub(r"[ \t\u3000]{2,}", " ", _DIRECTION.sub("", said)).strip()
