@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tonghua import train, training
-from tonghua.book import Book
 from tonghua.diary import Diary
+from tonghua.runs.book import Book
 from tonghua.trainer import Trainer
 
 PARTS: tuple[tuple[str, Any, str], ...] = (

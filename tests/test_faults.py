@@ -19,10 +19,10 @@ import torch
 from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
 from user_files import ONLY_A_PICKLE
 
-from tonghua import checkpoint
 from tonghua.data.read.dataset import stream_rows
 from tonghua.data.samples import store as tokenized
 from tonghua.models.hubs import MEANWHILE
+from tonghua.runs import checkpoint
 from tonghua.system import environment as environment_room
 from tonghua.system.files import quoted
 from tonghua.text import Text
@@ -878,7 +878,7 @@ def test_a_disk_that_fills_up_on_the_way(
     desk: Desk, full_after: Callable[[int], None], writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of the writes fails in turn, and all that come after it."""
-    monkeypatch.setattr("tonghua.book.RETRY_S", (0.0,))
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.0,))
     assert call("check", desk.rows, f"model={desk.model}").code == 0  # the rows are prepared while there is room
     full_after(writes)
     called = desk.train(run_name="满")
@@ -890,7 +890,7 @@ def test_a_disk_that_fills_up_on_the_way(
     files = [path for path in desk.runs.rglob("*") if path.is_file()]
     assert {path.name for path in files} <= NAMES, "a part of a file, or a result, was left"
     for run in desk.runs.iterdir():
-        assert all(checkpoint.opened(run, step) for step in checkpoint.steps(run))
+        assert all(checkpoint.open_checkpoint(run, step) for step in checkpoint.steps(run))
     kept = [checkpoint.steps(run) for run in desk.runs.iterdir()]
     assert kept == ([] if writes < 14 else [[0]] if writes < 22 else [[0, 2]] if writes < 32 else [[0, 2, 4]])
 
@@ -904,7 +904,7 @@ def test_a_disk_that_does_not_fill_up(desk: Desk, full_after: Callable[[int], No
 
 def test_a_disk_that_is_full_for_the_log_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lines wait, and are all there once there is room; the run does not end for them."""
-    monkeypatch.setattr("tonghua.book.RETRY_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.0, 0.0, 0.0))
     real, refused = Path.open, 3
 
     def guarded(self: Path, *arguments: Any, **named: Any) -> Any:
@@ -930,7 +930,7 @@ def test_a_disk_without_room_for_a_folder(desk: Desk, monkeypatch: pytest.Monkey
         real(self, *arguments, **named)
 
     monkeypatch.setattr(Path, "mkdir", guarded)
-    monkeypatch.setattr("tonghua.book.RETRY_S", ())
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", ())
     called = desk.train()
     assert (called.code, called.out) == (5, "")
     assert list(desk.runs.iterdir()) == []
@@ -1105,6 +1105,6 @@ def test_a_bug_keeps_its_traceback(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("tonghua.runs.create", broken)
+    monkeypatch.setattr("tonghua.runs.folder.create", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         desk.train()

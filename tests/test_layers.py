@@ -20,7 +20,7 @@ ROOMS = (
 
 DOORS = ("", "__main__")
 NEEDS_TORCH = ("models.peft", "models.weights", "system.device", "system.memory")
-WITHOUT_TORCH = ("text", "errors", "system", "config", "prompt", "models", "data", "cli")
+WITHOUT_TORCH = ("text", "errors", "system", "config", "prompt", "models", "data", "runs", "cli")
 READ_THE_ENVIRONMENT = ("cli.shared", "models.caches", "models.hubs", "system.environment")
 
 

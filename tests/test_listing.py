@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from tonghua.cli import listing as verbs
 from tonghua.errors import UsageError
-from tonghua.listing import MetricsFile, is_running, list_runs, read_progress, summarize
+from tonghua.runs.listing import MetricsFile, is_running, list_runs, read_progress, summarize
 from tonghua.system.files import quoted
 
 FACTS = {

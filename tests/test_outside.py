@@ -20,7 +20,7 @@ import torch
 from test_end_to_end import Called, call, environment, settings
 from test_resume import LONG, STEPS, Place, lines, refused, require_same
 
-from tonghua import checkpoint
+from tonghua.runs import checkpoint
 
 posix = pytest.mark.skipif(os.name == "nt", reason="asks for what POSIX systems alone have")
 
@@ -266,7 +266,7 @@ def test_files_that_may_not_grow_so_large(place: Place, straight: Place) -> None
             place,
             f"""
             import resource
-            from tonghua import book
+            from tonghua.runs import book
             book.RETRY_S = (0.1,)
             resource.setrlimit(resource.RLIMIT_FSIZE, ({bound}, {bound}))
             """,
@@ -286,7 +286,7 @@ def test_a_folder_that_is_taken_away(place: Place, straight: Place) -> None:
     away = place.folder / "拔掉了"
     take = f"""
         from pathlib import Path
-        from tonghua import book
+        from tonghua.runs import book
         book.RETRY_S = (0.1,)
         real = book.Book.log
         def log(self, values):

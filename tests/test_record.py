@@ -11,8 +11,8 @@ import pytest
 
 from tonghua.config.load import load
 from tonghua.config.yaml_file import to_yaml
-from tonghua.record import Answer, Event, HeldOut, read_record
-from tonghua.runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
+from tonghua.runs.folder import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
+from tonghua.runs.record import DiaryAnswer, LoggedEvent, LoggedLoss, read_record
 from tonghua.text import Text
 
 FILES = (FACTS, METRICS, SAMPLES, RESULT, CONTRACT, "config.yaml")
@@ -101,12 +101,12 @@ def test_a_whole_run_is_read(run: Path) -> None:
     assert [(step.step, step.loss) for step in record.steps] == [(1, 3.1), (2, None), (3, 2.9)]
     assert (record.steps[0].samples_per_s, record.steps[0].memory_gb, record.steps[0].seconds) == (6.9, 3.1, 2.0)
     assert [(each.step, each.loss) for each in record.heldout] == [(0, 3.3), (2, 2.8), (3, 2.9)]
-    assert (record.before, record.best) == (HeldOut(0, 0.0, 3.3), HeldOut(2, 0.0, 2.8))
+    assert (record.before, record.best) == (LoggedLoss(0, 0.0, 3.3), LoggedLoss(2, 0.0, 2.8))
     assert record.events == (
-        Event(2, "2026-11-22T13:55:01+08:00", "resumed", Text("从检查点接着训练", "resumed from a checkpoint")),
+        LoggedEvent(2, "2026-11-22T13:55:01+08:00", "resumed", Text("从检查点接着训练", "resumed from a checkpoint")),
     )
     assert [entry.step for entry in record.diary] == [0, 3]
-    assert record.diary[0].answers[1] == Answer("你是谁？", "从前 1", whole=True)
+    assert record.diary[0].answers[1] == DiaryAnswer("你是谁？", "从前 1", whole=True)
     assert not record.diary[1].answers[0].whole
     assert record.facts["trainable"] == 4399104
     assert record.config == load("fairytale").config
@@ -180,7 +180,7 @@ def test_values_of_another_kind_count_as_not_there(tmp_path: Path) -> None:
     assert [(step.step, step.loss) for step in record.steps] == [*((step, None) for step in range(1, 7)), (8, 2.5)]
     assert record.heldout == ()
     assert [(event.step, event.text.zh, event.text.en) for event in record.events] == [(9, "stopped", "stopped")]
-    assert [entry.answers for entry in record.diary] == [(Answer("p", "", whole=True),)]
+    assert [entry.answers for entry in record.diary] == [(DiaryAnswer("p", "", whole=True),)]
 
 
 def test_a_line_ends_only_where_the_file_says(tmp_path: Path) -> None:
@@ -190,6 +190,6 @@ def test_a_line_ends_only_where_the_file_says(tmp_path: Path) -> None:
 
 
 def test_reading_needs_neither_torch_nor_matplotlib() -> None:
-    code = "import sys, tonghua.report; print({'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, tonghua.runs.report; print({'torch', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

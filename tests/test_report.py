@@ -19,10 +19,11 @@ import pytest
 from matplotlib.image import imread
 from test_record import FILES, diary_line, event_line, write_run
 
-from tonghua import curves
-from tonghua.curves import Series, draw, evenly, smooth, thin, write_loss_plot
-from tonghua.record import read_record
-from tonghua.report import FALL, RISE, SPIKE, headline, report_page, warnings, write_report
+from tonghua.runs import curves
+from tonghua.runs.curves import Series, draw, evenly, smooth, thin, write_loss_plot
+from tonghua.runs.record import read_record
+from tonghua.runs.report import report_page, write_report
+from tonghua.runs.verdict import FALL, RISE, SPIKE, headline, warnings
 from tonghua.text import Language, Text
 
 HOSTILE = (
@@ -511,7 +512,7 @@ def test_the_picture_is_in_chinese_only_where_a_font_can_write_it(run: Path, mon
 
 def test_drawing_leaves_matplotlib_as_it_was(run: Path) -> None:
     code = (
-        "import sys, pathlib, matplotlib; from tonghua import curves, record\n"
+        "import sys, pathlib, matplotlib; from tonghua.runs import curves, record\n"
         "def settings(): return [matplotlib.rcParams[name] for name in matplotlib.rcParams if name != 'backend']\n"
         "run, before = pathlib.Path(sys.argv[1]), settings()\n"
         "curves.write_loss_plot(record.read_record(run), run / 'loss.png')\n"

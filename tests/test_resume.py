@@ -26,8 +26,9 @@ from test_end_to_end import ROWS, Called, call, environment, logged, settings, s
 from test_faults import Interrupts, spoil_loss
 
 import tonghua
-from tonghua import checkpoint, hanging
+from tonghua import hanging
 from tonghua.errors import Stopped
+from tonghua.runs import checkpoint
 from tonghua.system import files as files_room
 from tonghua.system import signals as stopping
 from tonghua.text import Text
@@ -563,7 +564,7 @@ def test_a_second_signal_leaves_at_once(place: Place, straight: Place, monkeypat
     with monkeypatch.context() as patch:
         Interrupts(patch, 4)
         patch.setattr(stopping, "SAME_S", 0.0)
-        patch.setattr(files_room, "write_durably", signalled)
+        patch.setattr(checkpoint, "write_durably", signalled)
         assert place.train().code == 130
     found, damages = checkpoint.newest_valid(place.run)
     assert found is not None
@@ -885,7 +886,7 @@ def test_a_disk_that_has_room_again(place: Place, straight: Place, monkeypatch: 
             raise OSError(28, os.strerror(28))
         return real(run, step, files)
 
-    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1, 0.1))
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.1, 0.1))
     monkeypatch.setattr(checkpoint, "commit", commit)
     called = place.train()
     assert (called.code, refusals) == (0, 0)
@@ -901,7 +902,7 @@ def test_a_disk_without_room_for_the_next_checkpoint(place: Place, monkeypatch: 
         full = any(place.runs.glob("*/checkpoints/step-000003"))
         return shutil._ntuple_diskusage(10**9, 10**9, 1000) if full else real(path)
 
-    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1,))
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.1,))
     monkeypatch.setattr(shutil, "disk_usage", usage)
     called = place.train()
     assert (called.code, called.out) == (5, "")
@@ -988,7 +989,7 @@ def test_a_terminal_that_hangs_up_twice_asks_once(place: Place, monkeypatch: pyt
 
 def test_minutes_between_checkpoints(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step takes a minute by this clock: a checkpoint comes after every second one, and after each epoch."""
-    from tonghua import book
+    from tonghua.runs import book
 
     class Clock:
         now = 0.0
@@ -1091,10 +1092,10 @@ def test_a_checkpoint_that_cannot_take_its_place_leaves_the_one_that_has_it(
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(PermissionError):
         checkpoint.commit(tmp_path, 3, {"a": b"second"})
-    assert checkpoint.opened(tmp_path, 3).read("a") == b"first"
+    assert checkpoint.open_checkpoint(tmp_path, 3).read("a") == b"first"
     monkeypatch.undo()
     checkpoint.commit(tmp_path, 3, {"a": b"second"})
-    assert checkpoint.opened(tmp_path, 3).read("a") == b"second"
+    assert checkpoint.open_checkpoint(tmp_path, 3).read("a") == b"second"
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
 
 
@@ -1129,7 +1130,7 @@ def test_a_disk_that_refuses_the_first_checkpoint_is_no_run_to_go_on_with(
     def commit(*given: Any) -> None:
         raise OSError(122, "Disk quota exceeded")
 
-    monkeypatch.setattr("tonghua.book.RETRY_S", (0.1,))
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.1,))
     monkeypatch.setattr(checkpoint, "commit", commit)
     called = place.train()
     assert called.code == 5

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tonghua import trackers
 from tonghua.errors import UsageError
+from tonghua.runs import trackers
+from tonghua.runs.trackers import MOST_WAITING, open_trackers, values_of
 from tonghua.text import Text
-from tonghua.trackers import MOST_WAITING, open_trackers, values_of
 
 STEP = {
     **{"step": 3, "steps": 45, "epoch": 0.33, "loss": 3.21, "grad_norm": 1.2, "learning_rate": 0.0002, "samples": 16},
@@ -254,7 +254,7 @@ def test_the_program_ends_although_one_hangs(tmp_path: Path) -> None:
     fake = "import time\ndef init(**settings):\n    while True:\n        time.sleep(3600)\n"
     (tmp_path / "trackio.py").write_text(fake, encoding="utf-8")
     code = (
-        "from pathlib import Path\nfrom tonghua import trackers\ntrackers.CLOSE_S = 0.2\n"
+        "from pathlib import Path\nfrom tonghua.runs import trackers\ntrackers.CLOSE_S = 0.2\n"
         "opened = trackers.open_trackers(['trackio'], Path('run'), {}, lambda note: print('noted'))\n"
         "opened.log({'train/loss': 1.0}, 1)\nopened.close()\nprint('done')"
     )
@@ -323,7 +323,7 @@ def test_a_name_that_is_no_tracker(run: Path) -> None:
 
 def test_none_is_imported_unless_it_is_named(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib\nfrom tonghua.trackers import open_trackers\n"
+        "import sys, pathlib\nfrom tonghua.runs.trackers import open_trackers\n"
         "opened = open_trackers((), pathlib.Path('.'), {}, print)\nopened.log({'train/loss': 1.0}, 1)\nopened.close()\n"
         "print({'tensorboard', 'swanlab', 'wandb', 'trackio', 'torch'} & set(sys.modules))"
     )

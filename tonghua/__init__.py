@@ -55,7 +55,7 @@ def resume(run: str | Path | None = None, *, quiet: bool = False, **settings: An
 def load(run: str | Path | None = None, *, output_dir: str | Path = "runs", model: str | None = None) -> "Teller":
     """A finished run (None: the newest in `output_dir`), ready to talk; `model` where its base has moved."""
     from .engines import open_teller
-    from .runs import open_run
+    from .runs.folder import open_run
 
     return open_teller(open_run(None if run is None else Path(run), Path(output_dir)), model)
 

@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple
 import psutil
 
 from .config.schema import Config
-from .curves import CHINESE_FONTS
 from .errors import UsageError
 from .models import download as fetch
 from .models import hubs as hubs_room
 from .models.hubs import Source
+from .runs.curves import CHINESE_FONTS
 from .system.environment import home, is_offline
 from .text import Text
 from .version import __version__

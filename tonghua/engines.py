@@ -18,7 +18,7 @@ from .models.weights import load_base
 from .prompt.contract import Contract
 from .prompt.conversation import Message
 from .prompt.renderer import Renderer
-from .runs import Run
+from .runs.folder import Run
 from .system import device as devices
 
 History = Sequence[Mapping[str, Any]]

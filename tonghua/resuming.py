@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import Checkpoint
 from .config.load import Loaded, load
 from .config.schema import Config
 from .data.samples.samples import Samples
 from .data.samples.store import KEY, Tokenized, opened
 from .errors import DataError, UsageError
+from .runs.checkpoint import Checkpoint
 from .system.environment import home
 from .text import Text
 from .trainer import STATE

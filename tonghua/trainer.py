@@ -22,7 +22,6 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .checkpoint import Checkpoint
 from .config.schema import Config
 from .core.example import Example
 from .core.lora import Adapter
@@ -35,6 +34,7 @@ from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
 from .models.peft import PEFT_PREFIX, adapter_files
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan
+from .runs.checkpoint import Checkpoint
 from .system import device as devices
 from .system.device import Place
 from .system.memory import PeakMemory, give_back_memory, is_out_of_memory

@@ -20,9 +20,7 @@ from typing import Any
 
 import torch
 
-from . import checkpoint, plan
-from .book import Book, Look, Unsaved, needed_bytes
-from .checkpoint import Checkpoint, Damaged
+from . import plan
 from .config.load import Loaded
 from .config.schema import Config
 from .core.lora import Adapter
@@ -37,14 +35,17 @@ from .models import store
 from .models.scan import ModelFiles
 from .models.weights import load_base
 from .resuming import order_sha256, require_same, require_settled, settled
-from .runs import finished
+from .runs import checkpoint
+from .runs.book import Book, Look, Unsaved, needed_bytes
+from .runs.checkpoint import Checkpoint, Damaged
+from .runs.folder import finished
+from .runs.trackers import require_installed
 from .system import device as devices
 from .system.device import Place
 from .system.files import quoted
 from .system.memory import available_bytes, give_back_memory, is_out_of_memory, keep_freed_memory
 from .system.signals import Asked, Stop, stopping
 from .text import Text
-from .trackers import require_installed
 from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
 from .version import __version__
 
@@ -431,7 +432,7 @@ def _publish_best(run: _Run) -> None:
     if not progress.best_step:
         return
     try:
-        run.book.publish_from(checkpoint.opened(run.book.run, progress.best_step))
+        run.book.publish_from(checkpoint.open_checkpoint(run.book.run, progress.best_step))
     except Damaged:
         progress.best_step, progress.best_loss = 0, None
 

@@ -94,7 +94,7 @@ def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
     """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
     from ..engines import open_teller
     from ..prompt.conversation import Conversation, Message
-    from ..runs import open_run
+    from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
     asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]

@@ -15,7 +15,7 @@ from .shared import AsJson, Debug, new_screen, print_json, runs_folder, split_ar
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..listing import Progress, RunSummary
+    from ..runs.listing import RunProgress, RunSummary
     from ..show import Screen
 
 POLL_S = 0.5
@@ -31,7 +31,7 @@ STATES = {
 def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
     from rich.console import Console
 
-    from ..listing import list_runs
+    from ..runs.listing import list_runs
 
     named, overrides = split_arguments(context.args)
     output_dir = _output_dir(overrides)
@@ -104,12 +104,12 @@ def _table(found: Sequence["RunSummary"]) -> "Table":
     return table
 
 
-def _steps(progress: "Progress") -> str:
+def _steps(progress: "RunProgress") -> str:
     return f"{progress.step}/{progress.steps}" if progress.steps else str(progress.step)
 
 
 def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
-    from ..listing import summarize
+    from ..runs.listing import summarize
 
     named, overrides = split_arguments(context.args)
     run = _run_to_watch(named, _output_dir(overrides))
@@ -129,7 +129,7 @@ def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
 def _run_to_watch(named: str | None, output_dir: Path) -> Path:
     """The run of this name, else the newest that is being trained, else the newest."""
     from ..data.read.sources import user_path
-    from ..listing import is_run, list_runs
+    from ..runs.listing import is_run, list_runs
 
     if named is not None:
         folder = next((path for path in (user_path(named), output_dir / named) if is_run(path)), None)
@@ -147,10 +147,10 @@ def _run_to_watch(named: str | None, output_dir: Path) -> Path:
 
 def _follow(run: Path, screen: "Screen") -> None:
     """Show what comes, until nobody trains the run any more."""
-    from ..listing import MetricsFile, Progress, is_running, read_progress, state_of
-    from ..record import parsed
+    from ..runs.listing import MetricsFile, RunProgress, is_running, read_progress, state_of
+    from ..runs.record import parsed
 
-    metrics, progress, first = MetricsFile(run), Progress(), True
+    metrics, progress, first = MetricsFile(run), RunProgress(), True
     while True:
         running = is_running(run)  # asked first: whatever was written until the lock was let go is read below
         anew, lines = metrics.read()
@@ -167,7 +167,7 @@ def _follow(run: Path, screen: "Screen") -> None:
     _show_end(run, state_of(run), progress, screen)
 
 
-def _show_progress(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
+def _show_progress(run: Path, state: str, progress: "RunProgress", screen: "Screen") -> None:
     loss = "" if progress.loss is None else f"{progress.loss:.3f}"
     screen.say(
         f"{run.name}：{STATES[state].zh}，第 {_steps(progress)} 步" + (f"，训练损失 {loss}" if loss else ""),
@@ -186,9 +186,9 @@ def _show_progress(run: Path, state: str, progress: "Progress", screen: "Screen"
         )
 
 
-def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> None:
+def _show_line(line: dict[str, Any], progress: "RunProgress", screen: "Screen") -> None:
     """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
-    from ..listing import number, whole
+    from ..runs.listing import number, whole
     from ..show import duration
     from ..text import shown
 
@@ -210,7 +210,7 @@ def _show_line(line: dict[str, Any], progress: "Progress", screen: "Screen") -> 
         screen.advance(step, progress.steps, "  ".join(word.to(language()) for word in words))
 
 
-def _show_end(run: Path, state: str, progress: "Progress", screen: "Screen") -> None:
+def _show_end(run: Path, state: str, progress: "RunProgress", screen: "Screen") -> None:
     from ..system.files import quoted
 
     path = quoted(run)

@@ -74,10 +74,10 @@ def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) ->
 
 def _write_pages(run: Path, screen: "Screen") -> None:
     """report.html and loss.png. Raises ResourceError where they cannot be written."""
-    from ..curves import write_loss_plot
-    from ..record import read_record
-    from ..report import write_report
-    from ..runs import LOSS_PLOT
+    from ..runs.curves import write_loss_plot
+    from ..runs.folder import LOSS_PLOT
+    from ..runs.record import read_record
+    from ..runs.report import write_report
 
     with screen.waiting("写报告", "writing the report"):
         write_report(run, screen.language)
@@ -86,9 +86,9 @@ def _write_pages(run: Path, screen: "Screen") -> None:
 
 def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
     from ..config.overrides import parse_overrides
-    from ..report import REPORT
-    from ..runs import LOSS_PLOT
-    from ..runs import begun as find
+    from ..runs.folder import LOSS_PLOT
+    from ..runs.folder import begun as find
+    from ..runs.report import REPORT
 
     named, overrides = split_arguments(context.args)
     run = find(Path(named) if named else None, runs_folder(dict(parse_overrides(overrides))))
@@ -159,7 +159,7 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
 def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "Result":
     """Train a run to its end; one that is there already is left as it is."""
     from ..resuming import settings
-    from ..runs import finished, unfinished
+    from ..runs.folder import finished, unfinished
     from ..trainer import Result
 
     run = unfinished(Path(named) if named else None, runs_folder(asked))
@@ -185,7 +185,7 @@ def _open(
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
     from ..engines import open_teller
-    from ..runs import open_run
+    from ..runs.folder import open_run
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
     opened = open_run(Path(run) if run else None, runs_folder(asked))

@@ -25,24 +25,26 @@ from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
+from ..errors import UserError
+from ..models.guarded import read_json
+from ..text import shown
 from .checkpoint import FOLDER, MANIFEST
-from .errors import UserError
-from .models.guarded import read_json
+from .folder import CONTRACT, FACTS, LOCK, METRICS, RESULT
 from .record import parsed
-from .runs import CONTRACT, FACTS, LOCK, METRICS, RESULT
-from .text import shown
 
-State = Literal["running", "finished", "stopped", "empty"]
+RunState = Literal["running", "finished", "stopped", "empty"]
 """Being trained; has reached its end; was interrupted and has kept something; has kept nothing."""
 
 LONGEST_LINE_BYTES = 65536
+
 MOST_FACTS_BYTES = 1_000_000
+
 RECENT_STEPS = 100
 """So many of the last steps are looked at: the very last may be damaged, or without a loss."""
 
 
 @dataclass(slots=True)
-class Progress:
+class RunProgress:
     """How far a run is, and how it does: what its metrics say up to some line."""
 
     step: int = 0
@@ -77,11 +79,11 @@ class RunSummary:
 
     name: str
     folder: Path
-    state: State
+    state: RunState
     started: str | None
     base: str | None
     dataset: tuple[str, ...]
-    progress: Progress
+    progress: RunProgress
     size_bytes: int
 
     def as_json(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def summarize(run: Path) -> RunSummary:
     )
 
 
-def state_of(run: Path) -> State:
+def state_of(run: Path) -> RunState:
     if is_running(run):
         return "running"
     if (run / RESULT).is_file():
@@ -197,9 +199,9 @@ class MetricsFile:
                 yield line
 
 
-def read_progress(lines: Iterable[bytes]) -> Progress:
+def read_progress(lines: Iterable[bytes]) -> RunProgress:
     """What these lines come to. Of a long file only the held-out losses and the last steps are taken apart."""
-    progress, recent = Progress(), deque[bytes](maxlen=RECENT_STEPS)
+    progress, recent = RunProgress(), deque[bytes](maxlen=RECENT_STEPS)
     for line in lines:
         if b'"heldout_loss"' in line:
             progress.take(parsed(line))

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import RefusedError
-from .system.files import rename, sync_folder, write_durably
-from .text import Text
+from ..errors import RefusedError
+from ..system.files import rename, sync_folder, write_durably
+from ..text import Text
 
 FOLDER = "checkpoints"
 
@@ -110,7 +110,7 @@ def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint, list[T
     damages: list[Text] = []
     for step in reversed([step for step in steps(run) if upto is None or step <= upto]):
         try:
-            return opened(run, step), damages
+            return open_checkpoint(run, step), damages
         except Damaged as damage:
             damages.append(damage.what)
     zh, en = "；".join(each.zh for each in damages), "; ".join(each.en for each in damages)
@@ -120,7 +120,7 @@ def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint, list[T
     )
 
 
-def opened(run: Path, step: int) -> Checkpoint:
+def open_checkpoint(run: Path, step: int) -> Checkpoint:
     """The checkpoint of this step. Raises Damaged where a file is not as its manifest says, naming the file."""
     folder = run / FOLDER / _name(step)
     manifest = _manifest(folder)
@@ -171,7 +171,7 @@ def _is_same(folder: Path, manifest: bytes) -> bool:
     try:
         if (folder / MANIFEST).read_bytes() != manifest:
             return False
-        opened(folder.parents[1], int(folder.name.removeprefix("step-")))
+        open_checkpoint(folder.parents[1], int(folder.name.removeprefix("step-")))
     except (OSError, Damaged):
         return False
     return True

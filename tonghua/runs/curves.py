@@ -12,15 +12,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .record import Record
-from .system.files import write_atomic
-from .text import Language, Text
+from ..system.files import write_atomic
+from ..text import Language, Text
+from .record import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.font_manager import FontProperties
 
 MOST_POINTS = 2000
+
 STRIPS = 100
 """Parts of a chart's width that each tell their numbers to the mouse."""
 
@@ -220,7 +221,7 @@ def _strips(series: Sequence[Series], x: _Axis) -> Iterator[tuple[float, float, 
         yield round(x.start + strip * width, 1), round(width, 1), "\n".join(lines.values())
 
 
-def write_loss_plot(record: Record, path: Path, language: Language = "zh") -> None:
+def write_loss_plot(record: RunRecord, path: Path, language: Language = "zh") -> None:
     """The losses over the learning rate as a PNG; in Chinese only where there is a font for it.
 
     Raises ResourceError where the disk refuses it.
@@ -248,7 +249,7 @@ def write_loss_plot(record: Record, path: Path, language: Language = "zh") -> No
     write_atomic(path, picture.getvalue())
 
 
-def _plot_losses(record: Record, axes: "Axes", words: dict[str, str], font: "FontProperties") -> None:
+def _plot_losses(record: RunRecord, axes: "Axes", words: dict[str, str], font: "FontProperties") -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     losses = [(step.step, step.loss) for step in record.steps]

@@ -12,20 +12,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, runs
+from ..config.schema import Config
+from ..config.yaml_file import to_yaml
+from ..data.names import from_anywhere
+from ..data.read.sources import user_path
+from ..errors import ResourceError
+from ..models.shipped import tiny
+from ..prompt.contract import Contract
+from ..prompt.conversation import JOIN
+from ..prompt.renderer import Renderer
+from ..system.files import quoted, sync, write_files
+from ..text import Text
+from . import checkpoint
+from . import folder as runs
 from .checkpoint import Checkpoint
-from .config.schema import Config
-from .config.yaml_file import to_yaml
-from .data.names import from_anywhere
-from .data.read.sources import user_path
-from .errors import ResourceError
-from .models.shipped import tiny
-from .prompt.contract import Contract
-from .prompt.conversation import JOIN
-from .prompt.renderer import Renderer
 from .record import read_lines
-from .system.files import quoted, sync, write_files
-from .text import Text
 from .trackers import Trackers, open_trackers, values_of
 
 RETRY_S = (1.0, 5.0, 15.0)
@@ -46,7 +47,8 @@ class Unsaved(ResourceError):
     """A checkpoint that could not be written in the end."""
 
 
-Happened = Callable[[str, Text], None]
+Notify = Callable[[str, Text], None]
+
 Look = Callable[[], None]
 
 
@@ -66,7 +68,7 @@ class Book:
     renderer: Renderer
     fingerprint: dict[str, str]
     checkpoint_bytes: int
-    tell: Happened
+    tell: Notify
     run: Path = field(init=False)
     step: int = 0  # of which the next event is told
     _unwritten: list[str] = field(default_factory=list)

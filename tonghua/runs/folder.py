@@ -24,13 +24,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..config.load import load
+from ..config.schema import Config
+from ..errors import DataError, ResourceError, UsageError
+from ..prompt.contract import Contract
+from ..prompt.renderer import TOKENIZER_FILES
+from ..system.files import write_files
 from . import checkpoint
-from .config.load import load
-from .config.schema import Config
-from .errors import DataError, ResourceError, UsageError
-from .prompt.contract import Contract
-from .prompt.renderer import TOKENIZER_FILES
-from .system.files import write_files
 
 CONTRACT = "contract.json"
 

@@ -9,7 +9,6 @@ of this machine; what trackers would gather by themselves (the terminal, where r
 the command line, the machine) is switched off, and where that is not possible nothing is told.
 """
 
-import importlib
 import importlib.util
 import math
 import threading
@@ -19,8 +18,8 @@ from pathlib import Path, PureWindowsPath
 from queue import Empty, Queue
 from typing import Any, NamedTuple
 
-from .errors import UsageError
-from .text import Text
+from ..errors import UsageError
+from ..text import Text
 
 PACKAGES = {
     "tensorboard": "tensorboard>=2.10",
@@ -41,15 +40,19 @@ METRICS = {
 """What of a line of metrics.jsonl is told, and under which name."""
 
 PROJECT = "tonghua"
+
 MOST_WAITING = 1000
+
 CLOSE_S = 8.0
 """All trackers together may take so long to accept what is left."""
 
 FLUSH_S = 10
+
 LONGEST_ID = 64
+
 REASON_CHARACTERS = 200
 
-Note = Callable[[Text], None]
+Notify = Callable[[Text], None]
 
 
 def values_of(line: Mapping[str, object]) -> dict[str, float]:
@@ -72,7 +75,7 @@ def require_installed(names: Sequence[str]) -> None:
             )
 
 
-def open_trackers(names: Sequence[str], run: Path, config: Mapping[str, object], note: Note) -> "Trackers":
+def open_trackers(names: Sequence[str], run: Path, config: Mapping[str, object], note: Notify) -> "Trackers":
     """The trackers of these names, told of a run in this folder; the folder's name is the run's, also when it goes on.
 
     Raises UsageError as `require_installed` does; from then on whatever happens to a tracker is a note.
@@ -94,7 +97,7 @@ def _public(value: Any) -> Any:
 class Trackers:
     """What `open_trackers` gives."""
 
-    def __init__(self, trackers: "Sequence[_Tracker]", note: Note):
+    def __init__(self, trackers: "Sequence[_Tracker]", note: Notify):
         self._trackers, self._note = list(trackers), note
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -203,7 +206,7 @@ class _Sink(NamedTuple):
     close: Callable[[], object]
 
 
-def _tensorboard(run: Path, config: dict[str, Any], note: Note) -> _Sink:
+def _tensorboard(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     """Into the folder of the run. Its config is there already."""
     module = importlib.import_module("torch.utils.tensorboard")
     writers: list[Any] = []
@@ -218,7 +221,7 @@ def _tensorboard(run: Path, config: dict[str, Any], note: Note) -> _Sink:
     return _Sink(log, lambda: [writer.close() for writer in writers])
 
 
-def _swanlab(run: Path, config: dict[str, Any], note: Note) -> _Sink:
+def _swanlab(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     swanlab = importlib.import_module("swanlab")
     # Whatever it gathers, by a switch that this version has: off.
     switches = swanlab.Settings.Probe.model_fields.items()
@@ -239,7 +242,7 @@ def _swanlab(run: Path, config: dict[str, Any], note: Note) -> _Sink:
     return _Sink(opened.log, opened.finish)
 
 
-def _wandb(run: Path, config: dict[str, Any], note: Note) -> _Sink:
+def _wandb(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     wandb = importlib.import_module("wandb")
     # Silent from the start, or it would ask for a key in the terminal, and wait.
     wandb.setup(wandb.Settings(silent=True))
@@ -267,7 +270,7 @@ def _wandb(run: Path, config: dict[str, Any], note: Note) -> _Sink:
     return _Sink(opened.log, opened.finish)
 
 
-def _trackio(run: Path, config: dict[str, Any], note: Note) -> _Sink:
+def _trackio(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     """On this machine, unless its own variables name a Space or a server."""
     trackio = importlib.import_module("trackio")
     opened = trackio.init(
@@ -287,7 +290,7 @@ def _id(run: Path) -> str:
     return "".join("-" if char in "/\\#?%:;,'" else char for char in run.name)[-LONGEST_ID:].strip()
 
 
-_OPEN: Mapping[str, Callable[[Path, dict[str, Any], Note], _Sink]] = {
+_OPEN: Mapping[str, Callable[[Path, dict[str, Any], Notify], _Sink]] = {
     "tensorboard": _tensorboard,
     "swanlab": _swanlab,
     "wandb": _wandb,

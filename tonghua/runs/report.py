@@ -6,9 +6,7 @@ Nothing is fetched and nothing runs: no script, no picture, no font; the languag
 the style sheet. Whatever rows and models have written is text and nothing else.
 """
 
-import statistics
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,32 +14,23 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from .curves import WORDS, Chart, Points, Series, draw, evenly, smooth, thin
-from .record import Answer, Record, found, number, read_record, text
-from .system.files import quoted, write_atomic
-from .text import Language, Text, shown, visible
+from ..system.files import quoted, write_atomic
+from ..text import Language, Text, shown, visible
+from .curves import WORDS, Chart, Series, draw, evenly, smooth, thin
+from .record import DiaryAnswer, RunRecord, found, number, read_record, text
+from .verdict import MOST_MARKS, headline, listed_steps, loss_points, warnings, when
 
 REPORT = "report.html"
+
 MOST_ENTRIES = 12
+
 MOST_PROMPTS = 10
+
 MOST_EVENTS = 200
-MOST_MARKS = 50
-MOST_SKIPPED = 20
+
 ANSWER_CHARACTERS = 1500
+
 PROMPT_CHARACTERS = 300
-
-SAME = 0.005
-"""A held-out loss that changed by less than this share of it has hardly changed."""
-
-RISE = 0.02
-"""Learned by heart: the last held-out loss is so much above the lowest, and after that the mean training loss is below
-what it was before."""
-
-FALL, FALL_STEPS = 0.01, 20
-"""Not falling: the mean loss of the last tenth of so many steps or more is not so much below that of the first."""
-
-SPIKE, SPIKE_WINDOW, SPIKE_STEPS = 1.5, 20, 5
-"""A spike: a loss so many times the highest of the steps before it; so many are looked at, and so many are needed."""
 
 Named = tuple[Text, Text | str]
 """A line of a table: what it is, and its value."""
@@ -54,12 +43,12 @@ def write_report(run: Path, language: Language = "zh") -> Path:
     return path
 
 
-def report_page(record: Record, language: Language) -> str:
+def report_page(record: RunRecord, language: Language) -> str:
     """A whole HTML document; to be written as UTF-8."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_in_both
     )
-    template = (resources.files("tonghua") / "report.html.j2").read_text(encoding="utf-8")
+    template = (resources.files("tonghua.runs") / "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         t=Text,
         words=WORDS,
@@ -92,124 +81,7 @@ def _in_both(value: object) -> str:
     return Markup('<span class="zh" lang="zh-CN">{}</span><span class="en" lang="en">{}</span>').format(zh, en)
 
 
-# What the numbers say
-
-
-def headline(record: Record) -> Text:
-    """Whether it got better, in one sentence."""
-    before, best = record.before, record.best
-    if before and best:
-        change = best.loss / before.loss - 1 if before.loss > 0 else 0.0
-        losses, percent = f"{before.loss:.3f} → {best.loss:.3f}", f"{100 * change:+.1f}".replace("-", "−")
-        if abs(change) < SAME:
-            verdict = Text("几乎没有变化", "It hardly changed")
-        else:
-            verdict = Text("变好了", "It got better") if change < 0 else Text("没有变好", "It did not get better")
-        return Text(
-            f"{verdict.zh}：没学过的数据上，损失 {losses}（{percent}%）。",
-            f"{verdict.en}: the loss of rows it has not learned went {losses} ({percent} %).",
-        )
-    if best:
-        return Text(
-            f"没学过的数据上，损失最低到过 {best.loss:.3f}；训练前没有量过，无从比较。",
-            f"The loss of rows it has not learned came down to {best.loss:.3f};"
-            " it was not measured before training, so there is nothing to compare.",
-        )
-    if not record.steps:
-        return Text("还没有训练过一步。", "No step has been trained yet.")
-    if before or number(record.facts, "heldout"):
-        return Text(
-            "训练开始后还没有在没学过的数据上量过，不知道是否变好。",
-            "Rows it has not learned have not been measured since training began; whether it got better is not known.",
-        )
-    course = [value for _, value in smooth(_losses(record)) if value is not None]
-    losses = f"{course[0]:.3f} → {course[-1]:.3f}" if course else "—"
-    return Text(
-        f"没有留出验证数据，看不出是否真的变好；训练损失 {losses}。",
-        f"Nothing was held out, so whether it really got better cannot be seen; the training loss went {losses}.",
-    )
-
-
-def warnings(record: Record) -> list[Text]:
-    """What the curves warn of, by the rules at the top of this file."""
-    losses = _losses(record)
-    return [each for each in (_by_heart(record), _not_falling(losses), _spikes(losses)) if each]
-
-
-def _losses(record: Record) -> Points:
-    return [(step.step, step.loss) for step in record.steps]
-
-
-def _by_heart(record: Record) -> Text | None:
-    if not record.heldout:
-        return None
-    lowest, last = min(record.heldout, key=lambda each: each.loss), record.heldout[-1]
-    turn = lowest.step or last.step / 2
-    before = [step.loss for step in record.steps if step.loss is not None and step.step <= turn]
-    after = [step.loss for step in record.steps if step.loss is not None and turn < step.step <= last.step]
-    has_risen = last.loss >= lowest.loss * (1 + RISE)
-    if not has_risen or not before or not after or statistics.fmean(after) >= statistics.fmean(before):
-        return None
-    where = _when(lowest.step)
-    return Text(
-        f"在死记硬背：验证损失在{where.zh}最低（{lowest.loss:.3f}），后来升到 {last.loss:.3f}，训练损失却还在降。"
-        "下次少训练几轮（num_train_epochs），或多准备些数据。",
-        f"It is learning by heart: the held-out loss was lowest {where.en} ({lowest.loss:.3f}) and rose to"
-        f" {last.loss:.3f} afterwards, while the training loss went on falling."
-        " Train for fewer epochs next time (num_train_epochs), or gather more rows.",
-    )
-
-
-def _not_falling(losses: Points) -> Text | None:
-    values = [value for _, value in losses if value is not None]
-    if len(values) < FALL_STEPS:
-        return None
-    tenth = len(values) // 10
-    first, last = statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
-    if last < first * (1 - FALL):
-        return None
-    return Text(
-        f"训练损失没有降下来（{first:.3f} → {last:.3f}）：学习率不合适（learning_rate 太小学不动，太大学不稳），"
-        "或者数据有问题；可以先用 tonghua check 看看数据。",
-        f"The training loss did not fall ({first:.3f} → {last:.3f}): the rate does not fit (learning_rate; too low"
-        " learns nothing, too high does not settle), or something is wrong with the rows; tonghua check looks at them.",
-    )
-
-
-def _spikes(losses: Points) -> Text | None:
-    before: deque[float] = deque(maxlen=SPIKE_WINDOW)
-    steps = []
-    for step, value in losses:
-        if value is None:
-            continue
-        if len(before) >= SPIKE_STEPS and value > SPIKE * max(before):
-            steps.append(step)
-        before.append(value)
-    if not steps:
-        return None
-    listed = _listed(steps)
-    return Text(
-        f"训练损失突然跳高了 {len(steps)} 次（第 {listed.zh} 步）。若总是这样，请把 learning_rate 调小，"
-        "再看看是不是有特别怪的数据。",
-        f"The training loss jumped up suddenly; times: {len(steps)} (step {listed.en})."
-        " If that goes on, lower learning_rate, and see whether some rows are very odd.",
-    )
-
-
-def _listed(steps: Sequence[int]) -> Text:
-    """The first of these steps, and that there are more."""
-    first, more = steps[:MOST_SKIPPED], len(steps) > MOST_SKIPPED
-    return Text("、".join(map(str, first)) + " 等" * more, ", ".join(map(str, first)) + ", ..." * more)
-
-
-def _when(step: int) -> Text:
-    return Text(f"第 {step} 步", f"after step {step}") if step else Text("训练前", "before training")
-
-
-# What was trained on what
-
-
-def _trained(record: Record) -> list[Named]:
+def _trained(record: RunRecord) -> list[Named]:
     facts, config = record.facts, record.config
     lines = [
         _line("基座", "base model", text(facts, "base", "name"), _millions(number(facts, "base", "parameters"))),
@@ -287,7 +159,7 @@ def _duration(seconds: float) -> str:
     return clock if seconds else ""
 
 
-def _data(record: Record) -> list[tuple[Text, str]]:
+def _data(record: RunRecord) -> list[tuple[Text, str]]:
     """What became of the rows."""
     names = [
         (("rows", "read"), Text("读到", "read")),
@@ -307,8 +179,8 @@ def _data(record: Record) -> list[tuple[Text, str]]:
 # Curves
 
 
-def _loss_chart(record: Record) -> Chart | None:
-    losses = _losses(record)
+def _loss_chart(record: RunRecord) -> Chart | None:
+    losses = loss_points(record)
     heldout = [(each.step, each.loss) for each in record.heldout]
     series = [
         Series(WORDS["train"], "raw", thin(losses)),
@@ -319,7 +191,7 @@ def _loss_chart(record: Record) -> Chart | None:
     return draw(series, 640, 300, from_zero=False, marks=[odd[place] for place in evenly(len(odd), MOST_MARKS)])
 
 
-def _small_charts(record: Record) -> list[tuple[Text, Chart]]:
+def _small_charts(record: RunRecord) -> list[tuple[Text, Chart]]:
     """Learning rate, speed and memory, as far as there are any."""
     series = [
         Series(WORDS["rate"], "plain", thin([(step.step, step.learning_rate) for step in record.steps])),
@@ -339,7 +211,7 @@ def _small_charts(record: Record) -> list[tuple[Text, Chart]]:
 # What it answered, and what happened
 
 
-def _diary(record: Record) -> list[Mapping[str, Any]]:
+def _diary(record: RunRecord) -> list[Mapping[str, Any]]:
     """For each prompt its first answer, its last, and those between."""
     entries = [record.diary[place] for place in evenly(len(record.diary), MOST_ENTRIES)]
     by_prompt: dict[str, list[Mapping[str, Any]]] = {}
@@ -356,10 +228,10 @@ def _diary(record: Record) -> list[Mapping[str, Any]]:
     ]
 
 
-def _shown_answer(step: int, answer: Answer) -> Mapping[str, Any]:
+def _shown_answer(step: int, answer: DiaryAnswer) -> Mapping[str, Any]:
     more = len(answer.text) - ANSWER_CHARACTERS
     return {
-        "when": _when(step),
+        "when": when(step),
         "text": _cut(answer.text, ANSWER_CHARACTERS),
         "more": Text(f"还有 {more} 字，都在 samples.jsonl 里", f"{more} more characters are in samples.jsonl")
         if more > 0
@@ -372,13 +244,13 @@ def _cut(words: str, most: int) -> str:
     return words if len(words) <= most else words[:most] + "…"
 
 
-def _skipped(record: Record) -> Text | None:
+def _skipped(record: RunRecord) -> Text | None:
     """Steps without a loss, as far as no event tells of them."""
     told = {event.step for event in record.events}
     steps = [step.step for step in record.steps if step.loss is None and step.step not in told]
     if not steps:
         return None
-    listed = _listed(steps)
+    listed = listed_steps(steps)
     return Text(
         f"有 {len(steps)} 步的损失或梯度不是有限的数，跳过了：第 {listed.zh} 步。",
         f"Steps skipped because the loss or the gradient was not finite: {len(steps)} (step {listed.en}).",
@@ -388,7 +260,7 @@ def _skipped(record: Record) -> Text | None:
 # How to go on
 
 
-def _state(record: Record) -> Text:
+def _state(record: RunRecord) -> Text:
     done, total = record.last_step, record.total_steps
     if record.finished:
         return Text(f"已经训练完，共 {done} 步。", f"Training is finished; steps: {done}.")
@@ -398,7 +270,7 @@ def _state(record: Record) -> Text:
     return Text(f"还没有训练完：到第 {done} 步{of.zh}。", f"Training is not finished: it is at step {done}{of.en}.")
 
 
-def _kept(record: Record) -> Text | None:
+def _kept(record: RunRecord) -> Text | None:
     """Which adapter the folder holds, where that was chosen by the held-out loss."""
     best = record.best if record.finished else None
     if best is None:
@@ -409,7 +281,7 @@ def _kept(record: Record) -> Text | None:
     )
 
 
-def _commands(record: Record) -> Mapping[str, str]:
+def _commands(record: RunRecord) -> Mapping[str, str]:
     """What can be typed now, by its use."""
     run = quoted(record.folder)
     commands = {}

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .config.load import load
-from .config.schema import Config
-from .errors import UserError
-from .runs import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
-from .text import Text
+from ..config.load import load
+from ..config.schema import Config
+from ..errors import UserError
+from ..text import Text
+from .folder import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
 
-LARGEST = 1e15
+LARGEST_NUMBER = 1e15
 """A number beyond this is none that a run writes; infinity and nan are beyond it too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LoggedStep:
     """One step of `steps`; `loss` is None where it was not finite and the step was skipped."""
 
     step: int
@@ -42,7 +42,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
+class LoggedLoss:
     """The loss of the rows that are not trained on, after `step` steps; step 0 is the base."""
 
     step: int
@@ -51,7 +51,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LoggedEvent:
     """Something out of the ordinary; `at` is a time as the run wrote it, or empty."""
 
     step: int
@@ -61,7 +61,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DiaryAnswer:
     """`whole` unless it was cut off at the limit of its length."""
 
     prompt: str
@@ -70,23 +70,23 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DiaryEntry:
     """What the model answered after `step` steps; step 0 is the base."""
 
     step: int
-    answers: tuple[Answer, ...]
+    answers: tuple[DiaryAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RunRecord:
     """A run folder. Steps, held-out losses and diary each have one of a step, in the order of the steps."""
 
     folder: Path
     facts: Mapping[str, Any]
-    steps: tuple[Step, ...]
-    heldout: tuple[HeldOut, ...]
-    events: tuple[Event, ...]
-    diary: tuple[Entry, ...]
+    steps: tuple[LoggedStep, ...]
+    heldout: tuple[LoggedLoss, ...]
+    events: tuple[LoggedEvent, ...]
+    diary: tuple[DiaryEntry, ...]
     result: Mapping[str, Any]
     contract: Mapping[str, Any]
     config: Config | None
@@ -111,21 +111,21 @@ class Record:
         return None if total is None else max(int(total), self.last_step)
 
     @property
-    def before(self) -> HeldOut | None:
+    def before(self) -> LoggedLoss | None:
         """The held-out loss of the base."""
         return self.heldout[0] if self.heldout and self.heldout[0].step == 0 else None
 
     @property
-    def best(self) -> HeldOut | None:
+    def best(self) -> LoggedLoss | None:
         """The lowest held-out loss since training began."""
         return min((each for each in self.heldout if each.step > 0), key=lambda each: each.loss, default=None)
 
 
-def read_record(run: Path) -> Record:
+def read_record(run: Path) -> RunRecord:
     """Everything that is legible in a run folder; an empty record where there is nothing."""
-    steps: list[Step] = []
-    heldout: list[HeldOut] = []
-    events: list[Event] = []
+    steps: list[LoggedStep] = []
+    heldout: list[LoggedLoss] = []
+    events: list[LoggedEvent] = []
     for line in read_lines(run / METRICS):
         if event := _event(line):
             events.append(event)
@@ -133,7 +133,7 @@ def read_record(run: Path) -> Record:
             heldout.append(measured)
         elif step := _step(line):
             steps.append(step)
-    return Record(
+    return RunRecord(
         folder=run,
         facts=_object(run / FACTS),
         steps=_one_per_step(steps),
@@ -157,7 +157,7 @@ def number(values: Any, *keys: str) -> float | None:
     """The number under these keys, or None."""
     value = found(values, *keys)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and -LARGEST < value < LARGEST else None
+    return value if is_number and -LARGEST_NUMBER < value < LARGEST_NUMBER else None
 
 
 def text(values: Any, *keys: str) -> str:
@@ -167,7 +167,8 @@ def text(values: Any, *keys: str) -> str:
 
 
 _Line = Mapping[str, Any]
-_Stepped = TypeVar("_Stepped", Step, HeldOut, Entry)
+
+_Stepped = TypeVar("_Stepped", LoggedStep, LoggedLoss, DiaryEntry)
 
 
 def _one_per_step(read: Iterable[_Stepped]) -> tuple[_Stepped, ...]:
@@ -213,11 +214,11 @@ def _at(line: _Line) -> int | None:
     return None if step is None or step < 0 else int(step)
 
 
-def _step(line: _Line) -> Step | None:
+def _step(line: _Line) -> LoggedStep | None:
     step = _at(line)
     if step is None or "loss" not in line:
         return None
-    return Step(
+    return LoggedStep(
         step=step,
         steps=number(line, "steps"),
         epoch=number(line, "epoch"),
@@ -229,25 +230,25 @@ def _step(line: _Line) -> Step | None:
     )
 
 
-def _heldout(line: _Line) -> HeldOut | None:
+def _heldout(line: _Line) -> LoggedLoss | None:
     step, loss = _at(line), number(line, "heldout_loss")
-    return None if step is None or loss is None else HeldOut(step, number(line, "epoch"), loss)
+    return None if step is None or loss is None else LoggedLoss(step, number(line, "epoch"), loss)
 
 
-def _event(line: _Line) -> Event | None:
+def _event(line: _Line) -> LoggedEvent | None:
     kind = text(line, "event")
     if not kind:
         return None
     zh, en = text(line, "zh"), text(line, "en")
-    return Event(_at(line) or 0, text(line, "at"), kind, Text(zh or en or kind, en or zh or kind))
+    return LoggedEvent(_at(line) or 0, text(line, "at"), kind, Text(zh or en or kind, en or zh or kind))
 
 
-def _entry(line: _Line) -> Entry | None:
+def _entry(line: _Line) -> DiaryEntry | None:
     step, answers = _at(line), found(line, "answers")
     if step is None or not isinstance(answers, list):
         return None
-    return Entry(step, tuple(_answer(each) for each in answers if text(each, "prompt")))
+    return DiaryEntry(step, tuple(_answer(each) for each in answers if text(each, "prompt")))
 
 
-def _answer(values: Any) -> Answer:
-    return Answer(text(values, "prompt"), text(values, "text"), text(values, "stop") != "length")
+def _answer(values: Any) -> DiaryAnswer:
+    return DiaryAnswer(text(values, "prompt"), text(values, "text"), text(values, "stop") != "length")

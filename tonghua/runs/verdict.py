@@ -1,0 +1,140 @@
+"""Whether a run went well, in one headline and the warnings under it."""
+
+import statistics
+from collections import deque
+from collections.abc import Sequence
+
+from ..text import Text
+from .curves import Points, smooth
+from .record import RunRecord, number
+
+MOST_MARKS = 50
+
+MOST_SKIPPED = 20
+
+SAME = 0.005
+"""A held-out loss that changed by less than this share of it has hardly changed."""
+
+RISE = 0.02
+"""Learned by heart: the last held-out loss is so much above the lowest, and after that the mean training loss is below
+what it was before."""
+
+FALL, FALL_STEPS = 0.01, 20
+"""Not falling: the mean loss of the last tenth of so many steps or more is not so much below that of the first."""
+
+SPIKE, SPIKE_WINDOW, SPIKE_STEPS = 1.5, 20, 5
+"""A spike: a loss so many times the highest of the steps before it; so many are looked at, and so many are needed."""
+
+
+def headline(record: RunRecord) -> Text:
+    """Whether it got better, in one sentence."""
+    before, best = record.before, record.best
+    if before and best:
+        change = best.loss / before.loss - 1 if before.loss > 0 else 0.0
+        losses, percent = f"{before.loss:.3f} → {best.loss:.3f}", f"{100 * change:+.1f}".replace("-", "−")
+        if abs(change) < SAME:
+            verdict = Text("几乎没有变化", "It hardly changed")
+        else:
+            verdict = Text("变好了", "It got better") if change < 0 else Text("没有变好", "It did not get better")
+        return Text(
+            f"{verdict.zh}：没学过的数据上，损失 {losses}（{percent}%）。",
+            f"{verdict.en}: the loss of rows it has not learned went {losses} ({percent} %).",
+        )
+    if best:
+        return Text(
+            f"没学过的数据上，损失最低到过 {best.loss:.3f}；训练前没有量过，无从比较。",
+            f"The loss of rows it has not learned came down to {best.loss:.3f};"
+            " it was not measured before training, so there is nothing to compare.",
+        )
+    if not record.steps:
+        return Text("还没有训练过一步。", "No step has been trained yet.")
+    if before or number(record.facts, "heldout"):
+        return Text(
+            "训练开始后还没有在没学过的数据上量过，不知道是否变好。",
+            "Rows it has not learned have not been measured since training began; whether it got better is not known.",
+        )
+    course = [value for _, value in smooth(loss_points(record)) if value is not None]
+    losses = f"{course[0]:.3f} → {course[-1]:.3f}" if course else "—"
+    return Text(
+        f"没有留出验证数据，看不出是否真的变好；训练损失 {losses}。",
+        f"Nothing was held out, so whether it really got better cannot be seen; the training loss went {losses}.",
+    )
+
+
+def warnings(record: RunRecord) -> list[Text]:
+    """What the curves warn of, by the rules at the top of this file."""
+    losses = loss_points(record)
+    return [each for each in (_by_heart(record), _not_falling(losses), _spikes(losses)) if each]
+
+
+def when(step: int) -> Text:
+    return Text(f"第 {step} 步", f"after step {step}") if step else Text("训练前", "before training")
+
+
+# What was trained on what
+
+
+def loss_points(record: RunRecord) -> Points:
+    return [(step.step, step.loss) for step in record.steps]
+
+
+def _by_heart(record: RunRecord) -> Text | None:
+    if not record.heldout:
+        return None
+    lowest, last = min(record.heldout, key=lambda each: each.loss), record.heldout[-1]
+    turn = lowest.step or last.step / 2
+    before = [step.loss for step in record.steps if step.loss is not None and step.step <= turn]
+    after = [step.loss for step in record.steps if step.loss is not None and turn < step.step <= last.step]
+    has_risen = last.loss >= lowest.loss * (1 + RISE)
+    if not has_risen or not before or not after or statistics.fmean(after) >= statistics.fmean(before):
+        return None
+    where = when(lowest.step)
+    return Text(
+        f"在死记硬背：验证损失在{where.zh}最低（{lowest.loss:.3f}），后来升到 {last.loss:.3f}，训练损失却还在降。"
+        "下次少训练几轮（num_train_epochs），或多准备些数据。",
+        f"It is learning by heart: the held-out loss was lowest {where.en} ({lowest.loss:.3f}) and rose to"
+        f" {last.loss:.3f} afterwards, while the training loss went on falling."
+        " Train for fewer epochs next time (num_train_epochs), or gather more rows.",
+    )
+
+
+def _not_falling(losses: Points) -> Text | None:
+    values = [value for _, value in losses if value is not None]
+    if len(values) < FALL_STEPS:
+        return None
+    tenth = len(values) // 10
+    first, last = statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
+    if last < first * (1 - FALL):
+        return None
+    return Text(
+        f"训练损失没有降下来（{first:.3f} → {last:.3f}）：学习率不合适（learning_rate 太小学不动，太大学不稳），"
+        "或者数据有问题；可以先用 tonghua check 看看数据。",
+        f"The training loss did not fall ({first:.3f} → {last:.3f}): the rate does not fit (learning_rate; too low"
+        " learns nothing, too high does not settle), or something is wrong with the rows; tonghua check looks at them.",
+    )
+
+
+def _spikes(losses: Points) -> Text | None:
+    before: deque[float] = deque(maxlen=SPIKE_WINDOW)
+    steps = []
+    for step, value in losses:
+        if value is None:
+            continue
+        if len(before) >= SPIKE_STEPS and value > SPIKE * max(before):
+            steps.append(step)
+        before.append(value)
+    if not steps:
+        return None
+    listed = listed_steps(steps)
+    return Text(
+        f"训练损失突然跳高了 {len(steps)} 次（第 {listed.zh} 步）。若总是这样，请把 learning_rate 调小，"
+        "再看看是不是有特别怪的数据。",
+        f"The training loss jumped up suddenly; times: {len(steps)} (step {listed.en})."
+        " If that goes on, lower learning_rate, and see whether some rows are very odd.",
+    )
+
+
+def listed_steps(steps: Sequence[int]) -> Text:
+    """The first of these steps, and that there are more."""
+    first, more = steps[:MOST_SKIPPED], len(steps) > MOST_SKIPPED
+    return Text("、".join(map(str, first)) + " 等" * more, ", ".join(map(str, first)) + ", ..." * more)
