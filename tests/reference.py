@@ -28,11 +28,11 @@ from transformers import (
 
 from tonghua.config.fields import LORA_MODULES
 from tonghua.core.example import Example
+from tonghua.core.forward import hidden_states
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
 from tonghua.core.packing import Batch, pack
-from tonghua.evaluate import hidden_states
 from tonghua.models.peft import PEFT_PREFIX
 from tonghua.models.scan import scan_model
 from tonghua.models.weights import load_base

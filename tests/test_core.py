@@ -36,6 +36,7 @@ from tonghua.config.load import load
 from tonghua.config.schema import Config
 from tonghua.core.attention import attend_blocks, attend_causal, attend_plain, lay_out
 from tonghua.core.example import Example
+from tonghua.core.forward import hidden_states
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
 from tonghua.core.loss import linear_cross_entropy
 from tonghua.core.model import Decoder
@@ -43,7 +44,6 @@ from tonghua.core.packing import Batch, common_prefix, pack
 from tonghua.core.pointwise import rms_norm, rotate, swiglu
 from tonghua.core.rounding import rounded
 from tonghua.errors import UsageError
-from tonghua.evaluate import hidden_states
 from tonghua.optimizer import Optimizer, learning_rate
 from tonghua.plan import Plan
 from tonghua.prompt.renderer import Renderer

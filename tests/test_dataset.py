@@ -11,7 +11,7 @@ import pytest
 from tonghua.data.checkup.quality import examine
 from tonghua.data.read.dataset import read_rows
 from tonghua.data.sentences import ends_complete
-from tonghua.measures import clause_length, dialogue_share, rep_n
+from tonghua.evaluation.measures import clause_length, dialogue_share, rep_n
 
 DATASETS = Path(__file__).resolve().parent.parent / "dataset"
 NAMES = ("fairytale", "daiyu", "qa")

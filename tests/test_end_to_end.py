@@ -26,7 +26,7 @@ from tonghua import cli
 from tonghua.config.load import load
 from tonghua.config.schema import Sampling
 from tonghua.errors import UsageError
-from tonghua.generate import Answer, Engine
+from tonghua.inference.engine import Answer, Engine
 from tonghua.prompt.conversation import Message
 from tonghua.text import Text
 

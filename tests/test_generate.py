@@ -14,7 +14,8 @@ from tonghua.core import attention
 from tonghua.core.lora import Adapter
 from tonghua.core.model import Decoder
 from tonghua.errors import DataError
-from tonghua.generate import Answer, Engine, tokens
+from tonghua.inference.decode import tokens
+from tonghua.inference.engine import Answer, Engine
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Message
 from tonghua.prompt.renderer import Renderer

@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tonghua import measures as room
 from tonghua.data.sentences import ends_complete, without_space
 from tonghua.errors import DataError
-from tonghua.measures import (
-    Interval,
-    bits_per_character,
-    clause_length,
-    dialogue_share,
-    distinct_n,
-    paired_bootstrap,
-    rep_n,
-)
+from tonghua.evaluation import bootstrap
+from tonghua.evaluation.bootstrap import Interval, paired_bootstrap
+from tonghua.evaluation.measures import bits_per_character, clause_length, dialogue_share, distinct_n, rep_n
 
 # Text
 
@@ -227,7 +220,7 @@ def test_the_same_seed_gives_the_same_interval_in_any_chunks(monkeypatch: pytest
     first = paired_bootstrap(base, tuned, weights, groups, 1001)
     assert paired_bootstrap(base, tuned, weights, groups, 1001) == first
     assert paired_bootstrap(base, tuned, weights, groups, 1001, seed=1) != first
-    monkeypatch.setattr(room, "CELLS_PER_CHUNK", 7 * 15)
+    monkeypatch.setattr(bootstrap, "CELLS_PER_CHUNK", 7 * 15)
     assert paired_bootstrap(base, tuned, weights, groups, 1001) == first
 
 

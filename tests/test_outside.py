@@ -176,7 +176,7 @@ def test_every_verb_that_takes_a_while_shows_a_bar(place: Place, straight: Place
         ("tonghua.training", "load_base"),
         ("tonghua.trainer", "Trainer.rehearse"),
         ("tonghua.trainer", "hidden_states"),
-        ("tonghua.evaluate", "hidden_states"),
+        ("tonghua.evaluation.losses", "hidden_states"),
         ("tonghua.diary", "Diary.entry"),
     ],
 )

@@ -45,13 +45,14 @@ from tonghua.config.fields import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
 from tonghua.core.example import Example
+from tonghua.core.forward import hidden_states
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
 from tonghua.core.loss import linear_cross_entropy, linear_cross_entropy_plain, token_nll
 from tonghua.core.model import Decoder
 from tonghua.core.packing import pack
 from tonghua.core.pointwise import rms_norm, rms_norm_plain, rotate, rotate_plain, swiglu, swiglu_plain
 from tonghua.errors import DataError
-from tonghua.evaluate import hidden_states, losses
+from tonghua.evaluation.losses import losses
 from tonghua.models.peft import adapter_files, load_adapter
 from tonghua.models.scan_adapter import scan_adapter
 from tonghua.prompt.conversation import Conversation

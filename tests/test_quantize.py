@@ -13,7 +13,7 @@ from tonghua.core.lora import Adapter, LoRALinear
 from tonghua.core.model import Decoder
 from tonghua.core.quantize import BLOCK, Bits, QuantizedWeight, normal_float_levels
 from tonghua.errors import UsageError
-from tonghua.evaluate import losses
+from tonghua.evaluation.losses import losses
 from tonghua.models.scan import scan_model
 from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message

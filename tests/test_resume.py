@@ -27,7 +27,9 @@ from test_faults import Interrupts, spoil_loss
 
 import tonghua
 from tonghua import hanging
+from tonghua.core.forward import hidden_states
 from tonghua.errors import Stopped
+from tonghua.evaluation import losses
 from tonghua.runs import checkpoint
 from tonghua.system import files as files_room
 from tonghua.system import signals as stopping
@@ -855,9 +857,8 @@ def test_smaller_pieces_stay_small_after_a_kill(place: Place, monkeypatch: pytes
 
 
 def test_out_of_memory_in_an_evaluation_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua import evaluate
 
-    real, refused = evaluate.hidden_states, 0
+    real, refused = hidden_states, 0
 
     def bounded(decoder: Any, batch: Any) -> Any:
         nonlocal refused
@@ -866,7 +867,7 @@ def test_out_of_memory_in_an_evaluation_alone(place: Place, monkeypatch: pytest.
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 123 bytes.")
         return real(decoder, batch)
 
-    monkeypatch.setattr(evaluate, "hidden_states", bounded)
+    monkeypatch.setattr(losses, "hidden_states", bounded)
     called = place.train(val_size=6)
     assert (called.code, refused > 0) == (0, True)
     assert "out of memory" not in called.err, "training itself has room"

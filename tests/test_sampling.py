@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tonghua import sampling as room
 from tonghua.config.schema import Sampling
 from tonghua.errors import DivergedError
-from tonghua.sampling import (
+from tonghua.inference import sampling as room
+from tonghua.inference.sampling import (
     HEAD,
     LARGEST_PENALTY,
     LONGEST_EXCESS,

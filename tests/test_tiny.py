@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from make_tiny import corpus, lexicon, story, talk, tokenizer
 from tonghua.data.sentences import ends_complete
-from tonghua.measures import dialogue_share, rep_n
+from tonghua.evaluation.measures import dialogue_share, rep_n
 from tonghua.models import shipped
 
 LENGTHS = ("short", "middle", "long")

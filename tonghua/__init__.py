@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .engines import Teller
+    from .inference.teller import Teller
     from .trainer import Result
 
 __all__ = ["__version__", "download", "load", "plain_errors", "resume", "train"]
@@ -54,7 +54,7 @@ def resume(run: str | Path | None = None, *, quiet: bool = False, **settings: An
 
 def load(run: str | Path | None = None, *, output_dir: str | Path = "runs", model: str | None = None) -> "Teller":
     """A finished run (None: the newest in `output_dir`), ready to talk; `model` where its base has moved."""
-    from .engines import open_teller
+    from .inference.teller import open_teller
     from .runs.folder import open_run
 
     return open_teller(open_run(None if run is None else Path(run), Path(output_dir)), model)

@@ -14,7 +14,7 @@ from typing import Any
 
 from .config.schema import Sampling
 from .core.model import Decoder
-from .generate import tokens
+from .inference.decode import tokens
 from .prompt.conversation import Message, with_system
 from .prompt.renderer import Renderer
 

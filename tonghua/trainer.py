@@ -24,13 +24,14 @@ from torch import Tensor
 
 from .config.schema import Config
 from .core.example import Example
+from .core.forward import hidden_states
 from .core.lora import Adapter
 from .core.loss import linear_cross_entropy
 from .core.model import Decoder
 from .core.packing import pack
 from .data.samples.samples import Samples
 from .errors import DivergedError, ResourceError
-from .evaluate import TOKENS_PER_BATCH, hidden_states, losses
+from .evaluation.losses import TOKENS_PER_BATCH, losses
 from .models.peft import PEFT_PREFIX, adapter_files
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan

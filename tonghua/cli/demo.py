@@ -23,7 +23,7 @@ from .shared import (
 
 if TYPE_CHECKING:
     from ..config.load import Loaded
-    from ..engines import Teller
+    from ..inference.teller import Teller
     from ..show import Screen
 
 WISHES = (
@@ -92,7 +92,7 @@ def _settings(model: str | None, arguments: list[str], screen: "Screen", offline
 
 def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
     """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
-    from ..engines import open_teller
+    from ..inference.teller import open_teller
     from ..prompt.conversation import Conversation, Message
     from ..runs.folder import open_run
 

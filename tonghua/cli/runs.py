@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..config.load import Loaded
     from ..config.schema import Sampling
     from ..data.samples.samples import Samples
-    from ..engines import Teller
-    from ..generate import Answer
+    from ..inference.engine import Answer
+    from ..inference.teller import Teller
     from ..prompt.conversation import Conversation, Message
     from ..show import Screen
     from ..trainer import Result
@@ -184,7 +184,7 @@ def _open(
     from ..config.load import load
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
-    from ..engines import open_teller
+    from ..inference.teller import open_teller
     from ..runs.folder import open_run
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
@@ -335,7 +335,7 @@ def compared(
     teller: "Teller", samples: "Samples", asked: Sequence["Conversation"], sampling: "Sampling", screen: "Screen"
 ) -> dict[str, Any]:
     """Base against tuned: the loss of the samples, and what both answer where something is asked."""
-    from ..evaluate import compare_answers, compare_losses
+    from ..evaluation.compare import compare_answers, compare_losses
 
     engine = teller.engine
     with screen.counting(2 * len(samples), "计算损失", "measuring the loss") as advance:

@@ -11,70 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+from ..config.schema import Sampling
+from ..core.example import Example
+from ..core.lora import Adapter
+from ..core.model import Decoder
+from ..data.sentences import ends_complete, without_space
+from ..errors import DataError
+from ..inference.engine import Engine
+from ..prompt.conversation import Conversation
+from .bootstrap import paired_bootstrap
+from .losses import Losses, losses
+from .measures import bits_per_character, clause_length, dialogue_share, rep_n
 
-from .config.schema import Sampling
-from .core import attention
-from .core.example import Example
-from .core.lora import Adapter
-from .core.loss import token_nll
-from .core.model import Decoder
-from .core.packing import Batch, pack
-from .core.rounding import rounded
-from .data.sentences import ends_complete, without_space
-from .errors import DataError
-from .generate import Engine
-from .measures import bits_per_character, clause_length, dialogue_share, paired_bootstrap, rep_n
-from .prompt.conversation import Conversation
-
-TOKENS_PER_BATCH = 1024
 ANSWERS_AT_A_TIME = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Of each example: summed -log p of its targets in nats, and how many targets."""
-
-    nll: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def per_token(self) -> float:
-        return float(self.nll.sum() / self.targets.sum())
-
-
-def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
-    """Hidden states (M, hidden) at the sources of a batch that is on the decoder's device."""
-    s = decoder.shape
-    layout = attention.lay_out(batch.prefix, batch.lengths, s.heads, s.kv_heads, decoder.device, decoder.dtype)
-    attend = attention.choose(decoder.device)
-    count = len(batch.source)
-    rows = F.pad(batch.source, (0, rounded(count) - count))
-    hidden = decoder(batch.ids, batch.positions, lambda layer, q, k, v: attend(q, k, v, layout), rows)
-    return hidden[:count]  # type: ignore[no-any-return]
-
-
-@torch.no_grad()
-def losses(
-    decoder: Decoder,
-    examples: Sequence[Example],
-    tokens_per_batch: int = TOKENS_PER_BATCH,
-    advance: Callable[[int], None] = lambda done: None,
-) -> Losses:
-    """The loss of every example; `advance` is told how many more are done."""
-    was_training = decoder.training
-    decoder.eval()
-    nll = np.zeros(len(examples))
-    for packed in pack(examples, tokens_per_batch):
-        batch = packed.to(decoder.device)
-        each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
-        for index, part in zip(batch.order, each.split(batch.targets), strict=True):
-            nll[index] = float(part.sum())
-        advance(len(batch.order))
-    decoder.train(was_training)
-    return Losses(nll, np.array([e.targets for e in examples], dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True)

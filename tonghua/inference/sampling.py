@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .config.schema import Sampling
-from .errors import DivergedError
+from ..config.schema import Sampling
+from ..errors import DivergedError
 
 HEAD = 1024
 """How many of the likeliest tokens are looked at before the whole vocabulary is sorted."""

@@ -7,15 +7,10 @@ good. Each says below what it is blind to.
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .data.sentences import without_space
-from .errors import DataError
+from ..data.sentences import without_space
+from ..errors import DataError
 
 CLAUSE_MARKS = re.compile(
     r"""[，。！？；：、…!?;]
@@ -26,9 +21,6 @@ CLAUSE_MARKS = re.compile(
 
 QUOTED = re.compile(r"“([^“”\n]*)”|「([^「」\n]*)」|『([^『』\n]*)』|\"([^\"\n]*)\"")
 """A quotation within one paragraph; a mark without its partner there matches nothing."""
-
-CELLS_PER_CHUNK = 1_000_000
-"""Bound on the numbers that the bootstrap holds at once, about 8 MB an array."""
 
 
 def rep_n(text: str, n: int = 4) -> float:
@@ -108,57 +100,3 @@ def bits_per_character(nll_nats: float, characters: int) -> float:
     for zero characters.
     """
     return nll_nats / (math.log(2) * characters)
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    low: float
-    high: float
-
-
-def paired_bootstrap(
-    base: NDArray[Any],
-    tuned: NDArray[Any],
-    weights: NDArray[Any],
-    groups: Sequence[Hashable],
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """95 % interval of sum(tuned)/sum(weights) - sum(base)/sum(weights), in nats per target token.
-
-    base, tuned: summed loss of each item (N,) under either model; weights: its target tokens, above 0.
-    groups: one label per item. Items of one question are not independent, so whole groups are drawn with
-    replacement: percentile bootstrap (Efron & Tibshirani 1993, chapter 13) of a cluster sample. The same
-    seed gives the same interval. Below about 20 groups the interval is too narrow.
-    Raises DataError for fewer than two groups, ValueError for arrays that do not fit together.
-    """
-    _check_items(base, tuned, weights, groups)
-    places: dict[Hashable, int] = {}
-    place = np.array([places.setdefault(group, len(places)) for group in groups])
-    count = len(places)
-    if count < 2:
-        raise DataError(
-            "只有一组题目，估计不出误差范围：请至少准备两个不同的问题",
-            "one group of questions cannot show how far the result may vary: give at least two different questions",
-        )
-    difference = np.bincount(place, tuned.astype(np.float64) - base.astype(np.float64), count)
-    tokens = np.bincount(place, weights.astype(np.float64), count)
-    random = np.random.default_rng(seed)
-    rows = max(1, CELLS_PER_CHUNK // count)
-    means = np.empty(resamples)
-    for start in range(0, resamples, rows):
-        drawn = random.integers(count, size=(min(rows, resamples - start), count))
-        means[start : start + rows] = difference[drawn].sum(1) / tokens[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(low), float(high))
-
-
-def _check_items(base: NDArray[Any], tuned: NDArray[Any], weights: NDArray[Any], groups: Sequence[Hashable]) -> None:
-    expected = (len(groups),)
-    for name, values in (("base", base), ("tuned", tuned), ("weights", weights)):
-        if values.shape != expected:
-            raise ValueError(f"{name} has shape {values.shape}, but there are {len(groups)} groups")
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} holds NaN or infinity")
-    if not (weights > 0).all():
-        raise ValueError("weights must be above 0")

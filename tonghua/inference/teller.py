@@ -4,22 +4,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .config.load import resampled
-from .config.schema import Sampling
-from .core.lora import Adapter
-from .errors import DataError, UsageError
-from .generate import Answer, Engine
-from .models.download import fetch_if_needed
-from .models.peft import load_adapter
-from .models.scan import ModelFiles, scan_model, scan_tokenizer
-from .models.scan_adapter import scan_adapter
-from .models.store import fingerprint
-from .models.weights import load_base
-from .prompt.contract import Contract
-from .prompt.conversation import Message
-from .prompt.renderer import Renderer
-from .runs.folder import Run
-from .system import device as devices
+from ..config.load import resampled
+from ..config.schema import Sampling
+from ..core.lora import Adapter
+from ..errors import DataError, UsageError
+from ..models.download import fetch_if_needed
+from ..models.peft import load_adapter
+from ..models.scan import ModelFiles, scan_model, scan_tokenizer
+from ..models.scan_adapter import scan_adapter
+from ..models.store import fingerprint
+from ..models.weights import load_base
+from ..prompt.contract import Contract
+from ..prompt.conversation import Message
+from ..prompt.renderer import Renderer
+from ..runs.folder import Run
+from ..system import device as devices
+from .engine import Answer, Engine
 
 History = Sequence[Mapping[str, Any]]
 

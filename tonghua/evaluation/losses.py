@@ -1,0 +1,48 @@
+"""The loss of held-out samples, one by one, in packed batches."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..core.example import Example
+from ..core.forward import hidden_states
+from ..core.loss import token_nll
+from ..core.model import Decoder
+from ..core.packing import pack
+
+TOKENS_PER_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Of each example: summed -log p of its targets in nats, and how many targets."""
+
+    nll: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def per_token(self) -> float:
+        return float(self.nll.sum() / self.targets.sum())
+
+
+@torch.no_grad()
+def losses(
+    decoder: Decoder,
+    examples: Sequence[Example],
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Losses:
+    """The loss of every example; `advance` is told how many more are done."""
+    was_training = decoder.training
+    decoder.eval()
+    nll = np.zeros(len(examples))
+    for packed in pack(examples, tokens_per_batch):
+        batch = packed.to(decoder.device)
+        each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
+        for index, part in zip(batch.order, each.split(batch.targets), strict=True):
+            nll[index] = float(part.sum())
+        advance(len(batch.order))
+    decoder.train(was_training)
+    return Losses(nll, np.array([e.targets for e in examples], dtype=np.float64))
