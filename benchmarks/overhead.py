@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tonghua import train, training
-from tonghua.diary import Diary
+from tonghua import train
 from tonghua.runs.book import Book
-from tonghua.trainer import Trainer
+from tonghua.training import train as training
+from tonghua.training.diary import Diary
+from tonghua.training.trainer import Trainer
 
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("from the rehearsal to the end", training, "_learn"),

@@ -15,7 +15,6 @@ import time
 
 import torch
 
-from tonghua import plan
 from tonghua.config.schema import Config
 from tonghua.core.lora import Adapter
 from tonghua.core.loss import ROWS_AT_A_TIME
@@ -25,7 +24,8 @@ from tonghua.data.samples.prepare import open_model, prepare
 from tonghua.models.weights import load_base
 from tonghua.system import device
 from tonghua.system.memory import keep_freed_memory
-from tonghua.trainer import Trainer
+from tonghua.training import plan
+from tonghua.training.trainer import Trainer
 
 
 def floor_s(decoder: Decoder, batches: list[Batch], repeats: int = 3) -> float:

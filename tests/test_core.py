@@ -44,12 +44,13 @@ from tonghua.core.packing import Batch, common_prefix, pack
 from tonghua.core.pointwise import rms_norm, rotate, swiglu
 from tonghua.core.rounding import rounded
 from tonghua.errors import UsageError
-from tonghua.optimizer import Optimizer, learning_rate
-from tonghua.plan import Plan
 from tonghua.prompt.renderer import Renderer
 from tonghua.system.signals import Stop
-from tonghua.trainer import Stepped, Trainer
-from tonghua.training import count_steps
+from tonghua.training.optimizer import Optimizer, learning_rate
+from tonghua.training.plan import Plan
+from tonghua.training.progress import StepRecord
+from tonghua.training.setup import count_steps
+from tonghua.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -617,7 +618,7 @@ class Listed:
         return place + 1
 
 
-def steps_of(made: Trainer) -> list[Stepped]:
+def steps_of(made: Trainer) -> list[StepRecord]:
     return [made.step() for _ in range(made.steps)]
 
 

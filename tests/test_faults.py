@@ -976,7 +976,7 @@ def test_training_that_diverges_late_keeps_whole_checkpoints(desk: Desk, monkeyp
 def spoil_loss(monkeypatch: pytest.MonkeyPatch, calls: Container[int]) -> None:
     """The loss becomes NaN at these micro-batches, from 1; it is looked up wherever training takes it from."""
     import tonghua.core.loss
-    from tonghua.trainer import Trainer
+    from tonghua.training.trainer import Trainer
 
     monkeypatch.setattr(Trainer, "rehearse", lambda trainer: 0.0)
     real, done = tonghua.core.loss.linear_cross_entropy, 0
@@ -1025,7 +1025,7 @@ def test_stopped_training_can_be_talked_to(desk: Desk, monkeypatch: pytest.Monke
     assert call("chat", run, "--prompt", "你好", "max_new_tokens=2").code == 0
 
 
-@pytest.mark.parametrize("at", ["Reading", "Started"])
+@pytest.mark.parametrize("at", ["ReadingRows", "Started"])
 def test_stopped_before_the_first_step_leaves_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     from tonghua.show import Screen
 

@@ -173,11 +173,11 @@ def test_every_verb_that_takes_a_while_shows_a_bar(place: Place, straight: Place
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        ("tonghua.training", "load_base"),
-        ("tonghua.trainer", "Trainer.rehearse"),
-        ("tonghua.trainer", "hidden_states"),
+        ("tonghua.training.setup", "load_base"),
+        ("tonghua.training.trainer", "Trainer.rehearse"),
+        ("tonghua.training.trainer", "hidden_states"),
         ("tonghua.evaluation.losses", "hidden_states"),
-        ("tonghua.diary", "Diary.entry"),
+        ("tonghua.training.diary", "Diary.entry"),
     ],
 )
 @posix
@@ -194,10 +194,10 @@ def test_a_step_that_hangs_for_good(place: Place, straight: Place) -> None:
     """The program leaves by itself, says where it hung, and the run goes on."""
     impatient = """
         from functools import partial
-        import tonghua.training as training
+        import tonghua.training.train as training
         training.Watch = partial(training.Watch, longest_s=1.0)
     """
-    hang = at_call(20, "tonghua.trainer", "hidden_states", "time.sleep(3600)")
+    hang = at_call(20, "tonghua.training.trainer", "hidden_states", "time.sleep(3600)")
     called = ended(start(place, textwrap.dedent(impatient) + hang, tokens_per_micro_batch=8))
     assert (called.code, called.out) == (75, "")
     assert "nothing has come of this step for 1 s; where it hangs is in" in called.err
@@ -357,8 +357,8 @@ def test_a_card_without_bfloat16_gets_half_precision(monkeypatch: pytest.MonkeyP
 
 def test_a_loss_scale_that_is_too_large_is_no_trouble(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """fp16 alone: the scale starts high and shrinks, the step is not counted as gone wrong, and the scale is kept."""
-    from tonghua import trainer
-    from tonghua.optimizer import Optimizer
+    from tonghua.training import trainer
+    from tonghua.training.optimizer import Optimizer
 
     class Half(Optimizer):
         """As on a card; the first four gradients overflow."""

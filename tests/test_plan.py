@@ -7,11 +7,11 @@ import torch
 from test_end_to_end import call, settings, write_rows
 from test_resume import LONG, Place
 
-from tonghua import plan
 from tonghua.config.load import load
 from tonghua.core.model import Shape
 from tonghua.system import memory
 from tonghua.system.device import Place as Device
+from tonghua.training import plan
 
 HALF = Shape(
     vocab_size=151_936,
@@ -89,7 +89,7 @@ def test_a_fault_of_the_rows_is_told_as_training_would(place: Place) -> None:
 
 def test_the_rehearsal_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without it the run is the same, bit for bit, dropout included."""
-    from tonghua.trainer import Trainer
+    from tonghua.training.trainer import Trainer
 
     assert place.train().code == 0
     other = Place(place.folder / "另一处", place.model)
@@ -103,7 +103,7 @@ def test_the_longest_micro_batch_of_the_run_is_rehearsed(
     place: Place, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     """Of the run as it will be, epoch after epoch; not of rows that never come together."""
-    from tonghua import trainer
+    from tonghua.training import trainer
 
     read: list[int] = []
     real = trainer.hidden_states

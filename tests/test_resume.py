@@ -26,7 +26,6 @@ from test_end_to_end import ROWS, Called, call, environment, logged, settings, s
 from test_faults import Interrupts, spoil_loss
 
 import tonghua
-from tonghua import hanging
 from tonghua.core.forward import hidden_states
 from tonghua.errors import Stopped
 from tonghua.evaluation import losses
@@ -34,6 +33,9 @@ from tonghua.runs import checkpoint
 from tonghua.system import files as files_room
 from tonghua.system import signals as stopping
 from tonghua.text import Text
+from tonghua.training import train as train_room
+from tonghua.training import watch as hanging
+from tonghua.training.setup import get_ready
 
 STEPS = 9
 LONG: dict[str, Any] = {
@@ -122,7 +124,7 @@ def test_what_a_checkpoint_does_not_keep_would_be_missed(
     place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     """Negative control: without one part of the state the bits differ."""
-    from tonghua.trainer import Trainer
+    from tonghua.training.trainer import Trainer
 
     with monkeypatch.context() as patch:
         die_after(patch, 5)
@@ -516,7 +518,7 @@ def test_a_signal_keeps_the_run(place: Place, straight: Place, monkeypatch: pyte
 
 def signal_at(patch: pytest.MonkeyPatch, name: str, call: int) -> None:
     """SIGTERM comes just before the n-th call of a function that the trainer uses."""
-    from tonghua import trainer
+    from tonghua.training import trainer
 
     real, calls = getattr(trainer, name), 0
 
@@ -660,7 +662,7 @@ def test_a_step_whose_loss_is_not_finite_is_skipped(place: Place, monkeypatch: p
 
 def test_a_skipped_step_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the weights nor what the optimizer remembers of them; and no checkpoint is made of it."""
-    from tonghua.trainer import Trainer
+    from tonghua.training.trainer import Trainer
 
     states: list[tuple[bytes, ...]] = []
     real = Trainer.step
@@ -679,7 +681,7 @@ def test_a_skipped_step_changes_nothing(place: Place, monkeypatch: pytest.Monkey
 
 
 def test_a_gradient_that_is_not_finite(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua.optimizer import Optimizer
+    from tonghua.training.optimizer import Optimizer
 
     real, calls = Optimizer.gradient_norm, 0
 
@@ -746,7 +748,7 @@ def test_checkpoints_from_before_the_trouble_stay(place: Place, monkeypatch: pyt
 
 
 def test_a_leap_of_the_loss_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua import trainer
+    from tonghua.training import trainer
 
     real, calls = trainer.linear_cross_entropy, 0
 
@@ -768,7 +770,7 @@ def test_a_leap_of_the_loss_is_told(place: Place, monkeypatch: pytest.MonkeyPatc
 
 def out_of_memory(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
     """No more than so many samples fit at a time."""
-    from tonghua import trainer
+    from tonghua.training import trainer
 
     real = trainer.hidden_states
 
@@ -813,7 +815,7 @@ def test_out_of_memory_at_last(place: Place, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_out_of_memory_late_keeps_the_steps_before(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua import trainer
+    from tonghua.training import trainer
 
     real, calls = trainer.hidden_states, 0
 
@@ -836,7 +838,7 @@ def test_out_of_memory_in_the_diary_costs_the_diary_alone(place: Place, monkeypa
     def no_memory(*given: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("tonghua.diary.tokens", no_memory)
+    monkeypatch.setattr("tonghua.training.diary.tokens", no_memory)
     assert place.train().code == 0
     assert not (place.run / "samples.jsonl").exists()
 
@@ -1014,7 +1016,7 @@ def test_minutes_between_checkpoints(place: Place, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_held_out_loss_that_is_not_finite_is_not_the_best(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua.trainer import Trainer
+    from tonghua.training.trainer import Trainer
 
     real, calls = Trainer.evaluate, 0
 
@@ -1044,18 +1046,17 @@ def test_a_run_that_cannot_be_written(place: Place, monkeypatch: pytest.MonkeyPa
 
 def test_a_run_that_another_process_has_gone_on_with_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at its checkpoints and the lock: nothing of what the other has done is undone."""
-    from tonghua import training
 
     stopped_at(place, 4)
-    real = training._get_ready
+    real = get_ready
 
     def slowly(*given: Any) -> Any:
         ready = real(*given)
-        monkeypatch.setattr(training, "_get_ready", real)
+        monkeypatch.setattr(train_room, "get_ready", real)
         assert place.resume().code == 0
         return ready
 
-    monkeypatch.setattr(training, "_get_ready", slowly)
+    monkeypatch.setattr(train_room, "get_ready", slowly)
     called = call("train", "--resume", place.run, "--json")
     refused(called, 2, f"another process has just gone on with {place.run}; run the same again")
     assert checkpoint.steps(place.run)[-1] == STEPS
@@ -1063,7 +1064,7 @@ def test_a_run_that_another_process_has_gone_on_with_meanwhile(place: Place, mon
 
 
 def test_an_error_in_a_rollback_spoils_no_checkpoint(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tonghua.optimizer import Optimizer
+    from tonghua.training.optimizer import Optimizer
 
     def fail(*given: Any) -> None:
         raise RuntimeError("here it broke")
@@ -1103,7 +1104,7 @@ def test_a_checkpoint_that_cannot_take_its_place_leaves_the_one_that_has_it(
 def test_out_of_memory_with_some_layers_recomputing_recomputes_all(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tonghua import plan, trainer
+    from tonghua.training import plan, trainer
 
     real = trainer.hidden_states
 

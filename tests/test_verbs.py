@@ -16,12 +16,13 @@ from hub_server import MODEL, Hub, model_files, serving
 from rich.console import Console
 from test_end_to_end import ROWS, Called, call, environment, settings, spawn, write_rows
 
-from tonghua import cli, training
+from tonghua import cli
 from tonghua.models import network
 from tonghua.models.delivery import DownloadProgress
 from tonghua.show import Screen
 from tonghua.text import Text
-from tonghua.trainer import Stepped
+from tonghua.training.events import Doing, Evaluating
+from tonghua.training.progress import StepRecord
 
 NAME = "qwen2.5-0.5b"
 WEIGHTS = "model.safetensors"
@@ -253,14 +254,14 @@ def test_what_takes_a_while_gives_way_to_the_bar_of_the_steps() -> None:
     """And stands in that bar once there is one."""
     out = StringIO()
     screen = Screen("en", Console(file=out, force_terminal=True, width=100, color_system=None, legacy_windows=False))
-    screen.event(training.Doing(Text("载入模型", "loading the model")))
-    screen.event(training.Doing(Text("试算最长的一批", "trying the longest batch")))
+    screen.event(Doing(Text("载入模型", "loading the model")))
+    screen.event(Doing(Text("试算最长的一批", "trying the longest batch")))
     assert "trying the longest batch" in out.getvalue()
-    screen.event(training.Evaluating(done=1, rows=8))
-    screen.event(training.Evaluating(done=8, rows=8))
+    screen.event(Evaluating(done=1, rows=8))
+    screen.event(Evaluating(done=8, rows=8))
     assert "8/8 measuring the held-out loss" in " ".join(out.getvalue().split())
     screen.event(stepped(2))
-    screen.event(training.Doing(Text("写几段样例", "writing samples")))
+    screen.event(Doing(Text("写几段样例", "writing samples")))
     screen.event(stepped(3))
     screen.stop()
     last = " ".join(out.getvalue().split("2/3")[-1].split())
@@ -268,8 +269,8 @@ def test_what_takes_a_while_gives_way_to_the_bar_of_the_steps() -> None:
     assert "3/3 loss 1.000" in last
 
 
-def stepped(step: int) -> Stepped:
-    return Stepped(
+def stepped(step: int) -> StepRecord:
+    return StepRecord(
         step=step, steps=3, epoch=1.0, loss=1.0, grad_norm=1.0, learning_rate=1.0, samples=1, tokens=1, targets=1,
         step_s=1.0, samples_per_s=1.0, remaining_s=1.0, memory_gb=1.0,
     )  # fmt: skip

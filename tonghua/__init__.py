@@ -16,7 +16,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .inference.teller import Teller
-    from .trainer import Result
+    from .training.progress import TrainingResult
 
 __all__ = ["__version__", "download", "load", "plain_errors", "resume", "train"]
 
@@ -32,7 +32,7 @@ def download(model: str, folder: str | Path | None = None, source: str | None = 
     return download_model(model, new_screen(), source=source, folder=None if folder is None else Path(folder)).path
 
 
-def train(recipe: str | Path | None = None, *, quiet: bool = False, **settings: Any) -> "Result":
+def train(recipe: str | Path | None = None, *, quiet: bool = False, **settings: Any) -> "TrainingResult":
     """Train as `tonghua train` does; the settings are the config's keys. Returns the run's folder and its figures.
 
     Progress is shown unless `quiet`. Raises `tonghua.errors.UserError` for anything that the caller can mend.
@@ -44,7 +44,7 @@ def train(recipe: str | Path | None = None, *, quiet: bool = False, **settings: 
     return train_on(load_settings(recipe, settings, screen, offline=False), screen)
 
 
-def resume(run: str | Path | None = None, *, quiet: bool = False, **settings: Any) -> "Result":
+def resume(run: str | Path | None = None, *, quiet: bool = False, **settings: Any) -> "TrainingResult":
     """Go on with a run (None: the newest in `output_dir` that has not ended) as `tonghua train --resume` does."""
     from .cli.runs import go_on
     from .cli.shared import new_screen

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .data.read.dataset import RowProblem
     from .data.samples.maker import RowCounts as Rows
     from .models.delivery import DownloadProgress as Download
-    from .plan import Estimate
     from .prompt.renderer import Renderer
-    from .trainer import Stepped
-    from .training import Evaluating, Event, Started
+    from .training.events import Evaluating, Event, Started
+    from .training.plan import Estimate
+    from .training.progress import StepRecord
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
@@ -192,17 +192,17 @@ class Screen:
 
     def event(self, event: "Event") -> None:
         """Follow a training run."""
-        from .trainer import Stepped
-        from .training import Doing, Evaluating, Happened, HeldOut, Planned, Reading, Started
+        from .training.events import Doing, Evaluating, Happened, HeldOutLoss, Planned, ReadingRows, Started
+        from .training.progress import StepRecord
 
-        if isinstance(event, Reading):
+        if isinstance(event, ReadingRows):
             self.read(event.rows)
         elif isinstance(event, Doing):
             self.doing(event.what)
         elif isinstance(event, Started):
             self.stop()
             self._started(event)
-        elif isinstance(event, Stepped):
+        elif isinstance(event, StepRecord):
             self._stepped(event)
         elif isinstance(event, Planned):
             self.estimate(event.estimate)
@@ -210,7 +210,7 @@ class Screen:
             self._evaluating(event)
         elif isinstance(event, Happened):
             self.note(event.text)
-        elif isinstance(event, HeldOut):
+        elif isinstance(event, HeldOutLoss):
             self.held_out(event.step, event.loss, event.best)
 
     def _started(self, event: "Started") -> None:
@@ -231,7 +231,7 @@ class Screen:
             f"{event.steps} steps{done.en}, of {event.config.samples_per_step} samples; results go to {event.run}",
         )
 
-    def _stepped(self, event: "Stepped") -> None:
+    def _stepped(self, event: "StepRecord") -> None:
         loss = "—" if event.loss is None else f"{event.loss:.3f}"
         text = Text(
             f"损失 {loss}  {event.samples_per_s:.2f} 样本/秒  还要 {duration(event.remaining_s)}",

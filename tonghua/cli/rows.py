@@ -116,13 +116,13 @@ def _only_dataset(dataset: str | Sequence[str] | None) -> str:
 
 def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
     """What the data doctor says, and about how many seconds an epoch takes here."""
-    from .. import plan
     from ..data.checkup.checkup import examine_rows
     from ..data.names import dataset_path
     from ..data.read.dataset import question_hash, read_rows
     from ..data.samples.prepare import split
     from ..models.weights import shape_of
     from ..system import device
+    from ..training import plan
 
     rows = read_rows(source, config.columns)
     held_out, others = [], None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..inference.teller import Teller
     from ..prompt.conversation import Conversation, Message
     from ..show import Screen
-    from ..trainer import Result
+    from ..training.progress import TrainingResult
 
 
 class StyleName(StrEnum):
@@ -43,10 +43,10 @@ class StyleName(StrEnum):
     short = "short"
 
 
-def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) -> "Result":
+def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) -> "TrainingResult":
     """Train, followed on the screen; whatever comes of it, the run has its report."""
-    from ..training import Event, Started
-    from ..training import train as run_training
+    from ..training.events import Event, Started
+    from ..training.train import train as run_training
 
     begun: list[Path] = []
 
@@ -141,7 +141,7 @@ def train(
 
 
 def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
-    from ..training import estimate
+    from ..training.train import estimate
 
     recipe, overrides = split_arguments(context.args)
     screen = new_screen()
@@ -156,18 +156,18 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
         print_json(asdict(found))
 
 
-def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "Result":
+def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "TrainingResult":
     """Train a run to its end; one that is there already is left as it is."""
-    from ..resuming import settings
     from ..runs.folder import finished, unfinished
-    from ..trainer import Result
+    from ..training.progress import TrainingResult
+    from ..training.resume import resumed_settings
 
     run = unfinished(Path(named) if named else None, runs_folder(asked))
     ended = finished(run)
     if ended is not None:
         screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
-        return Result(**{**{key: ended[key] for key in Result.__dataclass_fields__}, "run": str(run)})
-    loaded = require_settings(settings(run, asked), screen, offline)
+        return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
+    loaded = require_settings(resumed_settings(run, asked), screen, offline)
     if named is None:
         screen.say(f"接着训练：{run}", f"going on with {run}")
     return train_on(loaded, screen, run)

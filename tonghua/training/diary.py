@@ -12,24 +12,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from .config.schema import Sampling
-from .core.model import Decoder
-from .inference.decode import tokens
-from .prompt.conversation import Message, with_system
-from .prompt.renderer import Renderer
+from ..config.schema import Sampling
+from ..core.model import Decoder
+from ..inference.decode import tokens
+from ..prompt.conversation import Message, with_system
+from ..prompt.renderer import Renderer
 
 PROMPTS = 5
+
 FIRST_S = 3.0
+
 LEAST_TOKENS = 24
+
 SHARE = 0.015
 """Of the time of training: entries between the first and the last are left out where they would take more."""
 
-Prompt = Sequence[Message]
+PromptMessages = Sequence[Message]
 
 
-def choose(prompts: Iterable[Prompt]) -> list[Prompt]:
+def choose_prompts(prompts: Iterable[PromptMessages]) -> list[PromptMessages]:
     """The first few that ask different things."""
-    different: dict[str, Prompt] = {}
+    different: dict[str, PromptMessages] = {}
     for prompt in islice(prompts, 20 * PROMPTS):
         different.setdefault(prompt[-1].content, prompt)
     return list(different.values())[:PROMPTS]
@@ -39,7 +42,12 @@ class Diary:
     """What the model writes to the same `prompts`, now and then."""
 
     def __init__(
-        self, decoder: Decoder, renderer: Renderer, system: str | None, sampling: Sampling, prompts: Sequence[Prompt]
+        self,
+        decoder: Decoder,
+        renderer: Renderer,
+        system: str | None,
+        sampling: Sampling,
+        prompts: Sequence[PromptMessages],
     ):
         self._decoder, self._renderer = decoder, renderer
         self._asked = [prompt[-1].content for prompt in prompts]

@@ -7,47 +7,33 @@
 `train` is the whole of it; what happens on the way goes to `tell` as events, for a progress bar or for nobody.
 """
 
-import json
 import math
-import platform
 import statistics
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ..config.load import Loaded
+from ..errors import DivergedError, Stopped, UsageError
+from ..runs import checkpoint
+from ..runs.book import Book, Look, Unsaved, needed_bytes
+from ..runs.checkpoint import Checkpoint, Damaged
+from ..runs.folder import finished
+from ..runs.trackers import require_installed
+from ..system.files import quoted
+from ..system.memory import available_bytes, give_back_memory, is_out_of_memory
+from ..system.signals import Asked, Stop, stopping
+from ..text import Text
 from . import plan
-from .config.load import Loaded
-from .config.schema import Config
-from .core.lora import Adapter
-from .core.model import Decoder
-from .data.names import named, weight_of
-from .data.samples.prepare import Prepared, open_model, prepare, require_usable, split
-from .data.samples.samples import Samples
-from .diary import Diary, choose
-from .errors import DivergedError, Stopped, UsageError
-from .hanging import Watch
-from .models import store
-from .models.scan import ModelFiles
-from .models.weights import load_base
-from .resuming import order_sha256, require_same, require_settled, settled
-from .runs import checkpoint
-from .runs.book import Book, Look, Unsaved, needed_bytes
-from .runs.checkpoint import Checkpoint, Damaged
-from .runs.folder import finished
-from .runs.trackers import require_installed
-from .system import device as devices
-from .system.device import Place
-from .system.files import quoted
-from .system.memory import available_bytes, give_back_memory, is_out_of_memory, keep_freed_memory
-from .system.signals import Asked, Stop, stopping
-from .text import Text
-from .trainer import STATE, Note, Result, Stepped, Trainer, stepped_from
-from .version import __version__
+from .diary import Diary
+from .events import REHEARSING, Doing, Evaluating, Happened, HeldOutLoss, Planned, Started, Tell
+from .progress import TrainingResult, step_record
+from .resume import require_same
+from .setup import ReadyRun, get_ready, open_book, run_facts, trained_on
+from .trainer import Trainer
+from .watch import Watch
 
 MOST_SKIPPED = 3
 """After so many steps in a row whose numbers went wrong, training goes back to the last checkpoint."""
@@ -58,149 +44,17 @@ MEASURED_STEPS, MEASURED_S = 3, 20.0
 NOTHING_DONE = Text(
     "已停下，还没有训练；再运行一次就会重新开始", "stopped before any training; run the same again to start"
 )
+
 NOTHING_NEW = Text(
     "已停下，什么都没有变；再运行一次就会接着训练", "stopped, and nothing has changed; run the same again to go on"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """So many rows have been prepared until now."""
-
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Doing:
-    """Something that takes a while, until the next event."""
-
-    what: Text
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Before the first step: what will be trained, on what, where; after how many steps it goes on."""
-
-    config: Config
-    ready: Prepared
-    place: Place
-    plan: plan.Plan
-    trainable: int
-    parameters: int
-    train: Samples
-    heldout: Samples
-    steps: int
-    run: Path
-    done: int
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What the run will take, after its longest micro-batch was rehearsed."""
-
-    estimate: plan.Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluating:
-    """So many of the held-out rows are measured."""
-
-    done: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The held-out loss after `step` steps; `best` so far or not."""
-
-    step: int
-    loss: float
-    best: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """Something out of the ordinary: a step skipped, a checkpoint that could not be written, ..."""
-
-    kind: str
-    text: Text
-
-
-REHEARSING = Doing(Text("试算最长的一批", "trying the longest batch"))
-
-Event = Reading | Doing | Started | Planned | Stepped | Evaluating | HeldOut | Happened
-Tell = Callable[[Event], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What is learned, and on what it is measured."""
-
-    ready: Prepared
-    training: Samples
-    heldout: Samples
-
-    @property
-    def longest(self) -> int:
-        return int(max(side.tokens.max(initial=0) for side in (self.training, self.heldout)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """All that training needs, in memory and before anything is written."""
-
-    config: Config
-    rows: _Rows
-    place: Place
-    decoder: Decoder
-    adapter: Adapter
-    plan: plan.Plan
-
-    @property
-    def checkpoint_bytes(self) -> int:
-        """The masters and both moments, in fp32, and some."""
-        return self.adapter.flat.numel() * 4 * 3 + 1_000_000
-
-    def trainer(self, stop: Stop, note: Note) -> Trainer:
-        steps = count_steps(self.config, len(self.rows.training))
-        return Trainer(self.config, self.decoder, self.adapter, self.rows.training, steps, self.plan, stop, note)
-
-    def diary(self) -> Diary:
-        """Of questions that are not learned, where there are such."""
-        asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
-        prompts = choose(conversation.messages[:-1] for conversation in asked.conversations)
-        return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
-
-
-def _get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> _Ready:
-    """In this order, so that what is refused is refused early. `found`: the checkpoint to go on from."""
-    place = _place(config, found)
-    if found is not None:
-        require_settled(found, config)
-    rows = _rows(config, tell)
-    keep_freed_memory()
-    torch.manual_seed(config.seed)
-    tell(Doing(Text("载入模型", "loading the model")))
-    decoder = load_base(rows.ready.model, place, config.quantization_bit)
-    adapter = _new_adapter(config, decoder)
-    planned = plan.plan(config, decoder.shape, place, rows.longest)
-    return _Ready(config, rows, place, decoder, adapter, planned)
-
-
-def _place(config: Config, found: Checkpoint | None) -> Place:
-    """Where to compute; a run goes on in the type that it began with, which was measured then, if the device is one."""
-    place = devices.choose(config.device, config.dtype)
-    if found is None or config.dtype != "auto":
-        return place
-    device, _, dtype = str(json.loads(found.read(STATE))["place"]).partition(" ")
-    return Place(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
-
-
-@dataclass(frozen=True, slots=True)
 class _Run:
     """A run in progress."""
 
-    ready: _Ready
+    ready: ReadyRun
     trainer: Trainer
     book: Book
     diary: Diary
@@ -209,7 +63,7 @@ class _Run:
     tell: Tell
 
 
-def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None = None) -> Result:
+def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None = None) -> TrainingResult:
     """Train and write a run folder, or go on with one. Every fault of the input is found before anything is written.
 
     Raises the `UserError`s of the config, the rows, the model, the disk; DivergedError; Stopped after a signal, with
@@ -218,10 +72,10 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
     require_installed(loaded.config.report_to)
     with stopping(NOTHING_DONE if resumed is None else NOTHING_NEW) as stop:
         found, damages = checkpoint.newest_valid(resumed) if resumed is not None else (None, [])
-        ready = _get_ready(loaded.config, tell, found)
-        book = _book(loaded, ready, tell)
+        ready = get_ready(loaded.config, tell, found)
+        book = open_book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
-        run = _Run(ready, trainer, book, ready.diary(), _trained_on(ready, book), stop, tell)
+        run = _Run(ready, trainer, book, ready.diary(), trained_on(ready, book), stop, tell)
         # From here on a signal waits for a place where the run can be kept.
         with stop.held(), book.open(resumed):
             if found is not None:
@@ -237,7 +91,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
 def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
     """What `train` would take, from the longest micro-batch and a few steps; writes nothing. Raises as `train` does."""
     with stopping(NOTHING_DONE) as stop:
-        ready = _get_ready(loaded.config, tell)
+        ready = get_ready(loaded.config, tell)
         trainer = ready.trainer(stop, lambda kind, text: tell(Happened(kind, text)))
         trainer.memory.start()
         tell(REHEARSING)
@@ -259,7 +113,7 @@ def _measured(trainer: Trainer) -> list[float]:
     return taken
 
 
-def _estimate(ready: _Ready, trainer: Trainer, token_s: float) -> plan.Estimate:
+def _estimate(ready: ReadyRun, trainer: Trainer, token_s: float) -> plan.Estimate:
     config = trainer.config
     tokens = trainer.samples.packed_tokens(config.samples_per_step)
     heldout = ready.rows.heldout.packed_tokens(config.samples_per_step)
@@ -330,7 +184,7 @@ def _evaluate(run: _Run) -> None:
         finite = math.isfinite(loss)
         book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss if finite else None})
         if finite:
-            run.tell(HeldOut(trainer.done, loss, best))
+            run.tell(HeldOutLoss(trainer.done, loss, best))
         else:
             book.note("not_finite", Text("验证损失不是有限的数", "the held-out loss is not finite"))
     if trainer.done in (0, trainer.steps) or run.diary.affordable(trainer.training_s):
@@ -420,7 +274,7 @@ def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
     trainer.restore(found)
     steps, entries = book.rewind(found, trainer.progress.evaluated)
     _publish_best(run)
-    trainer.history = [stepped for stepped in map(stepped_from, steps) if stepped is not None]
+    trainer.history = [stepped for stepped in map(step_record, steps) if stepped is not None]
     run.diary.go_on(entries)
     if found.step:
         book.note("resumed", Text(f"从第 {found.step} 步接着训练", f"going on from step {found.step}"))
@@ -455,104 +309,7 @@ def _start(run: _Run) -> None:
     )
     run.tell(started)
     if not trainer.done:
-        book.write_facts(_facts(started, book.base_name))
-
-
-def _facts(started: Started, base_name: str) -> dict[str, Any]:
-    tokens = started.train.tokens
-    datasets = started.config.dataset
-    return {
-        "versions": {"tonghua": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "system": f"{platform.system()} {platform.machine()}",
-        "place": str(started.place),
-        "base": {"name": base_name, "parameters": started.parameters},
-        "trainable": started.trainable,
-        "rows": asdict(started.ready.table),
-        "dataset": [datasets] if isinstance(datasets, str) else list(datasets or ()),
-        "eval_dataset": started.config.eval_dataset,
-        "train": len(started.train),
-        "heldout": len(started.heldout),
-        "tokens": {"mean": round(float(tokens.mean()), 1), "longest": int(tokens.max())},
-        "steps": started.steps,
-        "samples_per_step": started.config.samples_per_step,
-        "tokens_per_micro_batch": started.plan.tokens,
-        "recomputed_layers": started.plan.recomputed_layers,
-    }
-
-
-def _rows(config: Config, tell: Tell) -> _Rows:
-    """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
-    files, renderer = open_model(config.model)
-    _require_context(config.max_length, files)
-    ready = prepare(config, files, renderer, advance=lambda rows: tell(Reading(rows)))
-    require_usable(ready, named(config.dataset), config.skip_bad_rows)
-    if config.eval_dataset is None:
-        return _Rows(ready, *split(ready, config.val_size, config.seed))
-    if weight_of(config.eval_dataset) != 1:
-        raise UsageError(
-            f"验证数据不能带倍数：eval_dataset={config.eval_dataset}",
-            f"validation rows are seen once: eval_dataset={config.eval_dataset} must have no number after *",
-        )
-    held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
-    require_usable(held, config.eval_dataset, config.skip_bad_rows)
-    return _Rows(ready, split(ready, 0, config.seed)[0], held.samples)
-
-
-def _require_context(max_length: int, files: ModelFiles) -> None:
-    positions = int(files.config.get("max_position_embeddings", max_length))
-    if max_length > positions:
-        raise UsageError(
-            f"max_length={max_length} 超过了 {files.folder.name} 能读的 {positions} 个 token；请改小",
-            f"max_length={max_length} is more than the {positions} tokens that {files.folder.name} can read;"
-            " set a smaller one",
-        )
-
-
-def _new_adapter(config: Config, decoder: Decoder) -> Adapter:
-    return Adapter(
-        decoder.linears(),
-        config.lora_modules,
-        config.lora_rank,
-        config.lora_alpha / config.lora_rank,
-        config.lora_dropout,
-        torch.Generator().manual_seed(config.seed),
-    )
-
-
-def _book(loaded: Loaded, ready: _Ready, tell: Tell) -> Book:
-    config, files = loaded.config, ready.rows.ready.model
-    return Book(
-        config,
-        config.run_name or loaded.name,
-        files.folder,
-        store.name_of(config.model, files.folder),
-        ready.rows.ready.renderer,
-        store.fingerprint(files),
-        ready.checkpoint_bytes,
-        tell=lambda kind, text: tell(Happened(kind, text)),
-    )
-
-
-def _trained_on(ready: _Ready, book: Book) -> dict[str, Any]:
-    """What must be the same when a run goes on."""
-    rows = ready.rows
-    return {
-        "settings": settled(ready.config),
-        "base": book.fingerprint,
-        "tokenizer": book.renderer.tokenizer_sha256,
-        "template": book.renderer.template_sha256,
-        "rows": list(rows.training.keys),
-        "rows_order": order_sha256(rows.training),
-        "heldout": list(rows.heldout.keys),
-        "heldout_order": order_sha256(rows.heldout),
-    }
-
-
-def count_steps(config: Config, samples: int) -> int:
-    """Optimizer steps of the run; the last of an epoch takes what is left."""
-    per_epoch = math.ceil(samples / config.samples_per_step)
-    steps = math.ceil(config.num_train_epochs * per_epoch)
-    return min(steps, config.max_steps) if config.max_steps else steps
+        book.write_facts(run_facts(started, book.base_name))
 
 
 def _diverged(run: _Run, step: int) -> DivergedError:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .config.schema import Config
-from .core.lora import Adapter
+from ..config.schema import Config
+from ..core.lora import Adapter
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:

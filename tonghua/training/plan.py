@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import torch
 
-from .config.schema import Config
-from .core.loss import ROWS_AT_A_TIME
-from .core.model import Shape
-from .system.device import Place, operations_per_s
-from .system.memory import free_bytes
+from ..config.schema import Config
+from ..core.loss import ROWS_AT_A_TIME
+from ..core.model import Shape
+from ..errors import ResourceError
+from ..system.device import Place, operations_per_s
+from ..system.memory import free_bytes
 
 CPU_TOKENS = 1024
 """On a CPU larger micro-batches only move more memory: a matrix product is efficient from a few hundred rows."""
@@ -114,3 +115,21 @@ def total_s(steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_
     epochs = steps / per_epoch
     evaluations = 1 + math.ceil(epochs)
     return token_s * (tokens * epochs + heldout_tokens * EVALUATION_SHARE * evaluations)
+
+
+def no_memory_left(config: Config, longest: int) -> ResourceError:
+    """The error of a run without memory, remedies cheapest first. `longest`: tokens of the longest row."""
+    zh, en = [], []
+    if config.gradient_checkpointing is False:
+        zh.append("gradient_checkpointing=true（慢三分之一，结果不变）")
+        en.append("gradient_checkpointing=true (a third slower, same result)")
+    if config.quantization_bit is None:
+        zh.append("quantization_bit=8 或 4（更慢，略有误差）")
+        en.append("quantization_bit=8 or 4 (slower, slightly less exact)")
+    zh += [f"max_length={longest // 2}（长的行会拆开）", "换小一点的模型"]
+    en += [f"max_length={longest // 2} (longer rows are split)", "a smaller model"]
+    return ResourceError(
+        "一次只算一行内存也不够；请关掉别的程序，或依次试：" + "；".join(zh),
+        "there is not enough memory even for one row at a time; close other programs, or try in this order: "
+        + "; ".join(en),
+    )

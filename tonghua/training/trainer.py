@@ -22,90 +22,31 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from .config.schema import Config
-from .core.example import Example
-from .core.forward import hidden_states
-from .core.lora import Adapter
-from .core.loss import linear_cross_entropy
-from .core.model import Decoder
-from .core.packing import pack
-from .data.samples.samples import Samples
-from .errors import DivergedError, ResourceError
-from .evaluation.losses import TOKENS_PER_BATCH, losses
-from .models.peft import PEFT_PREFIX, adapter_files
+from ..config.schema import Config
+from ..core.example import Example
+from ..core.forward import hidden_states
+from ..core.lora import Adapter
+from ..core.loss import linear_cross_entropy
+from ..core.model import Decoder
+from ..core.packing import pack
+from ..data.samples.samples import Samples
+from ..errors import DivergedError
+from ..evaluation.losses import TOKENS_PER_BATCH, losses
+from ..models.peft import PEFT_PREFIX, adapter_files
+from ..runs.checkpoint import Checkpoint
+from ..system import device as devices
+from ..system.device import Place
+from ..system.memory import PeakMemory, give_back_memory, is_out_of_memory
+from ..system.signals import Stop
+from ..text import Text
 from .optimizer import Optimizer, learning_rate
-from .plan import Plan
-from .runs.checkpoint import Checkpoint
-from .system import device as devices
-from .system.device import Place
-from .system.memory import PeakMemory, give_back_memory, is_out_of_memory
-from .system.signals import Stop
-from .text import Text
-
-STATE, TENSORS = "state.json", "state.safetensors"
+from .plan import Plan, no_memory_left
+from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult
 
 SPIKE = 20.0
 """A loss of so many times the median of the last steps is told, and nothing more."""
 
 MOST_ROWS_NAMED = 20
-
-Note = Callable[[str, Text], None]
-"""Told of what happened on the way: its kind, and a line for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """One step. `loss` and `grad_norm` are None where they were not finite, and the step was skipped."""
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float | None
-    grad_norm: float | None
-    learning_rate: float
-    samples: int
-    tokens: int
-    targets: int
-    step_s: float
-    samples_per_s: float
-    remaining_s: float
-    memory_gb: float
-
-
-def stepped_from(values: Mapping[str, Any]) -> Stepped | None:
-    """A step as the log has it, None where it is not one of this version's."""
-    names = Stepped.__dataclass_fields__
-    return Stepped(**{name: values[name] for name in names}) if names.keys() <= values.keys() else None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What `train --json` prints."""
-
-    run: str
-    steps: int
-    samples: int
-    train_loss: float
-    heldout_loss: float | None
-    samples_per_s: float
-    peak_memory_gb: float
-    trainable_parameters: int
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands, as a checkpoint keeps it."""
-
-    step: int = 0
-    samples: int = 0
-    evaluated: bool = False  # whether the held-out loss after `step` is known, where it is due
-    best_step: int = 0  # 0: none yet
-    best_loss: float | None = None
-    learning_rate_scale: float = 1.0  # halved once, when the loss would not stay finite
-    skipped_in_a_row: int = 0
-    good_step: int = 0  # the last checkpoint that was made while none was skipped
-    tokens_per_micro_batch: int = 0
-    recomputed_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +76,10 @@ class Trainer:
         self.tokens_per_evaluation = TOKENS_PER_BATCH
         self.per_epoch = math.ceil(len(samples) / config.samples_per_step)
         self.optimizer = Optimizer(config, adapter, half=decoder.dtype == torch.float16)
-        self.progress = Progress(tokens_per_micro_batch=plan.tokens, recomputed_layers=plan.recomputed_layers)
+        self.progress = TrainingProgress(tokens_per_micro_batch=plan.tokens, recomputed_layers=plan.recomputed_layers)
         decoder.recomputed_layers = plan.recomputed_layers
         self.between_steps = True  # whether weights, optimizer and `progress` belong together
-        self.history: list[Stepped] = []
+        self.history: list[StepRecord] = []
         self.memory = PeakMemory(decoder.device)
         self.evaluation_s = 0.0
 
@@ -191,7 +132,7 @@ class Trainer:
         devices.restore_random(random, self.decoder.device)
         return elapsed / tokens
 
-    def step(self) -> Stepped:
+    def step(self) -> StepRecord:
         """The next step. Raises Asked inside it, and then the step has not begun; ResourceError, DivergedError."""
         start = time.perf_counter()
         places = self.places(self.done)
@@ -279,7 +220,7 @@ class Trainer:
                 ),
             )
         else:
-            raise _no_memory_left(self.config, max(len(example.ids) for example in examples))
+            raise no_memory_left(self.config, max(len(example.ids) for example in examples))
 
     def _skip(self, found: _Gradient, norm: float, places: Sequence[int]) -> None:
         """No update: too large a scale in fp16, which is nothing, or numbers that went wrong, which is told."""
@@ -324,7 +265,7 @@ class Trainer:
             give_back_memory(self.decoder.device)
             done, longest = 0, int(heldout.tokens.max())
             if self.tokens_per_evaluation <= longest:
-                raise _no_memory_left(self.config, longest)
+                raise no_memory_left(self.config, longest)
             self.tokens_per_evaluation = max(longest, self.tokens_per_evaluation // 2)
         return None
 
@@ -364,7 +305,7 @@ class Trainer:
         """Stand where the trainer stood that wrote the checkpoint."""
         state = json.loads(checkpoint.read(STATE))
         self.between_steps = False
-        self.progress = Progress(**{key: state[key] for key in asdict(Progress())})
+        self.progress = TrainingProgress(**{key: state[key] for key in asdict(TrainingProgress())})
         if state["asked"] != [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]:
             self.progress.tokens_per_micro_batch = self._plan.tokens
             self.progress.recomputed_layers = self._plan.recomputed_layers
@@ -389,10 +330,10 @@ class Trainer:
         """What all steps took together."""
         return sum(stepped.step_s for stepped in self.history)
 
-    def result(self, run: Path) -> Result:
+    def result(self, run: Path) -> TrainingResult:
         steady = self.history[1:] or self.history
         last = [s for s in self.history[-self.per_epoch :] if s.loss is not None]
-        return Result(
+        return TrainingResult(
             run=str(run),
             steps=self.done,
             samples=self.progress.samples,
@@ -405,10 +346,10 @@ class Trainer:
 
     def _stepped(
         self, found: _Gradient, norm: float, rate: float, samples: int, targets: int, elapsed: float
-    ) -> Stepped:
+    ) -> StepRecord:
         recent = [s.step_s for s in self.history[-20:]] + [elapsed]
         evaluations = math.ceil((self.steps - self.done) / self.per_epoch)
-        stepped = Stepped(
+        stepped = StepRecord(
             step=self.done,
             steps=self.steps,
             epoch=self.epoch,
@@ -427,7 +368,7 @@ class Trainer:
         self.history.append(stepped)
         return stepped
 
-    def _watch_for_spikes(self, stepped: Stepped) -> None:
+    def _watch_for_spikes(self, stepped: StepRecord) -> None:
         before = [s.loss for s in self.history[-50:] if s.loss is not None]
         if stepped.loss is None or len(before) < 10 or stepped.loss <= SPIKE * statistics.median(before):
             return
@@ -442,21 +383,3 @@ class Trainer:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _no_memory_left(config: Config, longest: int) -> ResourceError:
-    """What can still be done, in the order of what it costs."""
-    zh, en = [], []
-    if config.gradient_checkpointing is False:
-        zh.append("gradient_checkpointing=true（慢三分之一，结果不变）")
-        en.append("gradient_checkpointing=true (a third slower, same result)")
-    if config.quantization_bit is None:
-        zh.append("quantization_bit=8 或 4（更慢，略有误差）")
-        en.append("quantization_bit=8 or 4 (slower, slightly less exact)")
-    zh += [f"max_length={longest // 2}（长的行会拆开）", "换小一点的模型"]
-    en += [f"max_length={longest // 2} (longer rows are split)", "a smaller model"]
-    return ResourceError(
-        "一次只算一行内存也不够；请关掉别的程序，或依次试：" + "；".join(zh),
-        "there is not enough memory even for one row at a time; close other programs, or try in this order: "
-        + "; ".join(en),
-    )

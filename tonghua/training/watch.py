@@ -17,11 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from .errors import Stopped
-from .text import Text
+from ..errors import Stopped
+from ..text import Text
 
 LONGEST_S = 300.0
+
 TIMES = 10.0
+
 STACKS = "hang.txt"
 
 

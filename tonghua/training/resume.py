@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .config.load import Loaded, load
-from .config.schema import Config
-from .data.samples.samples import Samples
-from .data.samples.store import KEY, Tokenized, opened
-from .errors import DataError, UsageError
-from .runs.checkpoint import Checkpoint
-from .system.environment import home
-from .text import Text
-from .trainer import STATE
+from ..config.load import Loaded, load
+from ..config.schema import Config
+from ..data.samples.samples import Samples
+from ..data.samples.store import KEY, Tokenized, opened
+from ..errors import DataError, UsageError
+from ..runs.checkpoint import Checkpoint
+from ..system.environment import home
+from ..text import Text
+from .progress import STATE
 
 FREE = (
     *("model", "dataset", "eval_dataset"),  # where they lie; that they are the same is a matter of their hashes
@@ -33,7 +33,7 @@ SAMPLES_PER_STEP = "samples_per_step"
 TRAINING, HELD_OUT = Text("训练数据", "the rows"), Text("验证数据", "the held-out rows")
 
 
-def settings(run: Path, asked: Mapping[str, Any]) -> Loaded:
+def resumed_settings(run: Path, asked: Mapping[str, Any]) -> Loaded:
     """The settings of a run, with these in their place; it stays where it lies now. Raises UsageError."""
     loaded = load(run / "config.yaml", asked)
     name = load(run / "config.yaml").config.run_name
