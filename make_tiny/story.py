@@ -85,8 +85,8 @@ class Teller:
         self.elder = self(*ELDERS)
         self.place = self.chance.choice(PLACES)
         self.season = self(*SEASONS)
-        days, weathers = SEASONS[self.season]
-        self.day, self.weather = self(*days), self(*weathers)
+        season = SEASONS[self.season]
+        self.day, self.weather = self(*season.days), self(*season.weathers)
 
     def __call__(self, *texts: str) -> str:
         """One of the texts."""

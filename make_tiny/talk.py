@@ -11,43 +11,42 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from make_tiny.facts import (
-    ABOUT,
-    ADVICE,
-    ANIMALS,
-    BODY,
-    CHAT,
-    COLOURS,
-    COMPARED,
-    FACTS,
-    FESTIVALS,
-    FOODS,
-    GLOSSARY,
-    HOW_TO,
-    JOBS,
-    KINDS,
-    MEASURES,
-    OPPOSITES,
-    ORDERED,
-    PERSONS,
-    PHRASES,
-    PLANTS,
-    POLITE,
-    SCENES,
-    SENTENCES,
-    SHORTER,
-    SYNONYMS,
-    SYSTEMS,
-    TOOLS,
-    VEHICLES,
-    WORDS,
-    YES_NO,
-    Row,
-)
 from make_tiny.story import woven
+from make_tiny.tables import Row, table, words
 
 Turns = list[tuple[str, str]]
 Topic = Callable[[random.Random], Turns]
+
+ABOUT = table("about")
+ADVICE = table("advice")
+ANIMALS = table("animals")
+BODY = table("body")
+CHAT = table("chat")
+COLOURS = table("colours")
+COMPARED = table("compared")
+FACTS = table("facts")
+FESTIVALS = table("festivals")
+FOODS = table("foods")
+GLOSSARY = table("glossary")
+HOW_TO = table("how_to")
+JOBS = table("jobs")
+KINDS = table("kinds")
+MEASURES = table("measures")
+OPPOSITES = table("opposites")
+ORDERED = table("ordered")
+PERSONS = table("persons")
+PHRASES = table("phrases")
+PLANTS = table("plants")
+POLITE = table("polite")
+SCENES = table("scenes")
+SENTENCES = table("sentences")
+SHORTER = table("shorter")
+SYNONYMS = table("synonyms")
+SYSTEMS = words("systems")
+TOOLS = table("tools")
+VEHICLES = table("vehicles")
+WORDS = words("common_words")
+YES_NO = table("yes_no")
 
 # the 3,755 characters of GB2312's first level, the common ones
 CHARACTERS = "".join(
