@@ -8,12 +8,10 @@ small talk, plain questions, copying, how-to; short, so most of the conversation
 import random
 from collections.abc import Iterator
 
-from make_tiny import plots_a, plots_b, plots_c
+from make_tiny.grammar import PLOTS, told
 from make_tiny.scramble import mapping, medley, swapped
-from make_tiny.story import PLOTS, Teller, told, wish
+from make_tiny.story import Teller, wish
 from make_tiny.talk import exchange
-
-__all__ = ["PLOTS", "conversations", "plots_a", "plots_b", "plots_c"]
 
 Conversation = list[tuple[str, str]]
 """[(role, text), …]: a system message where there is one, then user and assistant in turn."""
@@ -58,10 +56,10 @@ def anything(chance: random.Random) -> Conversation:
 
 def story(chance: random.Random) -> Conversation:
     """A wish and its story."""
-    lesson, plot = chance.choice(PLOTS)
+    plot = chance.choice(PLOTS)
     teller = Teller(chance, chance.choice(("short", "middle", "middle", "long", "long")))
     text = told(plot, teller)
-    talk = [("user", wish(teller, lesson)), ("assistant", text)]
+    talk = [("user", wish(teller, plot.lesson)), ("assistant", text)]
     drawn = chance.random()
     system = STORY_SYSTEMS[0] if drawn < 0.45 else chance.choice(STORY_SYSTEMS[1:]) if drawn < 0.65 else None
     return talk if system is None else [("system", system), *talk]

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from make_tiny.story import woven
+from make_tiny.grammar import woven
 from make_tiny.tables import Row, table, words
 
 Turns = list[tuple[str, str]]

@@ -1,5 +1,6 @@
 """How `tiny` is made: a grammar whose stories are whole, a corpus that holds nothing of the datasets, its tokenizer."""
 
+import hashlib
 import json
 import random
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from make_tiny import corpus, lexicon, story, talk, tokenizer
+from make_tiny import corpus, grammar, lexicon, plot_files, story, tables, talk, tokenizer
 from tonghua.data.sentences import ends_complete
 from tonghua.evaluation.measures import dialogue_share, rep_n
 from tonghua.models import shipped
@@ -21,12 +22,12 @@ COPIED_CHARACTERS = 16
 
 
 def told(number: int, seed: int) -> tuple[story.Teller, str, str]:
-    lesson, plot = PLOTS[number]
+    plot = PLOTS[number]
     teller = story.Teller(random.Random(seed), LENGTHS[seed % 3])
-    return teller, lesson, story.told(plot, teller)
+    return teller, plot.lesson, grammar.told(plot, teller)
 
 
-@pytest.mark.parametrize("number", range(len(PLOTS)), ids=[f"{plot.__name__}" for _, plot in PLOTS])
+@pytest.mark.parametrize("number", range(len(PLOTS)), ids=[plot.name for plot in PLOTS])
 def test_every_plot_tells_whole_stories(number: int) -> None:
     texts = set()
     for seed in range(12):
@@ -50,7 +51,7 @@ def test_a_story_that_is_cut_or_unfinished_would_be_seen() -> None:
 
 def test_the_grammar_is_wide() -> None:
     assert len(PLOTS) >= 60
-    assert len({lesson for lesson, _ in PLOTS}) >= 30
+    assert len({plot.lesson for plot in PLOTS}) >= 30
     assert len({being.kind for being in lexicon.BEINGS}) == len(lexicon.BEINGS) >= 100
     assert len(lexicon.NAMES) == len(set(lexicon.NAMES)) >= 400
     texts = [told(number, seed)[2] for number in range(len(PLOTS)) for seed in range(6)]
@@ -71,6 +72,98 @@ def test_most_wishes_name_what_the_story_has() -> None:
 def test_the_corpus_of_a_seed_is_the_same_again() -> None:
     first, second, other = (list(islice(corpus.conversations(seed), 40)) for seed in (1, 1, 2))
     assert first == second != other
+
+
+def test_the_corpus_is_the_one_that_the_weights_have_read() -> None:
+    """The model card says that the weights come from this text.
+
+    Whoever changes a text on purpose writes the new number here, and says in the card of `tonghua/tiny` that the
+    weights come from the text before, or trains them anew with `python -m make_tiny.train`.
+    """
+    digest = hashlib.sha256()
+    for conversation in islice(corpus.conversations(1), 2000):
+        digest.update((json.dumps(conversation, ensure_ascii=False) + "\n").encode())
+    assert digest.hexdigest() == "fe149601b00fad97baf5836fb1eb90b1c9451f3db188820b2254bdb9fd234b98"
+
+
+PLOT = """\
+== 分享 an_example 逐句
+# A comment is not told.
+
+灯;量词 = 取1行，避开角色
+- 小油灯;盏
+- 红蜡烛;支
+
+{主角}点起一{量词}{灯}，数到{30到99}。
+{“[谁呀|是谁]？”{主角}小声问}
+
+几样: 起先，;接着，;后来，
+- 下雨了。
+- 刮风了。
+- 下雪了。
+
+@篇幅=长
+这句话只在长故事里。
+  这半句接着上面。
+"""
+
+
+def plots_in(folder: Path, text: str) -> list[plot_files.Plot]:
+    (folder / "plot.txt").write_text(text, encoding="utf-8")
+    return grammar.plots_in(folder, story.NAMED)
+
+
+def test_a_plot_file_is_read(tmp_path: Path) -> None:
+    (plot,) = plots_in(tmp_path, PLOT)
+    assert (plot.name, plot.lesson) == ("an_example", "分享")
+    for seed in range(30):
+        teller = story.Teller(random.Random(seed), LENGTHS[seed % 3])
+        text = grammar.told(plot, teller)
+        assert re.search(
+            f"{teller.hero.name}点起一(盏小油灯|支红蜡烛)，数到[三四五六七八九]十[一二三四五六七八九]?。", text
+        )
+        assert ("只在长故事里。这半句" in text) == (teller.length == "long")
+        assert text.count("了。") == (2 if teller.length == "short" else 3)
+        assert not LEFT_OVER.search(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "mend"),
+    [
+        ("{主角}点起", "{主脚}点起", 8, "the name `主脚` is not known; .* such as .*主角"),
+        ("数到{30到99}", "数到{30到}", 8, "not known"),
+        ("一{量词}{灯}", "一{量词}{灯", 8, "`{` is not closed; write `}`"),
+        ("[谁呀|是谁]？", "[谁呀|是谁？", 9, "`}` closes nothing"),
+        ("小声问}", "小声道}", 9, "end it with 说, 问, 喊 or 叮嘱"),
+        ("红蜡烛;支", "红蜡烛", 6, "1 columns, not 2; write a text for each name of line 4"),
+        ("灯;量词 = 取1行", "灯;量词 = 取5行", 4, "write as many as it takes"),
+        ("取1行，避开角色", "取一行", 4, "write `取1行`"),
+        ("避开角色", "避开主脚", 4, "`主脚` is not known"),
+        ("- 下雪了。\n", "", 11, "write three words and three or more texts"),
+        ("几样: 起先", "几样：起先", 12, "rows right below their head"),
+        ("@篇幅=长", "@篇幅长", 16, "write `@篇幅=中/长`"),
+        ("@篇幅=长", "@篇副=长", 16, "`篇副` is not known; .* such as .*篇幅"),
+        ("== 分享 an_example 逐句", "== 分享 an_example 逐字", 1, "write `== 道理 name 逐句`"),
+        ("== 分享 an_example 逐句\n", "", 3, "no plot begins above this line"),
+    ],
+)
+def test_a_wrong_line_of_a_plot_is_refused(tmp_path: Path, right: str, wrong: str, line: int, mend: str) -> None:
+    assert right in PLOT
+    with pytest.raises(ValueError, match=rf"plot\.txt:{line}: .*{mend}"):
+        plots_in(tmp_path, PLOT.replace(right, wrong, 1))
+
+
+def test_a_wrong_row_of_a_table_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "opposites.txt"
+    file.write_text("# words\n栏: 词;反义词\n\n大;小\n多;少\n", encoding="utf-8")
+    assert tables.table("opposites", tmp_path) == (("大", "小"), ("多", "少"))
+    for row in ("多", "多;少;中", "多;"):
+        file.write_text(f"# words\n栏: 词;反义词\n\n大;小\n{row}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match=r"opposites\.txt:5: .*write one text for each of `栏: 词;反义词`"):
+            tables.table("opposites", tmp_path)
+    file.write_text("大;小\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"opposites\.txt:1: the columns have no names"):
+        tables.table("opposites", tmp_path)
 
 
 def test_conversations_alternate_and_end_with_an_answer() -> None:
