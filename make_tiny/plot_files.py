@@ -210,20 +210,25 @@ def _check(plot: Plot, known: set[str]) -> None:
 def _check_line(plot: Plot, line: Line, known: Set[str]) -> None:
     if line.name and line.name not in known:
         raise plot.refusal(line.number, _unknown(line.name, known))
-    opened: list[str] = []
-    for mark in line.text:
-        if mark in CLOSING:
-            opened.append(mark)
-        elif mark in CLOSING.values() and (not opened or CLOSING[opened.pop()] != mark):
-            raise plot.refusal(line.number, f"`{mark}` closes nothing; take it out, or open it before")
-    if opened:
-        raise plot.refusal(line.number, f"`{opened[-1]}` is not closed; write `{CLOSING[opened[-1]]}` where it ends")
+    if fault := bracket_fault(line.text):
+        raise plot.refusal(line.number, fault)
     text = line.text
     while found := re.search(r"\{([^{}]*)\}", text):
         name = found[1]
         if name not in known and not (SPEECH.fullmatch(name) or NUMBER.fullmatch(name) or name.startswith(FIRST)):
             raise plot.refusal(line.number, _unknown(name, known))
         text = text.replace(found[0], "")
+
+
+def bracket_fault(text: str) -> str:
+    """What is wrong with the brackets of a text; empty if nothing is."""
+    opened: list[str] = []
+    for mark in text:
+        if mark in CLOSING:
+            opened.append(mark)
+        elif mark in CLOSING.values() and (not opened or CLOSING[opened.pop()] != mark):
+            return f"`{mark}` closes nothing; take it out, or open it before"
+    return f"`{opened[-1]}` is not closed; write `{CLOSING[opened[-1]]}` where it ends" if opened else ""
 
 
 def _unknown(name: str, known: Set[str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from make_tiny.tables import classes
 
-_CLASS_OF = {word: words for words in classes("word_classes") for word in words}
+_CLASS_OF = {word: words for words in classes("word_classes").values() for word in words}
 _WORD = re.compile("|".join(sorted(map(re.escape, _CLASS_OF), key=len, reverse=True)))
 _SENTENCE = re.compile(r"[^。！？…“”\n]*(?:“[^“”\n]*”)?[^。！？…“”\n]*[。！？…]+")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from make_tiny import corpus, grammar, lexicon, plot_files, story, tables, talk, tokenizer
+from make_tiny import corpus, grammar, lexicon, plot_files, story, tables, talk, tokenizer, topics
 from tonghua.data.sentences import ends_complete
 from tonghua.evaluation.measures import dialogue_share, rep_n
 from tonghua.models import shipped
@@ -153,17 +153,69 @@ def test_a_wrong_line_of_a_plot_is_refused(tmp_path: Path, right: str, wrong: st
         plots_in(tmp_path, PLOT.replace(right, wrong, 1))
 
 
-def test_a_wrong_row_of_a_table_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "opposites.txt"
-    file.write_text("# words\n栏: 词;反义词\n\n大;小\n多;少\n", encoding="utf-8")
-    assert tables.table("opposites", tmp_path) == (("大", "小"), ("多", "少"))
-    for row in ("多", "多;少;中", "多;"):
-        file.write_text(f"# words\n栏: 词;反义词\n\n大;小\n{row}\n", encoding="utf-8")
-        with pytest.raises(ValueError, match=r"opposites\.txt:5: .*write one text for each of `栏: 词;反义词`"):
-            tables.table("opposites", tmp_path)
-    file.write_text("大;小\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"opposites\.txt:1: the columns have no names"):
-        tables.table("opposites", tmp_path)
+@pytest.mark.parametrize("row", ["多", "多;少;中", "多;"])
+def test_a_wrong_row_of_a_table_is_refused(tmp_path: Path, row: str) -> None:
+    (tmp_path / "right.txt").write_text("# words\n栏: 词;反义词\n\n大;小\n多;少\n", encoding="utf-8")
+    assert tables.table("right", tmp_path) == (("大", "小"), ("多", "少"))
+    (tmp_path / "wrong.txt").write_text(f"# words\n栏: 词;反义词\n\n大;小\n{row}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"wrong\.txt:5: .* columns, not 2; write one text for each of `词;反义词`"):
+        tables.table("wrong", tmp_path)
+
+
+def test_a_table_without_names_of_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "wrong.txt").write_text("大;小\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"wrong\.txt:1: the columns have no names; write a line such as `栏: 词;反义词`"
+    ):
+        tables.table("wrong", tmp_path)
+
+
+TOPIC = """\
+== opposite 3 opposites
+# The opposite of a word.
+
+说 {词}的反义词是什么？
+说 “{词}”反过来[怎么|如何]说？
+答 是{反义词}。
+
+@0.5
+定说 {词}？
+定答 {反义词}。
+"""
+
+
+def topic_of(folder: Path, text: str) -> topics.Topic:
+    (folder / "topic.txt").write_text(text, encoding="utf-8")
+    (topic,) = topics.topics_of(folder / "topic.txt")
+    return topic
+
+
+def test_a_file_of_exchanges_is_read(tmp_path: Path) -> None:
+    topic = topic_of(tmp_path, TOPIC)
+    chance = random.Random(1)
+    pairs = {pair for _ in range(80) for pair in topic.pair(chance, {"词": "大", "反义词": "小"})}
+    assert pairs == {
+        ("大的反义词是什么？", "是小。"),
+        ("“大”反过来怎么说？", "是小。"),
+        ("“大”反过来如何说？", "是小。"),
+        ("大？", "小。"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "mend"),
+    [
+        ("“{词}”", "“{字}”", 5, "the name `字` is not known; write one of 词、反义词"),
+        ("[怎么|如何]", "[怎么|如何", 5, "`\\[` is not closed; write `\\]`"),
+        ("答 是", "答：是", 6, "begin it with 说, 问, 答, 补 or @"),
+        ("== opposite 3", "== opposite", 1, "begin it with"),
+    ],
+)
+def test_a_wrong_line_of_an_exchange_is_refused(tmp_path: Path, right: str, wrong: str, line: int, mend: str) -> None:
+    assert right in TOPIC
+    with pytest.raises(ValueError, match=rf"topic\.txt:{line}: .*{mend}"):
+        topic, chance = topic_of(tmp_path, TOPIC.replace(right, wrong, 1)), random.Random(1)
+        [topic.pair(chance, {"词": "大", "反义词": "小"}) for _ in range(20)]
 
 
 def test_conversations_alternate_and_end_with_an_answer() -> None:
@@ -205,6 +257,15 @@ def test_exchanges_are_many() -> None:
     chance = random.Random(1)
     answers = {str(talk.exchange(chance)) for _ in range(3000)}
     assert len(answers) > 2500
+
+
+@pytest.mark.parametrize("topic", topics.TOPICS, ids=[topic.name for topic in topics.TOPICS])
+def test_every_topic_is_told_with_all_its_names(topic: topics.Topic) -> None:
+    chance = random.Random(2)
+    for _ in range(150):
+        for asked, answer in topic.turns(chance):
+            assert asked.strip() and answer.strip()
+            assert not re.search(r"[\[\]{}|@]", asked + answer)
 
 
 def test_every_common_character_is_one_token() -> None:

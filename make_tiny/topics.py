@@ -1,0 +1,172 @@
+"""The topics of the small talk, out of the files in `make_tiny/exchanges`; README.md there is their manual.
+
+Topic     a name, a weight, a table and groups of texts: what the user says, what the assistant answers
+flow      marks the function that computes the values of a topic, or the order of its turns
+say, ask  one of several texts, with its choices drawn; a question as it is or with a polite beginning
+"""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from make_tiny.grammar import woven
+from make_tiny.plot_files import bracket_fault
+from make_tiny.tables import columns, lines, table
+
+Turns = list[tuple[str, str]]
+Values = dict[str, str]
+Flow = Callable[[random.Random, "Topic"], Turns]
+
+FOLDER = Path(__file__).parent / "exchanges"
+TITLE = re.compile(r"== (\w+) ([\d.]+)(?: (\w+))?")
+TEXT = re.compile(r"(说|问|定说|答|定答|补)(?: (.*))?")
+MORE_SHARE = 0.4  # how often 补 is told
+
+FLOWS: dict[str, Flow] = {}
+
+
+def flow(function: Flow) -> Flow:
+    """Mark the function that tells the topic of its name; a topic without one draws a row of its table."""
+    FLOWS[function.__name__] = function
+    return function
+
+
+def say(chance: random.Random, *texts: str) -> str:
+    """One of the texts, with one alternative taken in each of its `[甲|乙]`."""
+
+    def one(*choices: str) -> str:
+        return chance.choice(choices)
+
+    return woven(one(*texts), one, one)
+
+
+def ask(chance: random.Random, question: str) -> str:
+    """A question as it is or with a polite beginning; `question` ends with ？ and holds its own question word."""
+    way = chance.random()
+    if way < 0.6 or not question.endswith("？"):
+        return question
+    bare = question[:-1]
+    if way < 0.75 or bare.endswith(("吗", "呢")) or "，" in bare or "？" in bare:
+        return say(chance, "请问，", "问一下，", "我想问，", "你好，请问，", "") + question
+    return say(
+        chance,
+        f"你知道{bare}吗？",
+        f"我想知道{bare}。",
+        f"请告诉我{bare}。",
+        f"能告诉我{bare}吗？",
+        f"请回答：{question}",
+    )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of a group: 说 …"""
+
+    number: int
+    kind: str
+    text: str
+
+
+@dataclass
+class Group:
+    """Lines up to the next blank one: ways to ask the same, and ways to answer it."""
+
+    texts: list[Text]
+    label: str = ""
+    share: float = 0.0
+
+    def of(self, kind: str) -> list[Text]:
+        return [text for text in self.texts if text.kind == kind]
+
+
+@dataclass
+class Topic:
+    """A topic, drawn in proportion to its weight."""
+
+    file: Path
+    name: str
+    weight: float
+    table: str
+    groups: list[Group]
+
+    def turns(self, chance: random.Random) -> Turns:
+        told = FLOWS.get(self.name)
+        return told(chance, self) if told else self.pair(chance, self.row(chance))
+
+    def row(self, chance: random.Random) -> Values:
+        """A row of the table, by the names of its columns."""
+        return dict(zip(columns(self.table), chance.choice(table(self.table)), strict=True))
+
+    def pair(self, chance: random.Random, values: Values, label: str = "") -> Turns:
+        """A question and its answer, out of one of the groups that have this label or none."""
+        groups = [group for group in self.groups if not group.share and group.label in ("", label)]
+        group = chance.choice(groups) if len(groups) > 1 else groups[0]
+        rare = [group for group in self.groups if group.share]
+        if rare and chance.random() < rare[0].share:
+            group = rare[0]
+        return [(self._asked(chance, group, values), self._answered(chance, group, values))]
+
+    def asked(self, chance: random.Random, label: str, values: Values) -> str:
+        """What the user says in the group with this label."""
+        return self._asked(chance, self._labelled(label), values)
+
+    def answered(self, chance: random.Random, label: str, values: Values) -> str:
+        """What the assistant says in the group with this label."""
+        return self._answered(chance, self._labelled(label), values)
+
+    def _labelled(self, label: str) -> Group:
+        return next(group for group in self.groups if group.label == label)
+
+    def _asked(self, chance: random.Random, group: Group, values: Values) -> str:
+        if fixed := group.of("定说"):
+            return self._filled(fixed[0], values)
+        said = say(chance, *[self._filled(text, values) for text in group.of("问") or group.of("说")])
+        return ask(chance, said) if group.of("问") else said
+
+    def _answered(self, chance: random.Random, group: Group, values: Values) -> str:
+        if fixed := group.of("定答"):
+            return self._filled(fixed[0], values)
+        more = group.of("补")
+        told = self._filled(more[0], values) if more and chance.random() < MORE_SHARE else ""
+        return say(chance, *[self._filled(text, values) + told for text in group.of("答")])
+
+    def _filled(self, text: Text, values: Values) -> str:
+        """The text with the values for their names."""
+
+        def value(found: re.Match[str]) -> str:
+            if found[1] not in values:
+                known = "、".join(values)
+                raise ValueError(f"{self.file}:{text.number}: the name `{found[1]}` is not known; write one of {known}")
+            return values[found[1]]
+
+        return re.sub(r"\{([^{}]*)\}", value, text.text)
+
+
+def topics_of(file: Path) -> list[Topic]:
+    """The topics of a file."""
+    topics: list[Topic] = []
+    last = 0
+    for number, line in lines(file):
+        place = f"{file}:{number}"
+        title, said = TITLE.fullmatch(line), TEXT.fullmatch(line)
+        if title:
+            topics.append(Topic(file, title[1], float(title[2]), title[3] or "", []))
+        elif not topics or not (said or line.startswith("@")):
+            raise ValueError(f"{place}: `{line}` is no line of an exchange; begin it with 说, 问, 答, 补 or @")
+        elif line.startswith("@"):
+            label = line.removeprefix("@")
+            share = float(label) if re.fullmatch(r"0\.\d+", label) else 0.0
+            topics[-1].groups.append(Group([], "" if share else label, share))
+        elif said:
+            if fault := bracket_fault(line):
+                raise ValueError(f"{place}: {fault}")
+            if number > last + 1 or not topics[-1].groups:
+                topics[-1].groups.append(Group([]))
+            topics[-1].groups[-1].texts.append(Text(number, said[1], said[2] or ""))
+        last = number
+    return topics
+
+
+TOPICS = [topic for file in sorted(FOLDER.glob("*.txt")) for topic in topics_of(file)]
