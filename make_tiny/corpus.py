@@ -10,20 +10,18 @@ from collections.abc import Iterator
 
 from make_tiny.grammar import PLOTS, told
 from make_tiny.scramble import mapping, medley, swapped
-from make_tiny.story import Teller, wish
+from make_tiny.story import Teller
+from make_tiny.tables import words
 from make_tiny.talk import exchange
+from make_tiny.wishes import wish
 
 Conversation = list[tuple[str, str]]
 """[(role, text), …]: a system message where there is one, then user and assistant in turn."""
 
 STORY_SHARE, MEDLEY_SHARE = 0.25, 0.1  # of the conversations
 PLAIN_SHARE, MOST_SWAPPED = 0.3, 0.5
-STORY_SYSTEMS = (
-    "你是一个优秀的童话故事作家，请根据用户的要求创作一个完整、有教育意义的童话故事。",
-    "你是一个会讲故事的助手。",
-    "你是幼儿园的老师，会给小朋友讲故事。",
-    "你是一个爱讲故事的人，请用简单的话讲一个完整的故事。",
-)
+STORY_SYSTEMS = words("story_systems")  # the first one is the fairy-tale recipe's
+ANYTHING = words("anything")
 
 
 def conversations(seed: int) -> Iterator[Conversation]:
@@ -50,8 +48,7 @@ def varied(chance: random.Random, talk: Conversation) -> Conversation:
 def anything(chance: random.Random) -> Conversation:
     """Sentences that do not belong together, and a question that asks for no more."""
     texts = [varied(chance, story(chance))[-1][1] for _ in range(3)] + [exchange(chance)[-1][1] for _ in range(3)]
-    asked = chance.choice(("随便写几句话。", "写一段话。", "说几句话吧。", "想到什么就写什么。", "随便说点什么。"))
-    return [("user", asked), ("assistant", medley(chance, texts))]
+    return [("user", chance.choice(ANYTHING)), ("assistant", medley(chance, texts))]
 
 
 def story(chance: random.Random) -> Conversation:

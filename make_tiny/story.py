@@ -1,7 +1,7 @@
-"""Who acts in a story, where and when; and the wish that asks for it.
+"""Who acts in a story, where and when.
 
-Teller    the random choices of one story: drawn once, so that all of its sentences agree
-wish      made from the same world: names the hero, the lesson, the place or a name, in many phrasings
+Character    a being with a name
+Teller       the random choices of one story: drawn once, so that all of its sentences agree
 
 The plots live in `make_tiny/plots`; `make_tiny/grammar.py` tells them.
 """
@@ -11,25 +11,8 @@ from dataclasses import dataclass, field
 
 from make_tiny.lexicon import BEINGS, ELDERS, NAMES, PLACES, SEASONS, Being, Place, Season
 
-# How a plot names what belongs to a character: {主角} is the name, {主角的食物} the food; {它} is short for {主角的它}.
-OF_CHARACTER = {
-    "": "name",
-    "的全名": "full",
-    "的种类": "kind",
-    "的一只": "one",
-    "的它": "ta",
-    "的家": "inside",
-    "的食物": "food",
-    "的步子": "gait",
-    "的特点": "mark",
-}
 CHARACTERS = {"主角": "hero", "朋友": "friend", "伙伴": "other"}
 LENGTHS = {"short": "短", "middle": "中", "long": "长"}
-WORLD = frozenset(
-    "它 长辈 篇幅 地点 地点的短名 地点的样子 地点的声音 地点的气味 季节 日子 天气 坏天气 坏天气的声音 坏天气的样子".split()
-)
-NAMED = WORLD | {one + what for one in CHARACTERS for what in OF_CHARACTER}
-"""All names that every plot may use."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +35,24 @@ class Character:
         return f"一{self.being.measure}{self.being.kind}"
 
     @property
-    def inside(self) -> str:
-        return self.being.inside
-
-    @property
-    def food(self) -> str:
-        return self.being.food
-
-    @property
-    def gait(self) -> str:
-        return self.being.gait
-
-    @property
-    def mark(self) -> str:
-        return self.being.mark
-
-    @property
     def full(self) -> str:
         """刺猬米粒."""
         return f"{self.being.kind}{self.name}"
+
+    def named(self, role: str) -> dict[str, str]:
+        """What {主角}, {主角的食物} and so on stand for, if this is 主角."""
+        being = self.being
+        return {
+            role: self.name,
+            f"{role}的全名": self.full,
+            f"{role}的种类": being.kind,
+            f"{role}的一只": self.one,
+            f"{role}的它": self.ta,
+            f"{role}的家": being.inside,
+            f"{role}的食物": being.food,
+            f"{role}的步子": being.gait,
+            f"{role}的特点": being.mark,
+        }
 
 
 @dataclass
@@ -110,7 +92,7 @@ class Teller:
         return self(*texts) if self.chance.random() < share else ""
 
     def named(self) -> dict[str, str]:
-        """What each name of `NAMED` stands for in this story."""
+        """What the names stand for that every plot may use."""
         place, season = self.place, self.season
         found = {
             "它": self.hero.ta,
@@ -128,9 +110,8 @@ class Teller:
             "坏天气的声音": season.storm_sound,
             "坏天气的样子": season.storm_look,
         }
-        for one, role in CHARACTERS.items():
-            character = getattr(self, role)
-            found |= {one + what: getattr(character, part) for what, part in OF_CHARACTER.items()}
+        for name, role in CHARACTERS.items():
+            found |= getattr(self, role).named(name)
         return found
 
     def say(self, who: str, words: str, verb: str = "说") -> str:
@@ -143,52 +124,5 @@ class Teller:
         return self(f"{who}{verb}：“{words}”", f"“{words}”{who}{verb}。", f"{who}{verb}：“{words}”")
 
 
-_WANT = "请写 写 请编 编 请讲 讲 给我讲 我想听 我想要 帮我写 请给我们讲 来".split()
-_TALE = "童话 故事 小故事 童话故事 短故事 睡前故事 儿童故事".split()
-
-
-def wish(t: Teller, lesson: str) -> str:
-    """What somebody asked to get this story: most wishes name the hero, many the lesson, some a place or a name."""
-    hero, want, tale = t.hero, t(*_WANT), t(*_TALE)
-    end = t("。", "。", "", "吧。", "，谢谢。")
-    about = t(
-        f"{want}一个关于{hero.kind}的{tale}",
-        f"{want}一个{hero.kind}的{tale}",
-        f"{want}个{tale}，主角是{hero.one}",
-        f"用{hero.kind}{t('编', '写', '讲')}一个{tale}",
-        f"孩子喜欢{hero.kind}，{want}个{tale}",
-        f"以{hero.kind}为主角，{want}一个{tale}",
-    )
-    why = t(
-        f"，让孩子明白什么是{lesson}",
-        f"，讲的是{lesson}",
-        f"，主题是{lesson}",
-        f"，让孩子懂得{lesson}",
-        f"，想跟孩子说说{lesson}",
-        f"，要讲到{lesson}",
-    )
-    kind = t.chance.random()
-    if kind < 0.45:
-        text = about + why + end
-    elif kind < 0.65:
-        text = about + end
-    elif kind < 0.75:
-        text = t(f"有没有{hero.kind}的{tale}？", f"能不能讲一个{hero.kind}的{tale}？", f"会讲{hero.kind}的{tale}吗？")
-    elif kind < 0.87:
-        text = f"{want}一个{t('关于', '讲', '说')}{lesson}的{tale}{end}"
-    else:
-        place = t.place.name
-        text = f"{want}一个发生在{place}的{tale}，主角是{hero.kind}{end}"
-    return text + _constraint(t)
-
-
-def _constraint(t: Teller) -> str:
-    """What a user puts into `input`: the hero's name or the length; mostly nothing."""
-    if t.chance.random() < 0.65:
-        return ""
-    length = {
-        "short": ("短一点。", "不要太长", "几句话就好。", "200字左右"),
-        "middle": ("300字左右", "不长不短就好。", "三四百字"),
-        "long": ("长一点。", "写得详细一些", "500字左右", "要长一些的"),
-    }[t.length]
-    return "\n" + t(f"主角叫{t.hero.name}。", f"主角的名字是{t.hero.name}", f"{t.hero.kind}叫{t.hero.name}", *length)
+NAMED = frozenset(Teller(random.Random(0)).named())
+"""All names that every plot may use."""

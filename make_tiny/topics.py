@@ -169,4 +169,5 @@ def topics_of(file: Path) -> list[Topic]:
     return topics
 
 
-TOPICS = [topic for file in sorted(FOLDER.glob("*.txt")) for topic in topics_of(file)]
+ALL_TOPICS = [topic for file in sorted(FOLDER.glob("*.txt")) for topic in topics_of(file)]
+TOPICS = [topic for topic in ALL_TOPICS if topic.weight]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from make_tiny import corpus, grammar, lexicon, plot_files, story, tables, talk, tokenizer, topics
+from make_tiny import corpus, grammar, lexicon, plot_files, story, tables, talk, tokenizer, topics, wishes
 from tonghua.data.sentences import ends_complete
 from tonghua.evaluation.measures import dialogue_share, rep_n
 from tonghua.models import shipped
@@ -62,7 +62,7 @@ def test_most_wishes_name_what_the_story_has() -> None:
     named = 0
     for seed in range(200):
         teller, lesson, text = told(seed % len(PLOTS), seed)
-        wish = story.wish(teller, lesson)
+        wish = wishes.wish(teller, lesson)
         named += teller.hero.kind in wish
         given = re.search(r"(?:主角叫|名字是)(\w+)", wish)
         assert given is None or given[1] in text

@@ -1,0 +1,30 @@
+"""The wish that asks for a story, made from the story's own world; its texts stand in `exchanges/7_wishes.txt`."""
+
+from make_tiny.story import LENGTHS, Teller
+from make_tiny.topics import ALL_TOPICS
+
+WISH = next(topic for topic in ALL_TOPICS if topic.name == "wish")
+PARTS = "想要 故事 结尾 编 关于谁 为了什么".split()
+PLAIN_SHARE = 0.65  # of the wishes that name neither the hero nor a length
+
+
+def wish(t: Teller, lesson: str) -> str:
+    """What somebody asked to get this story: most wishes name the hero, many the lesson, some a place or a name."""
+    values = {"种类": t.hero.kind, "一只": t.hero.one, "名字": t.hero.name, "地点": t.place.name, "道理": lesson}
+    for part in PARTS:
+        values[part] = WISH.asked(t.chance, part, values)
+    drawn = t.chance.random()
+    if drawn < 0.45:
+        way = "谁和道理"
+    elif drawn < 0.65:
+        way = "谁"
+    elif drawn < 0.75:
+        way = "有没有"
+    elif drawn < 0.87:
+        way, values["讲"] = "道理", WISH.asked(t.chance, "讲", values)
+    else:
+        way = "地点"
+    asked = WISH.asked(t.chance, way, values)
+    if t.chance.random() < PLAIN_SHARE:
+        return asked
+    return asked + "\n" + WISH.asked(t.chance, LENGTHS[t.length], values)
