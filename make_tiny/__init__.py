@@ -1,4 +1,8 @@
-"""How the embedded base model `tiny` is made: a story grammar, small talk, a tokenizer, and the training from random weights.
+"""How the embedded base model `tiny` is made: its texts, what reads them, a tokenizer, and the training.
 
-Nothing here is needed to use the model; it lies ready in `tonghua/tiny`. `python -m make_tiny.train --help` makes it anew.
+data, plots, exchanges    text files to read and edit by hand: words and tables, stories, questions and answers
+corpus                    endless conversations out of them, the same for a seed
+train                     a model from random weights: `python -m make_tiny.train --help`
+
+Nothing here is needed to use the model; it lies ready in `tonghua/tiny`.
 """

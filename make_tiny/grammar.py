@@ -152,7 +152,8 @@ class Telling:
         if item.avoided:
             everybody = [*CHARACTERS, *(f"{one}的种类" for one in CHARACTERS)]
             avoided = [self.values[name] for name in (everybody if item.avoided == (EVERYBODY,) else item.avoided)]
-            rows = [row for row in rows if not any(word in row[0] for word in avoided)]
+            fit = [row for row in rows if not any(word in row[0] for word in avoided)]
+            rows = fit if len(fit) >= item.taken else rows
         chance = self.teller.chance
         taken = [chance.choice(rows)] if item.taken == 1 else chance.sample(rows, item.taken)
         self.values |= dict(zip(item.names, [cell for row in taken for cell in row], strict=True))

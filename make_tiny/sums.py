@@ -1,4 +1,4 @@
-"""What the topics of `exchanges/3_numbers.txt` reckon: sums, counting, days, clocks, money. Texts stand in that file."""
+"""What the topics of `exchanges/3_numbers.txt` reckon: sums, counting, days, clocks, money."""
 
 import random
 from collections.abc import Callable

@@ -4,7 +4,7 @@ from make_tiny.story import LENGTHS, Teller
 from make_tiny.topics import ALL_TOPICS
 
 WISH = next(topic for topic in ALL_TOPICS if topic.name == "wish")
-PARTS = "想要 故事 结尾 编 关于谁 为了什么".split()
+PARTS = ("想要", "故事", "结尾", "编", "关于谁", "为了什么")
 PLAIN_SHARE = 0.65  # of the wishes that name neither the hero nor a length
 
 

@@ -127,6 +127,29 @@ def test_a_plot_file_is_read(tmp_path: Path) -> None:
         assert not LEFT_OVER.search(text)
 
 
+def test_rows_that_name_one_who_acts_are_avoided_while_others_are_left(tmp_path: Path) -> None:
+    some, all_of_them = "- {主角};甲\n- 木头;乙\n- {伙伴的种类};丙", "- {主角};甲\n- {朋友};甲"
+    for rows, avoided, seen in (
+        (some, "，避开角色", "乙"),
+        (some, "，避开主角", "乙丙"),
+        (some, "", "甲乙丙"),
+        (all_of_them, "，避开角色", "甲"),
+    ):
+        (plot,) = plots_in(
+            tmp_path, f"== 分享 an_example 逐句\n东西;用处 = 取1行{avoided}\n{rows}\n\n用处是{{用处}}。\n"
+        )
+        told = {grammar.told(plot, story.Teller(random.Random(seed))) for seed in range(60)}
+        assert told == {f"用处是{use}。" for use in seen}
+
+
+def test_a_condition_tells_a_line_only_if_it_holds(tmp_path: Path) -> None:
+    (plot,) = plots_in(tmp_path, "== 分享 an_example 逐段\n@季节=冬天/秋天 冷。\n@季节≠冬天 不是\n  冬天。\n完。\n")
+    for seed in range(40):
+        teller = story.Teller(random.Random(seed))
+        told = {"冬天": "冷。完。", "秋天": "冷。不是冬天。完。"}.get(teller.season.name, "不是冬天。完。")
+        assert grammar.told(plot, teller) == told
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "line", "mend"),
     [
@@ -257,6 +280,17 @@ def test_exchanges_are_many() -> None:
     chance = random.Random(1)
     answers = {str(talk.exchange(chance)) for _ in range(3000)}
     assert len(answers) > 2500
+
+
+def test_the_examples_of_the_manuals_are_read(tmp_path: Path) -> None:
+    def example(folder: Path) -> str:
+        return re.search(r"```\n(==.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S)[1]
+
+    (plot,) = plots_in(tmp_path, example(grammar.FOLDER))
+    told = {grammar.told(plot, story.Teller(random.Random(seed))) for seed in range(20)}
+    assert len(told) == 20 and not any(map(LEFT_OVER.search, told))
+    topic = topic_of(tmp_path, example(topics.FOLDER))
+    assert all(topic.turns(random.Random(seed))[0][1].endswith("。") for seed in range(20))
 
 
 @pytest.mark.parametrize("topic", topics.TOPICS, ids=[topic.name for topic in topics.TOPICS])
