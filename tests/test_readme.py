@@ -17,11 +17,12 @@ from user_files import RUN_FILES
 from tonghua import cli
 from tonghua.cli.shared import split_arguments
 from tonghua.config.load import load, recipe_names
+from tonghua.config.schema import Config, Sampling
 from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-TOPICS = ("how-it-works", "dataset", "choosing")
+TOPICS = ("how-it-works", "dataset", "choosing", "models", "rows", "settings", "talk", "evaluate", "runs")
 PAGES = (*READMES, *(f"docs/{language}/{topic}.md" for topic in TOPICS for language in ("en", "zh")))
 SHELLS = ("bash", "sh", "shell", "console")
 
@@ -193,9 +194,22 @@ def test_make_has_the_targets(name: str) -> None:
 
 
 def dead_links(name: str, text: str) -> list[str]:
-    """Links to files that are not there, seen from the page `name`."""
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
-    return [link for link in links if not ((ROOT / name).parent / link).exists()]
+    """Links to files that are not there, and to headings that are not in them, seen from the page `name`."""
+    dead = []
+    for link, heading in re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", text):
+        target = (ROOT / name).parent / link
+        if not target.exists():
+            dead.append(link)
+        elif heading and heading not in anchors(target.read_text(encoding="utf-8")):
+            dead.append(f"{link}#{heading}")
+    return dead
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can name after `#`: each heading as GitHub writes it, without punctuation and with - for a space."""
+    plain = re.sub(r"^```.*?^```[ \t]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -207,6 +221,27 @@ def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
 def test_a_dead_link_is_found() -> None:
     """Negative control."""
     assert dead_links("docs/zh/dataset.md", "[一](dataset.md) [二](gone.md#x) [三](../../README.md)") == ["gone.md"]
+    assert dead_links("docs/zh/talk.md", "[一](rows.md#检查) [二](rows.md#没有)") == ["rows.md#没有"]
+
+
+def defaults(text: str) -> dict[str, str]:
+    """The settings that a page lists in tables, each with its default."""
+    return dict(re.findall(r"^\| `([\w.]+)` \| `([^`]*)` \|", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_setting_is_listed_with_its_default(language: str) -> None:
+    listed = defaults(text_of(f"docs/{language}/settings.md"))
+    own, drawn = set(Config.model_fields) - {"sampling"}, set(Sampling.model_fields)
+    assert set(listed) == own | (drawn - own) | {f"sampling.{name}" for name in drawn & own}
+    wrong = [key for key, value in listed.items() if load(None, [f"{key}={value}"]).config != Config()]
+    assert wrong == []
+
+
+def test_a_wrong_default_is_found() -> None:
+    """Negative control."""
+    assert defaults("| key | default |\n|---|---|\n| `lora_rank` | `9` | rank |\n") == {"lora_rank": "9"}
+    assert load(None, ["lora_rank=9"]).config != Config()
 
 
 @pytest.mark.parametrize("name", [*PAGES, "tonghua/tiny/README.md"])
