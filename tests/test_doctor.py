@@ -12,8 +12,12 @@ import pytest
 from hub_server import Hub, model_files, serving
 from test_end_to_end import call
 
-from tonghua import doctor
-from tonghua.doctor import Disk, Finding, State, parse_requirement
+from tonghua.doctor import examine as doctor
+from tonghua.doctor import surroundings
+from tonghua.doctor.diagnosis import Diagnosis, DiagnosisState
+from tonghua.doctor.hardware import memory, on_cpu, on_cuda
+from tonghua.doctor.packages import EXTRAS, extras, packages, parse_requirement, python, security
+from tonghua.doctor.surroundings import Disk, fonts, look_at, models_folder, runs_folder
 from tonghua.models import hubs as hubs_room
 from tonghua.system import device
 from tonghua.text import Text
@@ -23,7 +27,7 @@ FITTING = {"torch": "2.13.0+cpu", "jinja2": "3.1.6", "rich": "15.0.0"}
 GB = 1_000_000_000
 
 
-def told(finding: Finding) -> str:
+def told(finding: Diagnosis) -> str:
     """All that people read, in both languages."""
     return "\n".join([*finding.text, *(finding.mend or ())])
 
@@ -32,7 +36,7 @@ def told(finding: Finding) -> str:
 
 
 def test_packages_that_fit() -> None:
-    found = doctor.packages(FITTING, NEEDED, "pip")
+    found = packages(FITTING, NEEDED, "pip")
     assert (found.state, found.mend) == ("ok", None)
     assert "torch 2.13.0+cpu" in found.text.zh
 
@@ -48,9 +52,9 @@ def test_packages_that_fit() -> None:
         ({"rich": None}, "problem", 'pip install --upgrade "rich"'),
     ],
 )
-def test_packages_that_do_not_fit(installed: Mapping[str, str | None], state: State, mend: str | None) -> None:
+def test_packages_that_do_not_fit(installed: Mapping[str, str | None], state: DiagnosisState, mend: str | None) -> None:
     there = {name: version for name, version in {**FITTING, **installed}.items() if version}
-    found = doctor.packages(there, NEEDED, "pip")
+    found = packages(there, NEEDED, "pip")
     assert (found.state, found.mend and found.mend.en) == (state, mend)
     if state != "ok":
         for name, version in installed.items():
@@ -58,23 +62,23 @@ def test_packages_that_do_not_fit(installed: Mapping[str, str | None], state: St
 
 
 def test_versions_with_known_holes() -> None:
-    found = doctor.security({**FITTING, "torch": "2.9.1", "gradio": "6.15.0"}, "pip")
+    found = security({**FITTING, "torch": "2.9.1", "gradio": "6.15.0"}, "pip")
     assert (found.state, found.mend) == ("note", Text(*2 * ('pip install --upgrade "torch>=2.10"',)))
     assert "torch 2.9.1" in found.text.zh and "gradio" not in told(found), "what is safe is not accused"
-    assert doctor.security({**FITTING, "gradio": "6.15.0"}, "pip").state == "ok"
-    assert "transformers" not in told(doctor.security(FITTING, "pip")), "what is not installed is not missed"
+    assert security({**FITTING, "gradio": "6.15.0"}, "pip").state == "ok"
+    assert "transformers" not in told(security(FITTING, "pip")), "what is not installed is not missed"
 
 
 def test_a_torch_for_cuda_is_not_replaced_by_one_for_the_cpu() -> None:
-    for language in doctor.security({"torch": "2.9.1+cu128"}, "pip").mend or ():
+    for language in security({"torch": "2.9.1+cu128"}, "pip").mend or ():
         assert 'pip install --upgrade "torch>=2.10"' in language and "pytorch.org" in language
-    others = doctor.security({"torch": "2.12.0+cu128", "jinja2": "3.1.5"}, "pip")
+    others = security({"torch": "2.12.0+cu128", "jinja2": "3.1.5"}, "pip")
     assert others.mend == Text(*2 * ('pip install --upgrade "jinja2>=3.1.6"',))
 
 
 def test_python() -> None:
-    assert doctor.python("3.11.0", "3.11", "Linux x86_64").state == "ok"
-    found = doctor.python("3.9.18", "3.11", "Linux x86_64")
+    assert python("3.11.0", "3.11", "Linux x86_64").state == "ok"
+    found = python("3.9.18", "3.11", "Linux x86_64")
     assert found.state == "problem" and told(found).count("3.9.18") == 2 and "3.11" in str(found.mend)
 
 
@@ -82,24 +86,24 @@ def test_python() -> None:
 
 
 def test_a_cpu_alone_is_fine() -> None:
-    found = doctor.on_cpu("bfloat16", 8, 8, nvidia=False, cuda=None, pip="pip")
+    found = on_cpu("bfloat16", 8, 8, nvidia=False, cuda=None, pip="pip")
     assert (found.state, found.mend) == ("ok", None)
 
 
 def test_a_card_that_is_not_used_is_noted() -> None:
-    without = doctor.on_cpu("float32", 8, 8, nvidia=True, cuda=None, pip="py -m pip")
+    without = on_cpu("float32", 8, 8, nvidia=True, cuda=None, pip="py -m pip")
     assert without.state == "note" and told(without).count("py -m pip uninstall torch") == 2
-    with_cuda = doctor.on_cpu("float32", 8, 8, nvidia=True, cuda="13.0", pip="pip")
+    with_cuda = on_cpu("float32", 8, 8, nvidia=True, cuda="13.0", pip="pip")
     assert with_cuda.state == "note" and told(with_cuda).count("CUDA 13.0") == 2
     assert "uninstall" not in told(with_cuda), "here the driver is to blame"
 
 
 def test_little_memory_is_noted() -> None:
-    assert doctor.memory(16 * GB, 4 * GB).state == "ok"
-    assert doctor.on_cuda("Card", 8 * GB, 4 * GB, native_bfloat16=True).state == "ok"
+    assert memory(16 * GB, 4 * GB).state == "ok"
+    assert on_cuda("Card", 8 * GB, 4 * GB, native_bfloat16=True).state == "ok"
     for found in (
-        doctor.memory(8 * GB, 4 * GB - 1),
-        doctor.on_cuda("Card", 8 * GB, 4 * GB - 1, native_bfloat16=False),
+        memory(8 * GB, 4 * GB - 1),
+        on_cuda("Card", 8 * GB, 4 * GB - 1, native_bfloat16=False),
     ):
         assert found.state == "note" and "model=tiny" in told(found)
 
@@ -121,7 +125,7 @@ def test_a_torch_that_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "extras" in found, "the rest is looked at all the same"
 
 
-def examined(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Finding]:
+def examined(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Diagnosis]:
     """The findings about this machine, with `folder` for runs and without a network."""
     patch.chdir(folder)
     return {finding.name: finding for finding in doctor.examine(offline=True)}
@@ -131,7 +135,7 @@ def examined(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Finding]:
 
 
 def test_a_folder_that_is_yet_to_be_made(folder: Path) -> None:
-    found = doctor.look_at(folder / "还没有" / "runs")
+    found = look_at(folder / "还没有" / "runs")
     assert (found.folder, found.fault) == (folder / "还没有" / "runs", None)
     assert found.free_bytes > 0
     assert list(folder.iterdir()) == [], "nothing stays behind"
@@ -139,10 +143,10 @@ def test_a_folder_that_is_yet_to_be_made(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     (folder / "runs").write_text("我的", encoding="utf-8")
-    found = doctor.look_at(folder / "runs" / "one")
+    found = look_at(folder / "runs" / "one")
     assert found.fault
-    assert doctor.runs_folder(found).state == "problem" and "output_dir=" in told(doctor.runs_folder(found))
-    assert doctor.models_folder(found).state == "note" and "TONGHUA_HOME" in told(doctor.models_folder(found))
+    assert runs_folder(found).state == "problem" and "output_dir=" in told(runs_folder(found))
+    assert models_folder(found).state == "note" and "TONGHUA_HOME" in told(models_folder(found))
     assert (folder / "runs").read_text(encoding="utf-8") == "我的"
 
 
@@ -151,25 +155,25 @@ def test_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(200_000_000))
-    full = doctor.look_at(folder)
-    for found, state in ((doctor.runs_folder(full), "problem"), (doctor.models_folder(full), "note")):
+    full = look_at(folder)
+    for found, state in ((runs_folder(full), "problem"), (models_folder(full), "note")):
         assert found.state == state and found.mend and found.text.zh.count("0.2 GB") == 1
-    assert doctor.models_folder(Disk(folder, GB, None)).state == "note", "a model takes 1 GB and must leave some"
-    assert doctor.models_folder(Disk(folder, 2 * GB, None)).state == "ok"
-    assert doctor.runs_folder(Disk(folder, GB, None)).state == "ok"
+    assert models_folder(Disk(folder, GB, None)).state == "note", "a model takes 1 GB and must leave some"
+    assert models_folder(Disk(folder, 2 * GB, None)).state == "ok"
+    assert runs_folder(Disk(folder, GB, None)).state == "ok"
 
 
 # Hubs
 
 
 def test_hubs() -> None:
-    found = doctor.hubs(hubs_room.sources(), {"modelscope": 0.123})
+    found = surroundings.hubs(hubs_room.sources(), {"modelscope": 0.123})
     assert (found.state, found.mend) == ("ok", None)
     assert found.text.zh == "下载源：ModelScope 0.12 秒、Hugging Face 没有回应、hf-mirror 没有回应"
 
 
 def test_no_hub_at_all_is_a_note() -> None:
-    found = doctor.hubs(hubs_room.sources(), {})
+    found = surroundings.hubs(hubs_room.sources(), {})
     assert found.state == "note" and all("model=tiny" in text for text in found.mend or ("",))
 
 
@@ -210,16 +214,16 @@ def test_offline_opens_no_socket(monkeypatch: pytest.MonkeyPatch, how: str) -> N
 
 
 def test_fonts() -> None:
-    assert doctor.fonts({"DejaVu Sans", "SimHei"}, "缓存").text.en.endswith("SimHei")
-    found = doctor.fonts({"DejaVu Sans"}, "缓存")
+    assert fonts({"DejaVu Sans", "SimHei"}, "缓存").text.en.endswith("SimHei")
+    found = fonts({"DejaVu Sans"}, "缓存")
     assert found.state == "note" and told(found).count("fonts-noto-cjk") == told(found).count("缓存") == 2
 
 
 def test_extras_are_no_fault() -> None:
-    found = doctor.extras({"pyarrow": "26.0"}, "pip")
+    found = extras({"pyarrow": "26.0"}, "pip")
     assert found.state == "ok" and "pyarrow 26.0" in found.text.zh
     assert found.mend and found.mend.en.endswith("pip install gradio tensorboard swanlab wandb trackio")
-    assert doctor.extras(dict.fromkeys(doctor.EXTRAS, "1.0"), "pip").mend is None
+    assert extras(dict.fromkeys(EXTRAS, "1.0"), "pip").mend is None
 
 
 # The verb
@@ -248,8 +252,8 @@ def test_doctor_as_json(folder: Path) -> None:
 )
 def test_doctor_in_both_languages(monkeypatch: pytest.MonkeyPatch, language: str, lines: list[str]) -> None:
     findings = [
-        Finding("memory", "ok", Text("内存 16 GB", "memory 16 GB")),
-        Finding("fonts", "note", Text("没有字体", "no font"), Text("装一种", "install one")),
+        Diagnosis("memory", "ok", Text("内存 16 GB", "memory 16 GB")),
+        Diagnosis("fonts", "note", Text("没有字体", "no font"), Text("装一种", "install one")),
     ]
     monkeypatch.setattr(doctor, "examine", lambda offline: iter(findings))
     called = call("doctor", language=language)

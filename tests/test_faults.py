@@ -997,7 +997,7 @@ class Interrupts:
     """Ctrl-C at the n-th step, without a process of its own: the screen is where every step passes."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int):
-        from tonghua.show import Screen
+        from tonghua.terminal.screen import Screen
 
         real = Screen.event
 
@@ -1027,7 +1027,7 @@ def test_stopped_training_can_be_talked_to(desk: Desk, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("at", ["ReadingRows", "Started"])
 def test_stopped_before_the_first_step_leaves_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
-    from tonghua.show import Screen
+    from tonghua.terminal.screen import Screen
 
     def event(screen: Screen, event: Any) -> None:
         if type(event).__name__ == at:

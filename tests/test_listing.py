@@ -362,7 +362,7 @@ def train(monkeypatch: pytest.MonkeyPatch) -> Train:
 @pytest.fixture
 def all_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal a line of progress comes now and then; here every one."""
-    monkeypatch.setattr("tonghua.show.QUIET_EVERY_S", 0.0)
+    monkeypatch.setattr("tonghua.terminal.screen.QUIET_EVERY_S", 0.0)
 
 
 @pytest.mark.usefixtures("all_lines")

@@ -169,11 +169,11 @@ def test_a_missing_file_of_a_tree_is_found() -> None:
     """Negative control, and how the drawings are read."""
     tree = (
         "tonghua/\n"
-        "├── show.py         what terminals show\n"
+        "├── text.py         text for people\n"
         "├── core/           # tensors\n"
         "│   ├── lora.py\n"
         "│   └── nothing.py\n"
-        "└── book.py, runs.py, gone.py\n"
+        "└── errors.py, version.py, gone.py\n"
     )
     assert missing_in(tree) == ["core/nothing.py", "gone.py"]
     run = "runs/daiyu-20250101-120000/\n├── contract.json\n├── checkpoints/\n│   └── step-000001/\n└── model.bin\n"

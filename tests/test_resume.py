@@ -89,7 +89,7 @@ class Killed(BaseException):
 
 
 def die_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    from tonghua.show import Screen
+    from tonghua.terminal.screen import Screen
 
     real = Screen.event
 
@@ -498,7 +498,7 @@ SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasatt
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_signal_keeps_the_run(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    from tonghua.show import Screen
+    from tonghua.terminal.screen import Screen
 
     real = Screen.event
 
@@ -723,7 +723,7 @@ def test_a_run_that_went_back_goes_on_from_there(place: Place, monkeypatch: pyte
             if seen == 2:
                 raise Killed
 
-        patch.setattr("tonghua.show.Screen.event", event)
+        patch.setattr("tonghua.terminal.screen.Screen.event", event)
         with pytest.raises(Killed):
             place.train()
     called = place.resume()

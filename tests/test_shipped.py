@@ -24,8 +24,8 @@ from tonghua.models.manifest import Model
 from tonghua.models.scan import scan_model
 from tonghua.prompt.conversation import Message
 from tonghua.prompt.renderer import Renderer
-from tonghua.show import Screen
 from tonghua.system.files import quoted
+from tonghua.terminal.screen import Screen
 
 ROOT = Path(__file__).resolve().parent.parent
 

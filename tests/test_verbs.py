@@ -19,7 +19,7 @@ from test_end_to_end import ROWS, Called, call, environment, settings, spawn, wr
 from tonghua import cli
 from tonghua.models import network
 from tonghua.models.delivery import DownloadProgress
-from tonghua.show import Screen
+from tonghua.terminal.screen import Screen
 from tonghua.text import Text
 from tonghua.training.events import Doing, Evaluating
 from tonghua.training.progress import StepRecord
@@ -214,7 +214,7 @@ def progress(**changed: Any) -> DownloadProgress:
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = StringIO(), 100.0
-    monkeypatch.setattr("tonghua.show.time.monotonic", lambda: now)
+    monkeypatch.setattr("tonghua.terminal.screen.time.monotonic", lambda: now)
     screen = Screen("zh", Console(file=out, force_terminal=False, soft_wrap=True))
     for now in (100.0, 109.9, 110.0):  # noqa: B007
         screen.download(progress())
@@ -240,7 +240,7 @@ def test_progress_in_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_takes_a_while_is_told_without_a_terminal_only_where_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     out, now = StringIO(), 100.0
-    monkeypatch.setattr("tonghua.show.time.monotonic", lambda: now)
+    monkeypatch.setattr("tonghua.terminal.screen.time.monotonic", lambda: now)
     screen = Screen("en", Console(file=out, force_terminal=False, soft_wrap=True))
     with screen.waiting("载入模型", "loading the model"):
         pass

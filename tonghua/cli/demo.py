@@ -24,7 +24,7 @@ from .shared import (
 if TYPE_CHECKING:
     from ..config.load import Loaded
     from ..inference.teller import Teller
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
 WISHES = (
     "请写一个关于刺猬的童话，让孩子懂得分享。",

@@ -8,7 +8,7 @@ from ..text import Text
 from .shared import AsJson, Debug, Offline, print_json
 
 if TYPE_CHECKING:
-    from ..doctor import Finding
+    from ..doctor.diagnosis import Diagnosis
 
 MARKS = {"ok": Text("正常  ", "ok       "), "note": Text("提示  ", "note     "), "problem": Text("问题  ", "problem  ")}
 INDENT = Text("      → ", "         -> ")
@@ -16,7 +16,7 @@ INDENT = Text("      → ", "         -> ")
 
 def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Raises ResourceError (exit code 5) after the last finding where one is a problem: nothing can be trained then."""
-    from ..doctor import examine
+    from ..doctor.examine import examine
 
     findings = []
     for finding in examine(offline):
@@ -33,7 +33,7 @@ def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = Fal
         )
 
 
-def _show(finding: "Finding") -> None:
+def _show(finding: "Diagnosis") -> None:
     print(MARKS[finding.state].to(language()) + finding.text.to(language()), flush=True)
     if finding.mend:
         print(INDENT.to(language()) + finding.mend.to(language()), flush=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..runs.listing import RunProgress, RunSummary
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
 POLL_S = 0.5
 
@@ -189,7 +189,7 @@ def _show_progress(run: Path, state: str, progress: "RunProgress", screen: "Scre
 def _show_line(line: dict[str, Any], progress: "RunProgress", screen: "Screen") -> None:
     """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
     from ..runs.listing import number, whole
-    from ..show import duration
+    from ..terminal.screen import duration
     from ..text import shown
 
     progress.take(line)

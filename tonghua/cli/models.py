@@ -17,7 +17,7 @@ from .shared import AsJson, Debug, Offline, download_model, help_text, new_scree
 
 if TYPE_CHECKING:
     from ..models.manifest import Model
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
 ModelName = Annotated[
     str | None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..data.samples.prepare import Prepared
     from ..data.script.extract import Script
     from ..prompt.renderer import Renderer
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
 Force = Annotated[bool, typer.Option("--force", help=help_text("覆盖已有的文件", "overwrite what is there"))]
 Fix = Annotated[

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..inference.engine import Answer
     from ..inference.teller import Teller
     from ..prompt.conversation import Conversation, Message
-    from ..show import Screen
+    from ..terminal.screen import Screen
     from ..training.progress import TrainingResult
 
 

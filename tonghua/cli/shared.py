@@ -17,7 +17,7 @@ from ..text import Text
 if TYPE_CHECKING:
     from ..config.load import Loaded
     from ..models.delivery import Downloaded
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
 KEPT = Text(
     "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
@@ -73,7 +73,7 @@ def runs_folder(asked: Mapping[str, Any]) -> Path:
 def new_screen(quiet: bool = False) -> "Screen":
     from rich.console import Console
 
-    from ..show import Screen
+    from ..terminal.screen import Screen
 
     return Screen(language(), Console(quiet=True) if quiet else None)
 

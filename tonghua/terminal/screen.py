@@ -16,23 +16,21 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 from rich.table import Table
 from rich.text import Text as Line
 
-from .text import Language, Text
+from ..text import Language, Text
+from .tables import NARROW_COLUMNS, recomputing, rendered
 
 if TYPE_CHECKING:
-    from .core.example import Example
-    from .data.read.dataset import RowProblem
-    from .data.samples.maker import RowCounts as Rows
-    from .models.delivery import DownloadProgress as Download
-    from .prompt.renderer import Renderer
-    from .training.events import Evaluating, Event, Started
-    from .training.plan import Estimate
-    from .training.progress import StepRecord
+    from ..core.example import Example
+    from ..data.read.dataset import RowProblem
+    from ..data.samples.maker import RowCounts as Rows
+    from ..models.delivery import DownloadProgress as Download
+    from ..prompt.renderer import Renderer
+    from ..training.events import Evaluating, Event, Started
+    from ..training.plan import Estimate
+    from ..training.progress import StepRecord
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
-
-NARROW_COLUMNS = 60
-"""A terminal of fewer columns has no room for two stories side by side."""
 
 
 def duration(seconds: float) -> str:
@@ -40,27 +38,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def rendered(example: "Example", renderer: "Renderer", console_colours: bool) -> Line:
-    """One sample as the model sees it; what it learns is green, or in ⟦ ⟧ where there are no colours."""
-    line = Line()
-    start = 0
-    for end in range(1, len(example.ids) + 1):
-        if end < len(example.ids) and example.is_target[end] == example.is_target[start]:
-            continue
-        text = renderer.plain(example.ids[start:end])
-        learned = example.is_target[start]
-        if learned and not console_colours:
-            text = f"⟦{text}⟧"
-        line.append(text, style="bold green" if learned else "dim")
-        start = end
-    return line
-
-
-def _recomputing(layers: int) -> Text:
-    """How many layers recompute their activations, to be put after something else."""
-    return Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations") if layers else Text("", "")
 
 
 class _Lasting(io.TextIOBase):
@@ -141,7 +118,7 @@ class Screen:
 
     def estimate(self, found: "Estimate") -> None:
         """What a run will take, and what to do where it may not fit."""
-        recompute = _recomputing(found.recomputed_layers)
+        recompute = recomputing(found.recomputed_layers)
         self.say(
             f"内存：峰值约 {decimal(found.memory_bytes)}，可用 {decimal(found.available_bytes)}；"
             f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}\n"
@@ -192,8 +169,8 @@ class Screen:
 
     def event(self, event: "Event") -> None:
         """Follow a training run."""
-        from .training.events import Doing, Evaluating, Happened, HeldOutLoss, Planned, ReadingRows, Started
-        from .training.progress import StepRecord
+        from ..training.events import Doing, Evaluating, Happened, HeldOutLoss, Planned, ReadingRows, Started
+        from ..training.progress import StepRecord
 
         if isinstance(event, ReadingRows):
             self.read(event.rows)
@@ -215,7 +192,7 @@ class Screen:
 
     def _started(self, event: "Started") -> None:
         share = 100 * event.trainable / event.parameters
-        recompute = _recomputing(event.plan.recomputed_layers)
+        recompute = recomputing(event.plan.recomputed_layers)
         self.say(
             f"基座 {event.ready.model.folder.name}：{event.parameters / 1e6:.0f} M 参数，训练其中新增的"
             f" {event.trainable / 1e6:.2f} M（{share:.2f}%）；{event.place}{recompute.zh}",
