@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tonghua import train
+from tonghua.api import train
 from tonghua.runs.book import Book
 from tonghua.training import train as training
 from tonghua.training.diary import Diary

@@ -13,15 +13,15 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ROOMS = (
-    *("version", "text", "errors", "core", "system", "config", "prompt", "models", "data", "runs", "inference"),
-    *("evaluation", "training", "terminal", "doctor", "api", "cli"),
+    *("version", "text", "errors", "events", "core", "system", "config", "prompt", "models", "data", "runs", "inference"),
+    *("evaluation", "training", "terminal", "doctor", "exits", "api", "cli"),
 )
 """A room uses only rooms before it; core uses no other."""
 
 DOORS = ("", "__main__")
 NEEDS_TORCH = ("models.peft", "models.weights", "system.device", "system.memory")
 WITHOUT_TORCH = ("text", "errors", "system", "config", "prompt", "models", "data", "runs", "cli")
-READ_THE_ENVIRONMENT = ("cli.shared", "models.caches", "models.hubs", "system.environment")
+READ_THE_ENVIRONMENT = ("models.caches", "models.hubs", "system.environment")
 
 
 def sources() -> dict[str, str]:
@@ -62,7 +62,7 @@ def _is_module(name: str) -> bool:
 
 def _in_its_room(module: str) -> bool:
     """False for a module that still stands beside the rooms."""
-    return "." in module or is_package(module) or module in ("version", "text", "errors", "terminal", "doctor", "api")
+    return "." in module or is_package(module) or module in ("version", "text", "errors", "events", "terminal", "doctor", "exits", "api")
 
 
 def room_of(module: str) -> str:

@@ -17,11 +17,12 @@ from rich.console import Console
 from test_end_to_end import ROWS, Called, call, environment, settings, spawn, write_rows
 
 from tonghua import cli
+from tonghua.events import Doing
 from tonghua.models import network
 from tonghua.models.delivery import DownloadProgress
 from tonghua.terminal.screen import Screen
 from tonghua.text import Text
-from tonghua.training.events import Doing, Evaluating
+from tonghua.training.events import Evaluating
 from tonghua.training.progress import StepRecord
 
 NAME = "qwen2.5-0.5b"
@@ -242,11 +243,11 @@ def test_what_takes_a_while_is_told_without_a_terminal_only_where_it_lasts(monke
     out, now = StringIO(), 100.0
     monkeypatch.setattr("tonghua.terminal.screen.time.monotonic", lambda: now)
     screen = Screen("en", Console(file=out, force_terminal=False, soft_wrap=True))
-    with screen.waiting("载入模型", "loading the model"):
-        pass
+    screen.event(Doing(Text("载入模型", "loading the model")))
+    screen.stop()
     now = 111.0
-    with screen.waiting("写报告", "writing the report"):
-        pass
+    screen.event(Doing(Text("写报告", "writing the report")))
+    screen.stop()
     assert out.getvalue().splitlines() == ["writing the report ..."]
 
 

@@ -5,13 +5,13 @@ while work is going on; stdout carries the result, with `--json` one object on i
 """
 
 import sys
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
-from ..system.environment import language, write_utf8
+from ..exits import print_error
+from ..system.environment import write_utf8
 from ..version import __version__
 from . import demo, doctor, listing, models, rows, runs
 from .shared import help_text
@@ -38,8 +38,7 @@ def main() -> None:
     except UserError as error:
         if debug:
             raise
-        with suppress(OSError):  # the terminal may have gone, and this may be why
-            print(error.text.to(language()), file=sys.stderr, flush=True)
+        print_error(error)
         sys.exit(error.exit_code)
     except typer.Exit as done:
         sys.exit(done.exit_code)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import api
 from ..errors import UsageError
-from .runs import compared, held_out, talk, train_on
+from .runs import talk
 from .shared import (
     AsJson,
     Debug,
     Offline,
     help_text,
-    load_settings,
     new_screen,
     print_json,
     program,
@@ -49,14 +49,16 @@ def demo(
     from ..data.names import named
 
     screen = new_screen()
-    loaded = _settings(model, context.args, screen, offline)
+    with api.following(screen.event) as tell:
+        loaded = _settings(model, context.args, tell, offline)
     rows = named(loaded.config.dataset)
     screen.say(
         f"用 {rows} 教 {loaded.config.model} 写童话，然后看训练前后各写得怎样。",
         f"{loaded.config.model} learns from {rows}; then see what it writes, before and after.",
     )
-    result = train_on(loaded, screen)
-    teller, found = _compared(result.run, screen)
+    with api.following(screen.event) as tell:
+        result = api.train_run(loaded, tell)
+        teller, found = _compared(result.run, tell)
     for wish, texts in zip(WISHES, found["answers"], strict=True):
         screen.side_by_side(wish, texts["base"], texts["tuned"])
     screen.comparison({**found, "generated": {}})
@@ -67,7 +69,7 @@ def demo(
         talk(teller, teller.run.config.sampling, screen, as_json=False)
 
 
-def _settings(model: str | None, arguments: list[str], screen: "Screen", offline: bool) -> "Loaded":
+def _settings(model: str | None, arguments: list[str], tell: api.OnEvent, offline: bool) -> "Loaded":
     """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
     from ..config.load import load
     from ..config.overrides import parse_overrides
@@ -87,18 +89,19 @@ def _settings(model: str | None, arguments: list[str], screen: "Screen", offline
         shipped = load("demo").config
         rows = {"dataset": shipped.dataset, "eval_dataset": shipped.eval_dataset}
         recipe, settings = "fairytale", {"model": model, **rows, "run_name": "demo", **asked}
-    return load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], screen, offline)
+    return api.load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], tell, offline)
 
 
-def _compared(run: str, screen: "Screen") -> tuple["Teller", dict[str, Any]]:
+def _compared(run: str, tell: api.OnEvent) -> tuple["Teller", dict[str, Any]]:
     """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
+    from ..evaluation.evaluate import compared, held_out
     from ..inference.teller import open_teller
     from ..prompt.conversation import Conversation, Message
     from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
     asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]
-    return teller, compared(teller, held_out(teller), asked, teller.run.config.sampling, screen)
+    return teller, compared(teller, held_out(teller), asked, teller.run.config.sampling, tell)
 
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:

@@ -10,7 +10,7 @@ import typer
 from ..errors import UsageError
 from ..system.environment import language
 from ..text import Text
-from .shared import AsJson, Debug, new_screen, print_json, runs_folder, split_arguments
+from .shared import AsJson, Debug, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,12 +48,13 @@ def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) 
 
 def _output_dir(overrides: list[str]) -> Path:
     from ..config.overrides import parse_overrides
+    from ..runs.folder import runs_folder
 
     return runs_folder(dict(parse_overrides(overrides)))
 
 
 def _folder(named: str) -> Path:
-    from ..data.read.sources import user_path
+    from ..system.files import user_path
 
     folder = user_path(named)
     if not folder.is_dir():
@@ -128,8 +129,8 @@ def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
 
 def _run_to_watch(named: str | None, output_dir: Path) -> Path:
     """The run of this name, else the newest that is being trained, else the newest."""
-    from ..data.read.sources import user_path
     from ..runs.listing import is_run, list_runs
+    from ..system.files import user_path
 
     if named is not None:
         folder = next((path for path in (user_path(named), output_dir / named) if is_run(path)), None)

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import api
 from ..errors import RefusedError, UsageError
-from ..models import hubs
-from ..models.hubs import not_here
-from ..models.manifest import MANIFEST, Verified, read_manifest
 from ..system.environment import language
 from ..text import Text
-from .shared import AsJson, Debug, Offline, download_model, help_text, new_screen, print_json, show_unchecked
+from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json
 
 if TYPE_CHECKING:
     from ..models.manifest import Model
@@ -57,8 +55,11 @@ def download(
             "没有写模型的名字；例如 tonghua download qwen2.5-0.5b",
             "no model is named; write for example tonghua download qwen2.5-0.5b",
         )
+    from ..models.fetch import fetch
+
     screen = new_screen()
-    done = download_model(name, screen, source=source, offline=offline, folder=Path(to) if to else None)
+    with api.following(screen.event) as tell:
+        done = fetch(name, tell, source, offline, Path(to) if to else None)
     model = done.path if to else name
     screen.say(
         f"接着训练：tonghua train 配方 dataset=数据 model={model}",
@@ -84,6 +85,7 @@ def models(
     debug: Debug = False,
 ) -> None:
     from ..models import store
+    from ..models.hubs import not_here
 
     screen = new_screen()
     if remove:
@@ -108,6 +110,8 @@ def models(
 def _listed(model: "Model") -> dict[str, Any]:
     """A model in `models --json`; `source` is the hub of downloaded ones, else whose cache it lies in."""
 
+    from ..models.manifest import read_manifest
+
     source: str = model.origin
     if source == "tonghua":
         try:
@@ -120,6 +124,8 @@ def _listed(model: "Model") -> dict[str, Any]:
 def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
     """Read all of these models. Exits with the code of damage after the last one where any is damaged."""
     from ..models import store
+    from ..models.fetch import tell_unchecked
+    from ..models.manifest import MANIFEST, Verified
 
     verdicts = []
     for model in found:
@@ -130,7 +136,7 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
             verified = Verified(model, (MANIFEST,), ())
             screen.say(*error.text)
         else:
-            show_unchecked(verified.unchecked, screen)
+            tell_unchecked(verified.unchecked, screen.event)
             verdict = (
                 store.damaged_error(verified).text if verified.damaged else Text("没有发现损坏", "no damage found")
             )
@@ -145,13 +151,14 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
 def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "Screen") -> None:
     """Delete a model of tonghua's own, once the user has agreed."""
     from ..models import store
+    from ..models.hubs import repository as repository_named
 
     if name is None or verify:
         raise UsageError(
             "请写要删除哪一个：tonghua models --remove 模型的名字",
             "write which one to delete: tonghua models --remove NAME",
         )
-    repository, located = hubs.repository(name), store.locate(name)
+    repository, located = repository_named(name), store.locate(name)
     if repository is None:
         assert located is not None  # a text that is neither is refused by `locate`
         if located.origin == "tiny":

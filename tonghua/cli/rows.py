@@ -1,24 +1,19 @@
 """`tonghua check` looks at rows, `tonghua rows` makes them of a script or a novel."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import api
 from ..errors import DataError, ResourceError, UsageError
 from ..system.environment import language
 from ..text import Text
-from .shared import AsJson, Debug, Offline, help_text, load_settings, new_screen, print_json, split_arguments
+from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
-    from ..config.schema import Config
-    from ..core.example import Example
-    from ..data.checkup.checkup import Checkup
-    from ..data.samples.prepare import Prepared
     from ..data.script.extract import Script
-    from ..prompt.renderer import Renderer
     from ..terminal.screen import Screen
 
 Force = Annotated[bool, typer.Option("--force", help=help_text("覆盖已有的文件", "overwrite what is there"))]
@@ -45,101 +40,40 @@ def check(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..data.names import dataset_path
-    from ..data.samples.prepare import MOST_PROBLEMS_SHOWN, open_model, prepare
+    from ..data.names import dataset_path, only_dataset
+    from ..data.samples.prepare import MOST_PROBLEMS_SHOWN
 
     path, overrides = split_arguments(context.args)
     screen = new_screen()
-    config = load_settings(None, overrides, screen, offline, path).config
-    dataset = _only_dataset(config.dataset)
-    source = dataset_path(dataset)
-    if html is not None:
-        _require_free(html, source, force)
-    files, renderer = open_model(config.model)
-    try:
-        ready = prepare(config, files, renderer, dataset, screen.read)
-    finally:
-        screen.stop()
-    checkup, epoch_s = _examine(config, ready, source)
+    with api.following(screen.event) as tell:
+        config = api.load_settings(None, overrides, tell, offline, path).config
+        if html is not None:
+            _require_free(html, dataset_path(only_dataset(config.dataset)), force)
+        found = api.check_rows(config, tell)
+    ready, renderer = found.prepared, found.prepared.renderer
     screen.rows(ready.table)
     screen.problems(ready.problems, MOST_PROBLEMS_SHOWN)
-    examples = ready.samples.examples[:2]
-    for example in examples:
+    for example in found.examples:
         screen.example(example, renderer)
-    for line in checkup.lines(language()):
+    for line in found.checkup.lines(language()):
         screen.say(line, line)
-    if epoch_s:
-        screen.epoch(epoch_s)
+    if found.epoch_s:
+        screen.epoch(found.epoch_s)
     fixed = None
     if fix is not None:
         from ..data.checkup.mending import fix as mend
 
-        fixed = mend(source, fix, config.columns, redact, force, language())
+        fixed = mend(found.source, fix, config.columns, redact, force, language())
         screen.say(*fixed.summary())
     if html is not None:
         from ..data.checkup.page import check_page, pieces
 
-        shown = [pieces(example, renderer.plain) for example in examples]
-        _write(html, check_page(checkup, ready.table, shown, language(), ready.problems))
+        shown = [pieces(example, renderer.plain) for example in found.examples]
+        _write(html, check_page(found.checkup, ready.table, shown, language(), ready.problems))
     if as_json:
-        found = checkup.as_json(language(), ready.table.split, fixed)
-        print_json({**_read_as_json(ready, examples, renderer), **found, "epoch_s": epoch_s})
-    if ready.table.bad or not ready.table.kept:
+        print_json(found.as_json(language(), fixed))
+    if not found.is_usable:
         raise typer.Exit(3)
-
-
-def _read_as_json(ready: "Prepared", examples: Sequence["Example"], renderer: "Renderer") -> dict[str, Any]:
-    """What became of the rows, and these examples as training sees them."""
-    return {
-        **{"read": ready.table.read, "kept": ready.table.kept, "dropped": ready.table.dropped},
-        "problems": [problem.as_json(language()) for problem in ready.problems],
-        "examples": [
-            {
-                "ids": list(example.ids),
-                "targets": [int(wanted) for wanted in example.is_target],
-                "text": renderer.plain(example.ids),
-            }
-            for example in examples
-        ],
-    }
-
-
-def _only_dataset(dataset: str | Sequence[str] | None) -> str:
-    if not dataset:
-        raise UsageError("没有指定数据；请写 tonghua check 数据文件", "no rows are named; write tonghua check FILE")
-    if isinstance(dataset, str):
-        return dataset
-    if len(dataset) > 1:
-        raise UsageError("check 一次看一份数据；请逐个来", "check looks at one dataset at a time; name one")
-    return dataset[0]
-
-
-def _examine(config: "Config", ready: "Prepared", source: Path) -> tuple["Checkup", float | None]:
-    """What the data doctor says, and about how many seconds an epoch takes here."""
-    from ..data.checkup.checkup import examine_rows
-    from ..data.names import dataset_path
-    from ..data.read.dataset import question_hash, read_rows
-    from ..data.samples.prepare import split
-    from ..models.weights import shape_of
-    from ..system import device
-    from ..training import plan
-
-    rows = read_rows(source, config.columns)
-    held_out, others = [], None
-    if config.eval_dataset:
-        others = read_rows(dataset_path(config.eval_dataset), config.columns)
-    elif len(ready.samples):
-        questions = set(split(ready, config.val_size, config.seed)[1].questions.tolist())
-        held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
-    samples = ready.samples
-    tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
-    checkup = examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length)
-    if not tokens:
-        return checkup, None
-    shape = shape_of(ready.model.config, ready.model.tensors)
-    place = device.choose(config.device, config.dtype)
-    tokens_read = samples.packed_tokens(config.samples_per_step)
-    return checkup, plan.epoch_s(shape, place, tokens_read, int(samples.targets.sum()))
 
 
 MOST_SPEAKERS_SHOWN = 10
@@ -182,8 +116,8 @@ def rows(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    from ..data.read.sources import user_path
     from ..data.script.extract import parse_aliases, rows_from_text
+    from ..system.files import user_path
 
     if path is None or speaker is None:
         raise UsageError(

@@ -1,39 +1,24 @@
 """`tonghua train` makes a run, `chat` talks to it, `eval` compares it with its base."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError, ResourceError, UsageError, UserError
-from .shared import (
-    AsJson,
-    Debug,
-    Offline,
-    help_text,
-    load_settings,
-    new_screen,
-    print_json,
-    require_model,
-    require_settings,
-    runs_folder,
-    split_arguments,
-)
+from .. import api
+from ..errors import DataError
+from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
-    from ..config.load import Loaded
     from ..config.schema import Sampling
-    from ..data.samples.samples import Samples
     from ..inference.engine import Answer
     from ..inference.teller import Teller
-    from ..prompt.conversation import Conversation, Message
+    from ..prompt.conversation import Message
     from ..terminal.screen import Screen
-    from ..training.progress import TrainingResult
 
 
 class StyleName(StrEnum):
@@ -43,60 +28,16 @@ class StyleName(StrEnum):
     short = "short"
 
 
-def train_on(loaded: "Loaded", screen: "Screen", resumed: Path | None = None) -> "TrainingResult":
-    """Train, followed on the screen; whatever comes of it, the run has its report."""
-    from ..training.events import Event, Started
-    from ..training.train import train as run_training
-
-    begun: list[Path] = []
-
-    def follow(event: Event) -> None:
-        if isinstance(event, Started):
-            begun.append(event.run)
-        screen.event(event)
-
-    try:
-        result = run_training(loaded, follow, resumed)
-    except UserError:
-        screen.stop()
-        with suppress(Exception):  # what ended the run is what is told
-            for run in filter(Path.is_dir, begun):
-                _write_pages(run, screen)
-        raise
-    finally:
-        screen.stop()
-    try:
-        _write_pages(Path(result.run), screen)
-    except ResourceError as error:  # without room for them the run is what it is
-        screen.note(error.text)
-    return result
-
-
-def _write_pages(run: Path, screen: "Screen") -> None:
-    """report.html and loss.png. Raises ResourceError where they cannot be written."""
-    from ..runs.curves import write_loss_plot
-    from ..runs.folder import LOSS_PLOT
-    from ..runs.record import read_record
-    from ..runs.report import write_report
-
-    with screen.waiting("写报告", "writing the report"):
-        write_report(run, screen.language)
-        write_loss_plot(read_record(run), run / LOSS_PLOT, screen.language)
-
-
 def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
     from ..config.overrides import parse_overrides
-    from ..runs.folder import LOSS_PLOT
-    from ..runs.folder import begun as find
-    from ..runs.report import REPORT
+    from ..runs.folder import LOSS_PLOT, runs_folder
 
     named, overrides = split_arguments(context.args)
-    run = find(Path(named) if named else None, runs_folder(dict(parse_overrides(overrides))))
-    _write_pages(run, new_screen())
+    page = api.report(named, output_dir=runs_folder(dict(parse_overrides(overrides))), on_event=new_screen().event)
     if as_json:
-        print_json({"report": str(run / REPORT), "loss_plot": str(run / LOSS_PLOT)})
+        print_json({"report": str(page), "loss_plot": str(page.with_name(LOSS_PLOT))})
     else:
-        print(run / REPORT)
+        print(page)
 
 
 Resume = Annotated[
@@ -123,10 +64,11 @@ def train(
 
     named, overrides = split_arguments(context.args)
     screen = new_screen()
-    if resume:
-        result = go_on(named, dict(parse_overrides(overrides)), screen, offline)
-    else:
-        result = train_on(load_settings(named, overrides, screen, offline), screen)
+    with api.following(screen.event) as tell:
+        if resume:
+            result = api.resume_run(named, dict(parse_overrides(overrides)), tell, offline)
+        else:
+            result = api.train_run(api.load_settings(named, overrides, tell, offline), tell)
     change = "" if result.heldout_loss is None else f"{result.heldout_loss:.3f}"
     screen.say(
         f"训练完成：{result.run}"
@@ -141,66 +83,25 @@ def train(
 
 
 def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
-    from ..training.train import estimate
-
     recipe, overrides = split_arguments(context.args)
     screen = new_screen()
-    loaded = load_settings(recipe, overrides, screen, offline)
-    screen.say("读数据、装模型，并试算几步……", "reading rows, loading the model, and trying a few steps ...")
-    try:
-        found = estimate(loaded, screen.event)
-    finally:
-        screen.stop()
+    with api.following(screen.event) as tell:
+        found = api.plan_run(api.load_settings(recipe, overrides, tell, offline), tell)
     screen.estimate(found)
     if as_json:
         print_json(asdict(found))
 
 
-def go_on(named: str | Path | None, asked: Mapping[str, Any], screen: "Screen", offline: bool) -> "TrainingResult":
-    """Train a run to its end; one that is there already is left as it is."""
-    from ..runs.folder import finished, unfinished
-    from ..training.progress import TrainingResult
-    from ..training.resume import resumed_settings
-
-    run = unfinished(Path(named) if named else None, runs_folder(asked))
-    ended = finished(run)
-    if ended is not None:
-        screen.say(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with")
-        return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
-    loaded = require_settings(resumed_settings(run, asked), screen, offline)
-    if named is None:
-        screen.say(f"接着训练：{run}", f"going on with {run}")
-    return train_on(loaded, screen, run)
-
-
-IN_A_RUN = ("model", "device", "dtype", "output_dir", "sampling")
-"""What may be set anew when a finished run is opened; the rest is what it was trained with."""
-
-
 def _open(
     run: str | None, overrides: list[str], style: StyleName | None, offline: bool, screen: "Screen"
 ) -> tuple["Teller", "Sampling"]:
-    """A run and how it shall answer: the run's own sampling, then the style, then what was asked for."""
-    from ..config.load import load
+    """A run and how it answers. Here `seed` is that of the answers, not that of the training."""
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
-    from ..inference.teller import open_teller
-    from ..runs.folder import open_run
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
-    opened = open_run(Path(run) if run else None, runs_folder(asked))
-    config = load(opened.folder / "config.yaml", {**(STYLES[style] if style else {}), **asked}).config
-    for key in type(config).model_fields:
-        if key not in IN_A_RUN and getattr(config, key) != getattr(opened.config, key):
-            raise UsageError(
-                f"{key} 在训练时就定下了，现在不能改；请去掉它，或用新的值重新训练",
-                f"{key} was settled in training and cannot be changed now; leave it out, or train again",
-            )
-    if run is None:
-        screen.say(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")
-    require_model(config.model, offline, screen)
-    with screen.waiting("载入模型", "loading the model"):
-        return open_teller(opened, config.model, config.device, config.dtype), config.sampling
+    with api.following(screen.event) as tell:
+        return api.open_to_talk(run, asked, STYLES[style] if style else {}, tell, offline)
 
 
 Style = Annotated[
@@ -312,42 +213,6 @@ Generate = Annotated[
 ]
 
 
-def held_out(teller: "Teller", data: str | None = None) -> "Samples":
-    """Rows that the run has not learned: those of `data`, else those that were held out in training."""
-    from ..data.samples.prepare import prepare, require_usable, split
-
-    config = teller.run.config
-    source = data or config.eval_dataset or config.dataset
-    ready = prepare(config, teller.base, teller.engine.renderer, source)
-    require_usable(ready, str(source), config.skip_bad_rows)
-    if data is not None or config.eval_dataset is not None:
-        return ready.samples
-    samples = split(ready, config.val_size, config.seed)[1]
-    if not len(samples):
-        raise UsageError(
-            "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
-            "nothing was held out in training; give rows with --data",
-        )
-    return samples
-
-
-def compared(
-    teller: "Teller", samples: "Samples", asked: Sequence["Conversation"], sampling: "Sampling", screen: "Screen"
-) -> dict[str, Any]:
-    """Base against tuned: the loss of the samples, and what both answer where something is asked."""
-    from ..evaluation.compare import compare_answers, compare_losses
-
-    engine = teller.engine
-    with screen.counting(2 * len(samples), "计算损失", "measuring the loss") as advance:
-        found = compare_losses(engine.decoder, teller.adapter, samples.examples, samples.conversations, advance)
-    found["generated"] = {}
-    if asked:
-        with screen.counting(2 * len(asked), "生成回答", "writing answers") as advance:
-            found["generated"], texts = compare_answers(engine, teller.adapter, asked, sampling, advance)
-        found["answers"] = texts
-    return found
-
-
 def evaluate(
     context: typer.Context,
     data: Data = None,
@@ -357,11 +222,13 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    from ..evaluation.evaluate import evaluate_teller
+
     run, overrides = split_arguments(context.args)
     screen = new_screen()
     teller, sampling = _open(run, overrides, style, offline, screen)
-    samples = held_out(teller, data)
-    found = compared(teller, samples, samples.conversations[:generate] if generate else [], sampling, screen)
+    with api.following(screen.event) as tell:
+        found = evaluate_teller(teller, data, generate, sampling, tell)
     screen.comparison(found)
     if as_json:
         print_json(found)

@@ -11,9 +11,10 @@ from pathlib import Path
 from ..config.schema import Config
 from ..errors import DataError, UsageError
 from ..models.shipped import datasets
+from ..system.files import user_path
 from ..text import shown
 from .read.archives import STORY_SUFFIX, SUFFIXES
-from .read.sources import require_there, user_path
+from .read.sources import require_there
 
 MOST_OFTEN = 100
 """Times that a dataset's rows are seen in an epoch."""
@@ -76,3 +77,12 @@ def _weighted(named: str) -> re.Match[str] | None:
 def named(datasets: str | Sequence[str] | None) -> str:
     """One dataset or several, for people."""
     return "、".join(several(datasets))
+
+
+def only_dataset(datasets: str | Sequence[str] | None) -> str:
+    """The one dataset that is named. Raises UsageError for none and for several."""
+    if not datasets:
+        raise UsageError("没有指定数据；请写 tonghua check 数据文件", "no rows are named; write tonghua check FILE")
+    if len(several(datasets)) > 1:
+        raise UsageError("check 一次看一份数据；请逐个来", "check looks at one dataset at a time; name one")
+    return several(datasets)[0]

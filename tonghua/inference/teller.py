@@ -8,11 +8,10 @@ from ..config.load import resampled
 from ..config.schema import Sampling
 from ..core.lora import Adapter
 from ..errors import DataError, UsageError
-from ..models.download import fetch_if_needed
 from ..models.peft import load_adapter
 from ..models.scan import ModelFiles, scan_model, scan_tokenizer
 from ..models.scan_adapter import scan_adapter
-from ..models.store import fingerprint
+from ..models.store import find, fingerprint
 from ..models.weights import load_base
 from ..prompt.contract import Contract
 from ..prompt.conversation import Message
@@ -81,11 +80,11 @@ def _message(said: Mapping[str, Any]) -> Message:
 def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:
     """An opened run on its base, or on `model` if the base has moved.
 
-    A base that is named and not on this machine is downloaded. Raises DataError where base, tokenizer or template
-    are not the ones it was trained on, naming what differs.
+    Raises UsageError if the base is not on this machine, DataError if base, tokenizer or template are not those of
+    the training, naming what differs.
     """
     adapter = scan_adapter(run.folder)
-    base = scan_model(fetch_if_needed(model or run.config.model))
+    base = scan_model(find(model or run.config.model))
     scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)
     check_contract(run.contract, base, renderer)

@@ -84,14 +84,6 @@ def download(
         return _from_any(chosen, repository, target, tell)
 
 
-def fetch_if_needed(model: str | None) -> Path:
-    """The folder of `model`, ready to be scanned: what is on this machine, else what its name downloads.
-
-    Raises what `store.on_disk` and `download` raise.
-    """
-    return store.on_disk(model) or download(str(model)).path
-
-
 def _verified(model: Model) -> Verified:
     try:
         return store.verify(model)

@@ -15,13 +15,12 @@ from typing import Any
 from ..config.schema import Config
 from ..config.yaml_file import to_yaml
 from ..data.names import from_anywhere
-from ..data.read.sources import user_path
 from ..errors import ResourceError
 from ..models.shipped import tiny
 from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
 from ..prompt.renderer import Renderer
-from ..system.files import quoted, sync, write_files
+from ..system.files import quoted, sync, user_path, write_files
 from ..text import Text
 from . import checkpoint
 from . import folder as runs

@@ -16,7 +16,7 @@ runs/<name>-<time>/
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..config.schema import Config
 from ..errors import DataError, ResourceError, UsageError
 from ..prompt.contract import Contract
 from ..prompt.renderer import TOKENIZER_FILES
-from ..system.files import write_files
+from ..system.files import user_path, write_files
 from . import checkpoint
 
 CONTRACT = "contract.json"
@@ -176,6 +176,11 @@ def finished(run: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def runs_folder(asked: Mapping[str, Any]) -> Path:
+    """The folder of the runs, by these settings."""
+    return user_path(load(None, asked).config.output_dir)
 
 
 @contextmanager

@@ -19,6 +19,14 @@ from typing import BinaryIO
 from ..errors import ResourceError
 
 
+def user_path(written: str) -> Path:
+    """A path as people write it, with ~ for their own folder; ~somebody stays as it is where nobody is called so."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        return Path(written)
+
+
 def rename(old: Path, new: Path) -> None:
     """Rename, over a file that has the name; on Windows that fails while somebody reads it, mostly for a moment."""
     for _ in range(20 if os.name == "nt" else 0):

@@ -6,8 +6,8 @@ Everything goes to stderr; where that is no terminal, progress is a quiet line n
 import io
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 from rich.table import Table
 from rich.text import Text as Line
 
+from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
 from ..text import Language, Text
 from .tables import NARROW_COLUMNS, recomputing, rendered
 
@@ -168,27 +169,37 @@ class Screen:
         self.console.print(rendered(example, renderer, colours))
 
     def event(self, event: "Event") -> None:
-        """Follow a training run."""
-        from ..training.events import Doing, Evaluating, Happened, HeldOutLoss, Planned, ReadingRows, Started
+        """Follow work of any kind."""
+        from ..models.delivery import DownloadProgress
+        from ..training.events import Evaluating, HeldOutLoss, Planned, Started
         from ..training.progress import StepRecord
 
-        if isinstance(event, ReadingRows):
-            self.read(event.rows)
-        elif isinstance(event, Doing):
-            self.doing(event.what)
-        elif isinstance(event, Started):
-            self.stop()
-            self._started(event)
-        elif isinstance(event, StepRecord):
-            self._stepped(event)
-        elif isinstance(event, Planned):
-            self.estimate(event.estimate)
-        elif isinstance(event, Evaluating):
-            self._evaluating(event)
-        elif isinstance(event, Happened):
-            self.note(event.text)
-        elif isinstance(event, HeldOutLoss):
-            self.held_out(event.step, event.loss, event.best)
+        match event:
+            case ReadingRows():
+                self.read(event.rows)
+            case DownloadProgress():
+                self.download(event)
+            case Doing():
+                self.doing(event.what)
+            case Counting():
+                self.advance(event.done, event.total, event.what.to(self.language))
+            case Said():
+                self.say(*event.text)
+            case Happened():
+                self.note(event.text)
+            case Ended():
+                self.stop()
+            case Started():
+                self.stop()
+                self._started(event)
+            case StepRecord():
+                self._stepped(event)
+            case Planned():
+                self.estimate(event.estimate)
+            case Evaluating():
+                self._evaluating(event)
+            case HeldOutLoss():
+                self.held_out(event.step, event.loss, event.best)
 
     def _started(self, event: "Started") -> None:
         share = 100 * event.trainable / event.parameters
@@ -253,15 +264,6 @@ class Screen:
             self.stop()
             self._bar(text, TimeElapsedColumn(), transient=True)
         self._show(text=text, refresh=True)
-
-    @contextmanager
-    def waiting(self, zh: str, en: str) -> Iterator[None]:
-        """The same, for as long as the block takes."""
-        self.doing(Text(zh, en))
-        try:
-            yield
-        finally:
-            self.stop()
 
     def _bar(self, text: str, *columns: ProgressColumn, total: int | None = None, transient: bool = False) -> None:
         last = TextColumn("{task.fields[text]}", markup=False)
@@ -366,18 +368,3 @@ class Screen:
             self._progress.stop()
             self._progress = None
             self._counted = self._stepping = False
-
-    @contextmanager
-    def counting(self, total: int, zh: str, en: str) -> Iterator[Any]:
-        """`advance(n)` inside shows how much of `total` is done."""
-        done, text = 0, Text(zh, en).to(self.language)
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            self.advance(done, total, text)
-
-        try:
-            yield advance
-        finally:
-            self.stop()

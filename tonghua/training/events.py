@@ -1,4 +1,4 @@
-"""What happens while a run is trained, as values: for a progress bar, for a page, or for nobody."""
+"""What happens while a run is trained, as values, and the union of all events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,24 +7,12 @@ from pathlib import Path
 from ..config.schema import Config
 from ..data.samples.prepare import Prepared
 from ..data.samples.samples import Samples
+from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
+from ..models.delivery import DownloadProgress
 from ..system.device import Place
 from ..text import Text
 from . import plan
 from .progress import StepRecord
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingRows:
-    """So many rows have been prepared until now."""
-
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Doing:
-    """Something that takes a while, until the next event."""
-
-    what: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +56,22 @@ class HeldOutLoss:
     best: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """Something out of the ordinary: a step skipped, a checkpoint that could not be written, ..."""
-
-    kind: str
-    text: Text
-
-
 REHEARSING = Doing(Text("试算最长的一批", "trying the longest batch"))
 
-Event = ReadingRows | Doing | Started | Planned | StepRecord | Evaluating | HeldOutLoss | Happened
+Event = (
+    DownloadProgress
+    | ReadingRows
+    | Doing
+    | Counting
+    | Said
+    | Happened
+    | Ended
+    | Started
+    | Planned
+    | StepRecord
+    | Evaluating
+    | HeldOutLoss
+)
+"""All that `on_event` may get."""
 
 Tell = Callable[[Event], None]

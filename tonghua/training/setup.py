@@ -19,6 +19,7 @@ from ..data.names import named, weight_of
 from ..data.samples.prepare import Prepared, open_model, prepare, require_usable, split
 from ..data.samples.samples import Samples
 from ..errors import UsageError
+from ..events import Doing, Happened, ReadingRows
 from ..models import store
 from ..models.scan import ModelFiles
 from ..models.weights import load_base
@@ -32,7 +33,7 @@ from ..text import Text
 from ..version import __version__
 from . import plan
 from .diary import Diary, choose_prompts
-from .events import Doing, Happened, ReadingRows, Started, Tell
+from .events import Started, Tell
 from .progress import STATE, Note
 from .resume import order_sha256, require_settled, settled
 from .trainer import Trainer

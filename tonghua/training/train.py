@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config.load import Loaded
 from ..errors import DivergedError, Stopped, UsageError
+from ..events import Doing, Happened
 from ..runs import checkpoint
 from ..runs.book import Book, Look, Unsaved, needed_bytes
 from ..runs.checkpoint import Checkpoint, Damaged
@@ -28,7 +29,7 @@ from ..system.signals import Asked, Stop, stopping
 from ..text import Text
 from . import plan
 from .diary import Diary
-from .events import REHEARSING, Doing, Evaluating, Happened, HeldOutLoss, Planned, Started, Tell
+from .events import REHEARSING, Evaluating, HeldOutLoss, Planned, Started, Tell
 from .progress import TrainingResult, step_record
 from .resume import require_same
 from .setup import ReadyRun, get_ready, open_book, run_facts, trained_on

@@ -130,14 +130,6 @@ def content_sha256(path: Path) -> str:
     return whole.hexdigest()
 
 
-def user_path(written: str) -> Path:
-    """A path as people write it, with ~ for their own folder; ~somebody stays as it is where nobody is called so."""
-    try:
-        return Path(written).expanduser()
-    except RuntimeError:
-        return Path(written)
-
-
 def require_there(path: Path) -> None:
     """Raises DataError where there is nothing at `path`, or nothing that may be read."""
     _mode(path, shown(str(path)))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ...config.schema import Config
 from ...errors import DataError, UsageError
-from ...models.download import fetch_if_needed
 from ...models.scan import ModelFiles, scan_model
+from ...models.store import find
 from ...prompt.renderer import Renderer
 from ...system.environment import home
 from ...text import Text
@@ -54,8 +54,8 @@ class Prepared:
 
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
-    """A model's folder, fetched if need be and vetted, and its template and tokenizer."""
-    files = scan_model(fetch_if_needed(model))
+    """A vetted model folder of this machine, and its template and tokenizer. Raises UsageError if it is not here."""
+    files = scan_model(find(model))
     return files, Renderer(files.folder)
 
 

@@ -1,0 +1,64 @@
+"""The settings of a run as keyword arguments, with their types, so that an editor completes them.
+
+`schema.Config` is the home of their defaults, bounds and meanings; a test holds the two together.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+
+class SamplingSettings(TypedDict, total=False):
+    """How answers are drawn: the fields of `schema.Sampling`."""
+
+    temperature: float
+    top_p: float
+    top_k: int
+    min_p: float
+    repetition_penalty: float
+    max_new_tokens: int
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    seed: int | None
+
+
+class Settings(TypedDict, total=False):
+    """Every field of `schema.Config` but `dataset` and `model`, which the functions of `api` name themselves."""
+
+    columns: Mapping[str, str] | None
+    eval_dataset: str | PathLike[str] | None
+    system: str | None
+    max_length: int
+    overlong: Literal["split", "drop", "error"]
+    val_size: float
+    skip_bad_rows: bool
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    tokens_per_micro_batch: int | None
+    num_train_epochs: float
+    max_steps: int | None
+    learning_rate: float
+    lr_scheduler_type: Literal["cosine", "linear", "constant"]
+    warmup_ratio: float
+    weight_decay: float
+    max_grad_norm: float
+    adam_beta1: float
+    adam_beta2: float
+    adam_epsilon: float
+    lora_rank: int
+    lora_alpha: float
+    lora_dropout: float
+    lora_target: str | Sequence[str]
+    gradient_checkpointing: bool | Literal["auto"]
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    dtype: Literal["auto", "bfloat16", "float16", "float32"]
+    quantization_bit: Literal[4, 8] | None
+    output_dir: str | PathLike[str]
+    save_minutes: float | None
+    save_steps: int | None
+    save_total_limit: int
+    run_name: str | None
+    report_to: str | Sequence[str]
+    sampling: SamplingSettings

@@ -1,0 +1,60 @@
+"""Everything that a check found in one dataset: how it was read, and what the check-up says."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...config.schema import Config
+from ...core.example import Example
+from ...text import Language
+from ..names import dataset_path
+from ..read.dataset import question_hash, read_rows
+from ..samples.prepare import Prepared, split
+from .checkup import Checkup, MendedCopy, examine_rows
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What `check` found: the rows as training sees them, what is wrong, and about how long an epoch takes here."""
+
+    source: Path
+    prepared: Prepared
+    checkup: Checkup
+    examples: tuple[Example, ...]
+    epoch_s: float | None  # None if no row can be used
+
+    @property
+    def is_usable(self) -> bool:
+        """True if every row can be read and at least one can be trained on."""
+        return not self.prepared.table.bad and bool(self.prepared.table.kept)
+
+    def as_json(self, language: Language, mended: MendedCopy | None = None) -> dict[str, Any]:
+        """Return what `tonghua check --json` prints; `mended`: what a mended copy came to."""
+        table, renderer = self.prepared.table, self.prepared.renderer
+        return {
+            **{"read": table.read, "kept": table.kept, "dropped": table.dropped},
+            "problems": [problem.as_json(language) for problem in self.prepared.problems],
+            "examples": [
+                {
+                    "ids": list(example.ids),
+                    "targets": [int(wanted) for wanted in example.is_target],
+                    "text": renderer.plain(example.ids),
+                }
+                for example in self.examples
+            ],
+            **self.checkup.as_json(language, table.split, mended),
+            "epoch_s": self.epoch_s,
+        }
+
+
+def examine_prepared(config: Config, prepared: Prepared, source: Path) -> Checkup:
+    """What the check-up says of the dataset, beside the rows that are held out of it or stand in `eval_dataset`."""
+    rows, samples = read_rows(source, config.columns), prepared.samples
+    held_out, others = [], None
+    if config.eval_dataset:
+        others = read_rows(dataset_path(config.eval_dataset), config.columns)
+    elif len(samples):
+        questions = set(split(prepared, config.val_size, config.seed)[1].questions.tolist())
+        held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
+    tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
+    return examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length)

@@ -1,0 +1,69 @@
+"""A run against its base: on which rows, and what is compared.
+
+rows of --data, or those held out in training  ->  loss of both, with an interval
+the first of their prompts                     ->  answers of both, if asked for
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..config.schema import Sampling
+from ..data.samples.prepare import prepare, require_usable, split
+from ..data.samples.samples import Samples
+from ..errors import UsageError
+from ..events import Counting
+from ..inference.teller import Teller
+from ..prompt.conversation import Conversation
+from ..text import Text
+from .compare import compare_answers, compare_losses
+
+Tell = Callable[[Counting], None]
+
+
+def evaluate_teller(teller: Teller, data: str | None, generate: int, sampling: Sampling, tell: Tell) -> dict[str, Any]:
+    """Compare base and tuned on `data`, else on what the training held out; both answer `generate` of the prompts."""
+    samples = held_out(teller, data)
+    return compared(teller, samples, samples.conversations[:generate] if generate else [], sampling, tell)
+
+
+def held_out(teller: Teller, data: str | None = None) -> Samples:
+    """Return the rows of `data`, else those that the training held out. Raises UsageError if it held out none."""
+    config = teller.run.config
+    source = data or config.eval_dataset or config.dataset
+    ready = prepare(config, teller.base, teller.engine.renderer, source)
+    require_usable(ready, str(source), config.skip_bad_rows)
+    if data is not None or config.eval_dataset is not None:
+        return ready.samples
+    samples = split(ready, config.val_size, config.seed)[1]
+    if not len(samples):
+        raise UsageError(
+            "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
+            "nothing was held out in training; give rows with --data",
+        )
+    return samples
+
+
+def compared(
+    teller: Teller, samples: Samples, asked: Sequence[Conversation], sampling: Sampling, tell: Tell
+) -> dict[str, Any]:
+    """Compare the losses of the samples, and the answers to the last question of each conversation in `asked`."""
+    engine, adapter = teller.engine, teller.adapter
+    advance = _counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
+    found = compare_losses(engine.decoder, adapter, samples.examples, samples.conversations, advance)
+    found["generated"] = {}
+    if asked:
+        advance = _counting(2 * len(asked), Text("生成回答", "writing answers"), tell)
+        found["generated"], found["answers"] = compare_answers(engine, adapter, asked, sampling, advance)
+    return found
+
+
+def _counting(total: int, what: Text, tell: Tell) -> Callable[[int], None]:
+    """Return what takes the number of parts newly done, and tells all that are done."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(Counting(what, done, total))
+
+    return advance
