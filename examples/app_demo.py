@@ -1,4 +1,4 @@
-"""A page in the browser: a box for stories, a box for chat, words as they come. First: pip install -e ".[web]" """
+"""A web page with a story tab and a chat tab; answers appear word by word. First: pip install -e ".[web]" """
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import tonghua
 from tonghua.errors import UserError
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before it is imported: sends nothing anywhere
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before the import: gradio sends no usage data
 try:
     import gradio
 except ImportError:
@@ -18,7 +18,7 @@ RUN = None  # 例如 runs/fairytale-20260101-120000；None 为最新的 / None i
 
 
 def answer(text: str, history: list[dict[str, Any]] | None = None) -> Iterator[str]:
-    """The answer so far, again and again as it grows, with what was said before in mind."""
+    """Yield the answer so far, again each time it grows. `history` holds the earlier turns."""
     try:
         yield from accumulate(teller.pieces(text, history=history or ()))
     except UserError as error:
@@ -26,6 +26,7 @@ def answer(text: str, history: list[dict[str, Any]] | None = None) -> Iterator[s
 
 
 def page() -> gradio.TabbedInterface:
+    """Return the page: a story tab and a chat tab."""
     wish, text = gradio.Textbox(label="愿望 / wish"), gradio.Textbox(label="故事 / story", lines=18)
     boxes = [gradio.Interface(answer, wish, text, flagging_mode="never"), gradio.ChatInterface(answer)]
     return gradio.TabbedInterface(boxes, ["故事 / story", "聊天 / chat"], title="童话 tonghua")

@@ -1,4 +1,4 @@
-"""Before and after, side by side: a wish a line, the base's story and the trained one's; exit leaves.
+"""Compare before and after training: type one wish per line, read the story of each model; `exit` quits.
 
 python examples/demo.py
 """

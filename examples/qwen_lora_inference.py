@@ -1,4 +1,4 @@
-"""Talk to what you trained: a wish a line, a story for each; exit leaves.
+"""Talk to a trained model: type one wish per line, read a story for each; `exit` quits.
 
 python examples/qwen_lora_inference.py
 """

@@ -1,6 +1,6 @@
-"""LoRA fine-tuning by hand, in plain PyTorch: every step that a trainer hides, with the shapes as they come.
+"""LoRA fine-tuning by hand, in plain PyTorch: every step that a trainer hides, with the shapes of the tensors.
 
-Its losses are those of `tonghua train` on the same rows, which packs rows instead of padding them, and is faster.
+The losses equal those of `tonghua train` on the same rows. `tonghua train` packs rows, so it is faster.
 """
 
 import json
@@ -25,25 +25,25 @@ MODULES = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate
 
 
 def example(tokenizer: Tokenizer, row: dict[str, str]) -> tuple[list[int], list[int]]:
-    """Ids of one row, and its labels: the answer and its end are learned, -100 says that the rest is not."""
-    question = "\n".join(part for part in (row["instruction"], row["input"]) if part)  # `input` is not dropped
+    """Return the ids and labels of one row. Labels are the answer and its end token; -100 marks the rest."""
+    question = "\n".join(part for part in (row["instruction"], row["input"]) if part)  # with `input`
     prompt = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     before = tokenizer.encode(prompt, add_special_tokens=False).ids
-    answer = tokenizer.encode(row["output"] + "<|im_end|>", add_special_tokens=False).ids  # it must learn to stop
+    answer = tokenizer.encode(row["output"] + "<|im_end|>", add_special_tokens=False).ids  # it learns to stop
     return before + answer, [-100] * len(before) + answer
 
 
 def padded(examples: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A batch, each (rows, tokens): ids filled up on the right, what is real (1) or filling (0), labels."""
+    """Pad on the right. Return ids, mask (1 = token, 0 = padding) and labels, each (rows, tokens)."""
     longest = max(len(ids) for ids, _ in examples)
     ids = [ids + [pad] * (longest - len(ids)) for ids, _ in examples]
     real = [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in examples]
-    labels = [labels + [-100] * (longest - len(labels)) for _, labels in examples]  # filling is not learned either
+    labels = [labels + [-100] * (longest - len(labels)) for _, labels in examples]  # padding is not learned either
     return torch.tensor(ids), torch.tensor(real), torch.tensor(labels)
 
 
 class Model:
-    """Qwen2 written out: frozen weights by their names in the file, and a trainable A and B beside each matrix."""
+    """Qwen2 from scratch: frozen weights by their names in the file, and a trainable A and B for each linear layer."""
 
     def __init__(self, folder: Path):
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -53,10 +53,10 @@ class Model:
             for name in (f"model.layers.{layer}.{module}_proj" for module in MODULES):
                 wide, narrow = self.weights[f"{name}.weight"].shape
                 a, b = torch.empty(RANK, narrow).uniform_(-1, 1) * narrow**-0.5, torch.zeros(wide, RANK)
-                self.lora[name] = a.requires_grad_(), b.requires_grad_()  # B = 0: the model starts as it was
+                self.lora[name] = a.requires_grad_(), b.requires_grad_()  # B = 0: LoRA adds nothing at first
 
     def linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        """W x + b + (alpha / r) B A x."""
+        """Return W x + b + (alpha / r) B A x (LoRA, Hu et al. 2021)."""
         a, b = self.lora[name]
         y = F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
         return y + (x @ a.T @ b.T) * (ALPHA / RANK)
@@ -65,12 +65,12 @@ class Model:
         return F.rms_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], self.config["rms_norm_eps"])
 
     def __call__(self, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Logits (rows, tokens, vocabulary): at each token, how likely each one is to come next."""
+        """Return the logits (rows, tokens, vocabulary): at each token, the scores of the next one."""
         size = self.config["hidden_size"] // self.config["num_attention_heads"]
         theta = self.config.get("rope_theta") or self.config["rope_parameters"]["rope_theta"]
         turns = torch.arange(ids.shape[1])[:, None] / theta ** (torch.arange(0, size, 2) / size)
         cos, sin = turns.cos().repeat(1, 2), torch.cat([-turns.sin(), turns.sin()], -1)
-        # A token sees itself and the real ones before it.
+        # Causal mask: a token attends to itself and to earlier tokens, but not to padding.
         seen = torch.ones(ids.shape[1], ids.shape[1]).tril().bool() & real[:, None, None, :].bool()
         x = self.weights["model.embed_tokens.weight"][ids]
         for layer in (f"model.layers.{i}" for i in range(self.config["num_hidden_layers"])):
@@ -88,13 +88,13 @@ class Model:
 
 
 def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean -log p of the labels: the logits at one token are about the next, so labels are shifted by one."""
+    """Return the mean -log p of the labels. Logits at token t predict token t + 1, so labels shift by one."""
     print("logits", tuple(logits.shape), end="  ")
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
 
 
 def main(model_name: str = MODEL, rounds: int = ROUNDS) -> list[float]:
-    """The loss of every round."""
+    """Train. Return the loss of every round."""
     torch.manual_seed(0)
     folder = tonghua.download(model_name)
     tokenizer, model = Tokenizer.from_file(str(folder / "tokenizer.json")), Model(folder)
@@ -103,7 +103,7 @@ def main(model_name: str = MODEL, rounds: int = ROUNDS) -> list[float]:
     print("row 1 learns", tokenizer.decode(labels[0][labels[0] != -100].tolist(), skip_special_tokens=False))
     weights = [weight for pair in model.lora.values() for weight in pair]
     print("trainable", sum(map(torch.numel, weights)), "of", sum(map(torch.numel, model.weights.values())))
-    optimizer, losses = torch.optim.AdamW(weights, LEARNING_RATE, weight_decay=0.0), []  # made once, not each round
+    optimizer, losses = torch.optim.AdamW(weights, LEARNING_RATE, weight_decay=0.0), []  # once: it holds state
     for number in range(rounds):
         loss = loss_of(model(ids, real), labels)
         optimizer.zero_grad()

@@ -1,14 +1,23 @@
-"""What a user can do wrong, in one line each, in Chinese and English.
+"""Errors that a user can fix, each with a message in Chinese and English and an exit code.
 
-`Text` is anything that people read, in both languages. A `UserError` carries one and the exit code
-of its kind; whatever is not a `UserError` is a bug and keeps its traceback.
+Exception
+ └─ UserError                2
+     ├─ UsageError           2   wrong command, option or config value
+     ├─ DataError            3   unusable rows, or parts that do not match
+     ├─ RefusedError         4   file is damaged or unsafe
+     ├─ ResourceError        5   not enough disk or memory
+     │   └─ Unsaved          5   checkpoint not written (in runs/book.py)
+     ├─ DivergedError        6   non-finite numbers in training or in an answer
+     └─ Stopped             75   stopped before the end; finished work is kept
+
+Any other exception is a bug: it keeps its traceback and exits with 1. Ctrl-C exits with 130.
 """
 
 from .text import Text
 
 
 class UserError(Exception):
-    """A mistake that its maker can mend: what is wrong, where, and how to mend it."""
+    """Base class. The message says what is wrong, where, and how to fix it; `text` holds it in both languages."""
 
     exit_code = 2
 
@@ -17,7 +26,7 @@ class UserError(Exception):
         self.text = Text(zh, en)
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, ...]]:
-        """So that it can come out of another process."""
+        """Pickle the two texts, so that a worker process can pass the error to its parent."""
         return type(self), tuple(self.text)
 
 
@@ -26,13 +35,13 @@ class UsageError(UserError):
 
 
 class DataError(UserError):
-    """Rows that cannot be used, or parts that do not belong together."""
+    """Rows that cannot be used, or parts that do not match, such as an adapter and a base model."""
 
     exit_code = 3
 
 
 class RefusedError(UserError):
-    """A file that is damaged or not safe to open."""
+    """A file that is damaged or unsafe to open."""
 
     exit_code = 4
 
@@ -44,12 +53,12 @@ class ResourceError(UserError):
 
 
 class DivergedError(UserError):
-    """Training left the finite numbers."""
+    """Non-finite numbers in training or in the logits of an answer."""
 
     exit_code = 6
 
 
 class Stopped(UserError):
-    """Stopped before the end, on request or because the network failed; what was done is kept."""
+    """Stopped before the end by a signal or a network failure; finished work is kept."""
 
     exit_code = 75

@@ -1,3 +1,3 @@
-"""The version of this package, in a file that imports nothing."""
+"""Version of the package. Imports nothing."""
 
 __version__ = "0.1.0"

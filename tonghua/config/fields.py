@@ -1,4 +1,4 @@
-"""What a field of the config takes: converters and validators that say in both languages what they refuse."""
+"""Converters and validators for the fields of the config, with error messages in both languages."""
 
 import os
 import re
@@ -10,19 +10,20 @@ from pydantic import AfterValidator, BeforeValidator
 from ..text import Text
 
 LORA_MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear layers of a decoder block that can carry LoRA, in the order of the block."""
+"""Linear layers of a decoder block that can carry LoRA, in block order."""
 
 TRACKERS: Final = ("tensorboard", "swanlab", "wandb", "trackio")
-"""The experiment trackers that a run can report to."""
+"""Experiment trackers that a run can report to."""
 
 PLACEHOLDER: Final = re.compile("<[^<>]+>")
-"""What stands in a script or a page until the user writes a path there."""
+"""Matches the placeholder in a script or a page that the user replaces with a path."""
 
 NOTHING: Final = frozenset({"none", "null", ""})
+"""Lower-case words that mean None."""
 
 
 class NotAllowed(ValueError):
-    """A value that a field refuses for a reason of its own, said in both languages."""
+    """A validator refuses a value, with its own message in both languages."""
 
     def __init__(self, zh: str, en: str):
         super().__init__(en)
@@ -30,15 +31,18 @@ class NotAllowed(ValueError):
 
 
 def as_text(value: object) -> object:
+    """Convert a path object to str; return any other value unchanged."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def blank_to_none(value: object) -> object:
+    """Convert blank text to None and a path object to str; return any other value unchanged."""
     value = as_text(value)
     return None if isinstance(value, str) and not value.strip() else value
 
 
 def valid_path(value: str | None) -> str | None:
+    """Return the path. Raises NotAllowed if it is a placeholder or holds a control character."""
     if value and PLACEHOLDER.fullmatch(value.strip()):
         raise NotAllowed(
             "还是占位符；请换成自己的路径或名字（自带的数据有 fairytale，模型有 tiny）",
@@ -54,6 +58,7 @@ def valid_path(value: str | None) -> str | None:
 
 
 def share_or_rows(value: float) -> float:
+    """Return the value. Raises NotAllowed if it is above 1 and not a whole number."""
     if value >= 1 and value != int(value):
         raise NotAllowed(
             "应是小于 1 的比例（0.05 即 5%），或不小于 1 的整数行数",
@@ -63,6 +68,7 @@ def share_or_rows(value: float) -> float:
 
 
 def folder_name(value: str | None) -> str | None:
+    """Return the name. Raises NotAllowed if it is too long or holds characters that Windows forbids in a name."""
     if value is None:
         return None
     forbidden = any(
@@ -77,7 +83,7 @@ def folder_name(value: str | None) -> str | None:
 
 
 def lora_modules(value: object) -> object:
-    """`all`, a list, or names with commas between them -> "all" or a tuple of names."""
+    """Convert `all`, a list or comma-separated names to "all" or a tuple. Raises NotAllowed for an unknown layer."""
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         names = []
@@ -97,7 +103,7 @@ def lora_modules(value: object) -> object:
 
 
 def valid_paths(value: object) -> object:
-    """One path, or several: a list, or `[a.json, b.json]` -> a tuple."""
+    """Return one path as it is; convert a list or the text `[a.json, b.json]` to a tuple. Raises NotAllowed."""
     value = blank_to_none(value)
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         value = [each.strip() for each in value[1:-1].split(",")]
@@ -110,7 +116,7 @@ def valid_paths(value: object) -> object:
 
 
 def tracker_names(value: object) -> object:
-    """`none`, a list, or names with commas between them -> a tuple of names."""
+    """Convert `none`, a list or comma-separated names to a tuple. Raises NotAllowed for an unknown tracker."""
     names = re.split("[,，]", value.strip("[]")) if isinstance(value, str) else value
     names = [] if names is None else names
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
@@ -122,7 +128,7 @@ def tracker_names(value: object) -> object:
 
 
 def column_names(value: object) -> object:
-    """`{output: 回复, input: 补充}`, with or without the braces -> {role: column}."""
+    """Convert the text `output: 回复, input: 补充`, with or without braces, to {role: column}. Raises NotAllowed."""
     value = blank_to_none(value)
     if isinstance(value, str):
         pairs = [each.partition(":") for each in re.split("[,，]", value.strip().strip("{}").replace("：", ":"))]
@@ -138,6 +144,7 @@ def column_names(value: object) -> object:
 
 
 def dtype_name(value: object) -> object:
+    """Expand bf16, fp16 and fp32 to the full name; return any other value unchanged."""
     short = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
     return short.get(value, value) if isinstance(value, str) else value
 

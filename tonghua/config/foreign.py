@@ -1,4 +1,4 @@
-"""Keys that other trainers use: which mean a key of ours, and which need no setting here, with the reason."""
+"""Keys of other trainers: aliases of our keys, and keys that need no setting here, with the reason."""
 
 import types
 from collections.abc import Mapping
@@ -37,11 +37,14 @@ ALIASES: Final[Mapping[str, str]] = types.MappingProxyType(
         "out_dir": "output_dir",
     }
 )
-"""Names that other trainers use -> ours."""
+"""Key of another trainer -> our key."""
 
 
 class Foreign(NamedTuple):
-    """A key that other trainers need and tonghua does not: its harmless values (None = any) and why."""
+    """A key that only other trainers need, and why. `harmless`: the values that are ignored (None = any value).
+
+    Any other value is an error: a RefusedError if `unsafe`, else a UsageError.
+    """
 
     harmless: frozenset[object] | None
     why: Text
@@ -49,6 +52,7 @@ class Foreign(NamedTuple):
 
 
 EITHER: Final = frozenset({True, False, None})
+"""Harmless values of a switch that may be on or off."""
 
 _OFF: Final = frozenset({False, None})
 
@@ -148,4 +152,4 @@ FOREIGN: Final[Mapping[str, Foreign]] = types.MappingProxyType(
         ),
     }
 )
-"""Keys that files written for other trainers hold, which need no setting here."""
+"""Keys from config files of other trainers that need no setting here."""

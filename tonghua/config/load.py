@@ -1,10 +1,10 @@
-"""The config of a run, out of its layers.
+"""Load the config of a run from its layers.
 
 shipped recipe  <  the user's YAML file  <  key=value on the command line
-------------------------- each later one wins -------------------------->  Config (frozen)
+------------------- a later layer overrides an earlier one ------------->  Config (frozen)
 
-lr: 1e-4        text 1e-4        read by the type of the field       1e-4 (float)
-system: no      text no          YAML would make it False            an error that says to quote it
+lr: 1e-4        text 1e-4        parsed by the type of the field     1e-4 (float)
+system: no      text no          YAML would make it False            an error: quote the text
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from .values import Layers
 from .yaml_file import MAX_FILE_BYTES, file_settings
 
 DEFAULT_NAME: Final = "tonghua"
-"""The name of a run that came from no recipe."""
+"""Name of a run without a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A config, the name of its recipe or file (`tonghua` without one), and notes to show to the user."""
+    """A config, the name of its recipe or file (`tonghua` if there is none), and notes to show to the user."""
 
     config: Config
     name: str
@@ -54,19 +54,19 @@ def _read_file(path: Path) -> bytes:
 
 
 def recipe_names() -> list[str]:
-    """The names of the recipes that come with the package, in alphabetical order."""
+    """Return the names of the recipes in the package, sorted."""
     files = (resources.files("tonghua") / "recipes").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
 def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
-    """The config of a recipe with the overrides laid on top.
+    """Return the config of a recipe with the overrides applied.
 
-    recipe     the name of a shipped recipe, the path of a YAML file (which may name its base as
+    recipe     name of a shipped recipe, path of a YAML file (which may name its base recipe with
                `recipe: daiyu`), or None for the defaults
-    overrides  tokens as on the command line (`parse_overrides`), or a mapping of Python values
+    overrides  tokens as on the command line (see `parse_overrides`), or a mapping of Python values
 
-    Raises UsageError with one line per problem, or RefusedError when a file or a value is not safe.
+    Raises UsageError with one line per problem, or RefusedError if a file or a value is unsafe.
     """
     reading = Layers()
     name = DEFAULT_NAME if recipe is None else _read_recipe(str(recipe), reading)
@@ -75,7 +75,7 @@ def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any]
 
 
 def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
-    """The sampling with `temperature=0.8` and the like in it. Raises UsageError as `load` does."""
+    """Return a copy of `sampling` with changes such as {"temperature": 0.8}. Raises UsageError as `load` does."""
     reading = Layers()
     reading.add(override_settings({f"sampling.{key}": value for key, value in changes.items()}, reading))
     reading.config()
@@ -83,7 +83,7 @@ def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
 
 
 def _read_recipe(recipe: str, reading: Layers) -> str:
-    """Add the layers of a shipped recipe or of a user's file; gives the name of the recipe."""
+    """Add the layers of a shipped recipe or of a user's file. Return the name of the recipe or file."""
     if recipe in recipe_names():
         _add_shipped(recipe, reading)
         return recipe

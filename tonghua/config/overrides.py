@@ -1,4 +1,4 @@
-"""Settings on the command line: `key=value`, `--key=value`, `--key value`, and switches."""
+"""Parse settings on the command line: `key=value`, `--key=value`, `--key value`, and switches."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from .values import Layers, Setting, SettingProblem, field_of, field_types, shor
 
 
 def parse_overrides(tokens: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """`key=value`, `--key=value`, `--key value` and bare switches -> (key, text) pairs, `-` read as `_`.
+    """Split `key=value`, `--key=value`, `--key value` and bare switches into (key, text) pairs.
 
-    Only splits; keys and values are not judged. Raises UsageError for tokens that are none of these.
+    Reads `-` in a key as `_`. Does not validate keys and values. Raises UsageError for any other token.
     """
     pairs, problems = split_overrides(tokens)
     if problems:
@@ -22,6 +22,7 @@ def parse_overrides(tokens: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def split_overrides(tokens: Sequence[str]) -> tuple[tuple[tuple[str, str], ...], list[SettingProblem]]:
+    """Split like `parse_overrides`, but return the problems instead of raising."""
     pairs: list[tuple[str, str]] = []
     problems: list[SettingProblem] = []
     left = list(reversed(tokens))
@@ -54,7 +55,7 @@ def split_overrides(tokens: Sequence[str]) -> tuple[tuple[tuple[str, str], ...],
 
 
 def _is_switch(key: str) -> bool:
-    """Whether `--key` alone means true."""
+    """True if `--key` alone means true."""
     target = field_of(key)
     if target is not None:
         return bool in field_types(*target)
@@ -63,6 +64,7 @@ def _is_switch(key: str) -> bool:
 
 
 def override_settings(overrides: Sequence[str] | Mapping[str, Any], reading: Layers) -> list[Setting]:
+    """Return the settings of tokens or of a mapping. Adds the problems of tokens to `reading`."""
     if isinstance(overrides, Mapping):
         settings = []
         for key, value in overrides.items():

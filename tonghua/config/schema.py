@@ -1,4 +1,4 @@
-"""The settings of a run: one frozen `Config`, the only home of defaults."""
+"""Settings of a run: one frozen `Config`. All defaults are here."""
 
 import types
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from .fields import (
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 Overlong = Literal["split", "drop", "error"]
-"""What becomes of a row that is longer than `max_length`."""
+"""What to do with a row of more than `max_length` tokens."""
 
 
 class Sampling(BaseModel):
-    """How answers are drawn, in chat, evaluation and serving."""
+    """How to sample answers in chat, evaluation and serving."""
 
     model_config = _STRICT
 
@@ -86,7 +86,7 @@ class Sampling(BaseModel):
 
 
 class Config(BaseModel):
-    """Everything that a run can be told. Frozen; unknown keys, NaN and infinity are refused."""
+    """All settings of a run. Frozen; refuses unknown keys, NaN and infinity."""
 
     model_config = _STRICT
 
@@ -225,7 +225,7 @@ class Config(BaseModel):
 
     @property
     def lora_modules(self) -> tuple[str, ...]:
-        """The names that carry LoRA, each once, in the order of the block."""
+        """Names of the layers that carry LoRA, each once, in block order."""
         return tuple(name for name in LORA_MODULES if self.lora_target == "all" or name in self.lora_target)
 
 
@@ -237,4 +237,4 @@ STYLES: Final[Mapping[str, Mapping[str, float]]] = types.MappingProxyType(
         "short": types.MappingProxyType({"max_new_tokens": 512}),
     }
 )
-"""Named ways of answering: what each changes in `Sampling`."""
+"""Named answer styles: what each changes in `Sampling`."""

@@ -1,6 +1,6 @@
-"""One setting as its writer gave it, read by the type of its field, and every problem of all of them at once.
+"""Parse each setting by the type of its field, and collect all problems before raising one error.
 
-_Setting(key="lr", value="1e-4", where="my.yaml, line 3: ")  ->  learning_rate = 1e-4, or a problem with its line
+Setting(key="lr", value="1e-4", where="my.yaml, line 3: ")  ->  learning_rate = 1e-4, or a problem with its line
 """
 
 import difflib
@@ -26,16 +26,18 @@ _NOWHERE: Final = Text("", "")
 
 
 class SettingProblem(NamedTuple):
+    """A message about one setting. `unsafe`: raise RefusedError, not UsageError."""
+
     text: Text
     unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One `key = value` as its writer gave it, with `-` in the key read as `_`.
+    """One `key = value` as the user wrote it, with `-` in the key read as `_`.
 
-    `bare`: unquoted text, where the word none means nothing. `retyped`: YAML takes the bare text for
-    something other than text, such as a bool, a number or a date.
+    `where` says where the user wrote it, and begins each message. `bare`: unquoted text, in which the word
+    none means None. `retyped`: YAML reads the bare text as another type, such as a bool, a number or a date.
     """
 
     key: str
@@ -45,14 +47,16 @@ class Setting:
     retyped: bool = False
 
     def shown(self) -> str:
+        """Return `key=value` for a message."""
         return f"{self.key}={short_text(self.value)}"
 
     def problem(self, zh: str, en: str, *, unsafe: bool = False) -> SettingProblem:
+        """Return a problem whose message begins with `where`."""
         return SettingProblem(Text(self.where.zh + zh, self.where.en + en), unsafe)
 
 
 def short_text(value: object) -> str:
-    """A value on one short line."""
+    """Return a value on one line of at most 40 characters."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -63,7 +67,7 @@ def short_text(value: object) -> str:
 
 
 def field_of(key: str) -> tuple[type[BaseModel], str] | None:
-    """The model and field that a key or alias sets; sampling keys may be flat or start with `sampling.`."""
+    """Return the model and field that a key or alias sets, or None. Sampling keys may omit the prefix `sampling.`."""
     name = ALIASES.get(key, key)
     if name.startswith("sampling."):
         leaf = name.removeprefix("sampling.")
@@ -75,13 +79,13 @@ def field_of(key: str) -> tuple[type[BaseModel], str] | None:
 
 
 def field_types(model: type[BaseModel], name: str) -> tuple[Any, ...]:
-    """The types that a field takes: `int | None` -> (int, NoneType)."""
+    """Return the types that a field accepts: `int | None` -> (int, NoneType)."""
     annotation = model.model_fields[name].annotation
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
 def _typed(setting: Setting, members: tuple[Any, ...]) -> object:
-    """The value by the type of its field. Text that does not fit stays text and fails in validation."""
+    """Convert the value to the type of its field. Text that does not convert stays text and fails in validation."""
     value = setting.value
     if not isinstance(value, str):
         return value
@@ -103,7 +107,7 @@ def _typed(setting: Setting, members: tuple[Any, ...]) -> object:
 
 
 def _allowed(model: type[BaseModel], name: str) -> Text:
-    """What a field takes, in words, from its own bounds: "must be a number (above 0, at most 1)"."""
+    """Describe what a field accepts, from its bounds: "must be a number (above 0, at most 1)"."""
     schema = model.model_json_schema()["properties"][name]
     choices = [choice for one in schema.get("anyOf", [schema]) for choice in _choices(one)]
     en = " or ".join(filter(None, (", ".join(one.en for one in choices[:-1]), choices[-1].en)))
@@ -112,7 +116,7 @@ def _allowed(model: type[BaseModel], name: str) -> Text:
 
 
 def _spaced(zh: str) -> str:
-    """Chinese with a space wherever it meets a Latin letter or digit."""
+    """Put a space wherever Chinese text meets a Latin letter or digit."""
     return re.sub(r"(?<=[\u4e00-\u9fff])(?=[0-9A-Za-z])|(?<=[0-9A-Za-z])(?=[\u4e00-\u9fff])", " ", zh)
 
 
@@ -146,7 +150,7 @@ def _choices(schema: dict[str, Any]) -> list[Text]:
 
 
 def checked_value(model: type[BaseModel], name: str, setting: Setting) -> object:
-    """The value that a setting gives its field. Raises _NotAllowed with the whole complaint."""
+    """Return the validated value for a field. Raises NotAllowed with the complete message."""
     members = field_types(model, name)
     if setting.retyped and str in members:
         quoted = f'{setting.key}: "{setting.value}"'
@@ -168,7 +172,7 @@ def checked_value(model: type[BaseModel], name: str, setting: Setting) -> object
 
 
 def as_plain(value: object) -> object:
-    """A foreign value as bool, None or a lower-case word."""
+    """Convert the value of a foreign key to a bool, None, a number or a lower-case word."""
     if isinstance(value, list | tuple):
         value = ",".join(map(str, value))
     if not isinstance(value, str):
@@ -201,14 +205,14 @@ def _unknown(setting: Setting) -> SettingProblem:
 
 @dataclass(slots=True)
 class Layers:
-    """What the layers have given so far: values by full key, the notes, and every problem."""
+    """Result of the layers so far: values by full key, notes by key, and every problem."""
 
     values: dict[str, object] = field(default_factory=dict)
     notes: dict[str, Text] = field(default_factory=dict)
     problems: list[SettingProblem] = field(default_factory=list)
 
     def add(self, settings: Sequence[Setting]) -> None:
-        """Lay one layer over the earlier ones. Inside a layer, one thing may not have two values."""
+        """Apply a layer over the earlier ones. It is a problem if one layer sets a field to two values."""
         first: dict[str, tuple[Setting, object]] = {}
         for setting in settings:
             target = field_of(setting.key)
@@ -251,7 +255,7 @@ class Layers:
             )
 
     def config(self) -> Config:
-        """The config, or one error that lists every problem."""
+        """Return the config. Raises one error for all problems: RefusedError if any is unsafe, else UsageError."""
         if self.problems:
             kind = RefusedError if any(problem.unsafe for problem in self.problems) else UsageError
             lines = [problem.text for problem in self.problems]

@@ -1,4 +1,4 @@
-"""Config files: the safe part of YAML, read with the line of each key, and written so that it loads again."""
+"""Read config files in a safe subset of YAML, with the line of each key; write a config as YAML."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -14,10 +14,11 @@ from .values import Setting
 MAX_FILE_BYTES: Final = 1_000_000
 
 MAX_DEPTH: Final = 8
+"""Maximum depth of nested YAML nodes."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML only: tags could run code; aliases and deep nesting let a small file fill the memory."""
+    """Plain YAML only: tags could run code; aliases and deep nesting let a small file exhaust memory."""
 
     depth = 0
 
@@ -43,7 +44,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def file_settings(content: bytes, name: str) -> list[Setting]:
-    """The settings of one YAML file, in order. `name` is what messages call the file."""
+    """Return the settings of one YAML file, in order. `name` is the name of the file in messages.
+
+    Raises RefusedError for a tag, anchor, alias, deep nesting or more than MAX_FILE_BYTES, else UsageError.
+    """
     if len(content) > MAX_FILE_BYTES:
         raise RefusedError(
             f"{name} 超过 1 MB，不像配置文件；数据请用 dataset= 给",
@@ -72,7 +76,7 @@ def file_settings(content: bytes, name: str) -> list[Setting]:
 
 
 def _not_yaml(error: yaml.YAMLError, name: str) -> UsageError:
-    """What PyYAML could not read, with the mend for the usual causes."""
+    """Return the error for a file that PyYAML cannot parse, with the fix for common causes."""
     problem = str(getattr(error, "problem", None) or error)
     mends = {
         "mapping values are not allowed": Text("文字里有冒号时要加引号", "quote text that holds a colon"),
@@ -90,7 +94,7 @@ def _not_yaml(error: yaml.YAMLError, name: str) -> UsageError:
 
 
 def _node_settings(node: yaml.MappingNode, name: str, prefix: str) -> Iterator[Setting]:
-    """The settings of a mapping; those of a nested one get its key and a dot in front."""
+    """Yield the settings of a mapping. Keys of a nested mapping get the prefix `parent.`."""
     first_lines: dict[str, int] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
@@ -112,7 +116,7 @@ def _value_settings(key: str, node: yaml.Node, name: str, where: Text) -> Iterat
     if isinstance(node, yaml.MappingNode) and spelled == "columns":
         yield Setting(spelled, {str(role.value): str(column.value) for role, column in node.value}, where)
     elif isinstance(node, yaml.MappingNode):
-        # Only sampling has keys of its own; for any other key the dotted names come out as unknown.
+        # Only sampling has nested keys. Under any other key the dotted names are reported as unknown.
         yield from _node_settings(node, name, f"{spelled}.")
     elif isinstance(node, yaml.SequenceNode):
         yield Setting(spelled, [item.value for item in node.value], where)
@@ -125,7 +129,7 @@ def _value_settings(key: str, node: yaml.Node, name: str, where: Text) -> Iterat
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever is not one plain word, so that text comes back exactly as it was."""
+    """Quotes all text except single plain words, so that it loads back unchanged."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -137,7 +141,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def to_yaml(config: Config) -> str:
-    """The whole config as YAML, every key written out: saved to a file, `load` gives an equal config."""
+    """Return the config as YAML with every key. `load` of this file returns an equal config."""
     return yaml.dump(
         config.model_dump(),
         Dumper=_Dumper,

@@ -1,4 +1,4 @@
-"""The prompt contract: what a later verb must know to prompt a run as it was trained, kept in contract.json."""
+"""The prompt contract in contract.json: all that a later command needs to prompt a run as in training."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from ..errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """How an adapter must be prompted, and on which base; stored with it as `contract.json`.
+    """How to prompt an adapter, and on which base model; stored with the adapter as `contract.json`.
 
-    `base` holds name, config_sha256 and weights_sha256.
+    `join` stands between `instruction` and `input`. `base` holds name, config_sha256 and weights_sha256.
+    `persona` is the name of the run, which chat shows.
     """
 
     system: str | None
@@ -25,11 +26,12 @@ class Contract:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
+        """Return the text of contract.json."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
 
     @staticmethod
     def from_json(text: str) -> "Contract":
-        """Raises DataError where the text is no contract."""
+        """Parse the text of contract.json. Raises DataError if it is not a contract."""
         try:
             values = json.loads(text)
             contract = Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})

@@ -1,16 +1,16 @@
-"""The prompt contract: the one way from a conversation to token ids, for training, chat, evaluation and serving.
+"""Render a conversation to token ids: the same code for training, chat, evaluation and serving.
 
     Conversation --the model's own chat template--> pieces --the model's own tokenizer--> Example (ids, is_target)
 
-The template sees place holders instead of what people wrote. So it is known which characters of the result
-are the template's (there `<|im_start|>` is a control token) and which are somebody's text (there it is text):
+The template renders placeholders instead of the messages. So we know which characters of the result come from
+the template (there `<|im_start|>` is a control token) and which come from a message (there it is plain text):
 
-    <|im_start|> user\n  ⟨what the user wrote⟩  <|im_end|> \n <|im_start|> assistant\n | ⟨answer⟩ <|im_end|> \n
+    <|im_start|> user\n  ⟨message of the user⟩  <|im_end|> \n <|im_start|> assistant\n | ⟨answer⟩ <|im_end|> \n
     `--------------------------- never a target ------------------------------------´ `---- target ----´
 
-An answer is tokenized by itself, as at inference the prompt before it has been; everything else is tokenized
-between control tokens, as the tokenizer would the whole text. Each answer's targets end with the template's
-own end of turn.
+An answer is tokenized alone, because at inference the prompt before it is tokenized alone too. All other text
+is tokenized between control tokens, as the tokenizer does with the whole text. The targets of each answer end
+with the template's own end of turn.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ from .conversation import Conversation, Message, Role, with_system
 from .template import ChatTemplate, TemplateFaultError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
-"""What a run folder needs of its base to be prompted, as far as the base has it."""
+"""Files of the base model that prompting needs. A run folder keeps a copy of those that the base has."""
 
 _HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
 
 
 class _Piece(NamedTuple):
-    """Some text of a rendered conversation; `message` is whose content it is, -1 = the template's.
+    """A part of a rendered conversation. `message` is the index of the message that it comes from; -1 = the template.
 
-    `control` is the id of the control token that a piece of the template is, if it is one.
+    `control` is the token id if the piece is a control token of the template.
     """
 
     text: str
@@ -48,7 +48,7 @@ class _Piece(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """What is tokenized at once: a control token by its id, or text."""
+    """What is tokenized at once: text, or a control token with its id."""
 
     text: str
     control: int | None
@@ -57,9 +57,9 @@ class _Chunk(NamedTuple):
 
 
 class Renderer:
-    """A model's own chat template and tokenizer, read from its folder.
+    """The chat template and the tokenizer of a model, read from its folder.
 
-    Raises RefusedError where there is no template, or it or the tokenizer cannot keep the contract.
+    Raises RefusedError if the template or tokenizer is missing, damaged, or breaks the prompt contract.
     """
 
     def __init__(self, folder: Path):
@@ -82,15 +82,17 @@ class Renderer:
 
     @cached_property
     def template_sha256(self) -> str:
+        """SHA-256 of the text of the chat template, in hex."""
         return hashlib.sha256(self._template.encode()).hexdigest()
 
     @cached_property
     def tokenizer_sha256(self) -> str:
+        """SHA-256 of tokenizer.json, in hex."""
         return hashlib.sha256((self.folder / "tokenizer.json").read_bytes()).hexdigest()
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """The end of turn first, then whatever else the model's files name as an end."""
+        """Ids that end an answer: the end of turn first, then the other end tokens in the model's files."""
         ids = [self._end_of_turn]
         ids += (
             [self._controls[self.named_tokens["eos_token"]]]
@@ -102,11 +104,12 @@ class Renderer:
         return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
 
     def examples(self, conversations: Sequence[Conversation], system: str | None) -> list[Example]:
-        """Ids and targets of each conversation: every answer with `learn` is to be learned, its end of turn included.
+        """Return ids and targets of each conversation. Targets are the answers with `learn` and their end of turn.
 
-        `system` is put in front of those without a system message of their own.
+        `system` is put in front of conversations without a system message.
 
-        Raises DataError, naming the line, where the template changes what somebody wrote.
+        Raises DataError with the line if the template rejects a conversation or changes its text; ValueError if
+        a conversation has no target.
         """
         talks = [with_system(c.messages, system) for c in conversations]
         chunked = [self._chunks(t, False, c.line) for t, c in zip(talks, conversations, strict=True)]
@@ -116,26 +119,28 @@ class Renderer:
         return [_assemble(chunks, encoded, user) for chunks, user in zip(chunked, first_user, strict=True)]
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids up to where the answer begins."""
+        """Return the ids up to where the answer begins. Raises DataError as `examples` does."""
         chunks = self._chunks(messages, generate=True, line=0)
         return [id for c in chunks for id in ([c.control] if c.control is not None else self._encode(c.text))]
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Tokens of a whole conversation."""
+        """Return the number of tokens of a whole conversation. Raises DataError as `examples` does."""
         return sum(1 if c.control is not None else len(self._encode(c.text)) for c in self._chunks(messages, False, 0))
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of the ids without control tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def plain(self, ids: Sequence[int]) -> str:
-        """The text of the ids with its control tokens; a part of a character is shown as �."""
+        """Return the text of the ids with control tokens; an incomplete character becomes �."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def text_stream(self) -> "TextStream":
+        """Return a new stream that decodes ids one at a time."""
         return TextStream(self.tokenizer)
 
     def breaker_ids(self) -> frozenset[int]:
-        """Tokens that hold a line break: no repeated phrase is counted across them."""
+        """Return the ids of one and of two line breaks. The DRY penalty counts no repeat across them."""
         newline = self.tokenizer.encode("\n", add_special_tokens=False).ids
         double = self.tokenizer.encode("\n\n", add_special_tokens=False).ids
         return frozenset([*newline, *double])
@@ -144,10 +149,10 @@ class Renderer:
         return self._encoded([text])[0]
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text. Raises RefusedError for a tokenizer that fails: its file is at fault, not the text."""
+        """Return the ids of each text. Raises RefusedError if the tokenizer fails: its file is at fault, no text is."""
         try:
             made = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        except BaseException as error:  # a panic of the library is no Exception
+        except BaseException as error:  # a panic of the library does not derive from Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             raise RefusedError(
@@ -169,7 +174,7 @@ class Renderer:
             ) from error
 
     def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_Piece, ...]:
-        """The template's text around the place of each message; the same for all conversations of these roles."""
+        """Return the template's text around each message, cached: conversations with the same roles share it."""
         if (roles, generate) not in self._skeletons:
             holders = [{"role": r, "content": f"\U000f0000{i}\U000f0001"} for i, r in enumerate(roles)]
             parts = _HOLDER.split(self._render(holders, generate, line))
@@ -216,7 +221,7 @@ class Renderer:
         return chunks
 
     def _split(self, text: str) -> Iterator[str]:
-        """Control tokens and what stands between them, in order."""
+        """Yield control tokens and the text between them, in order."""
         end = 0
         for match in self._control.finditer(text):
             if match.start() > end:
@@ -228,7 +233,7 @@ class Renderer:
 
     @cached_property
     def _before_answer(self) -> str:
-        """What the template puts before an answer that is to come."""
+        """Text that the template puts before an answer to be generated."""
         ask: tuple[Role, ...] = ("system", "user")
         asked = "".join(p.text for p in self._skeleton(ask, False, 0))
         return "".join(p.text for p in self._skeleton(ask, True, 0)).removeprefix(asked)
@@ -243,7 +248,7 @@ class Renderer:
         return self._controls[first]
 
     def _check(self) -> None:
-        """The contract on a sample conversation, before anything relies on it."""
+        """Check the prompt contract on a sample conversation. Raises RefusedError if the model breaks it."""
         probe = Conversation((Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。")))
         try:
             (example,) = self.examples([probe], None)
@@ -262,12 +267,13 @@ class Renderer:
 
 
 class TextStream:
-    """Text from token ids one at a time; a character split over tokens comes when it is whole."""
+    """Decodes token ids one at a time; a character split over several tokens comes out when it is complete."""
 
     def __init__(self, tokenizer: Tokenizer):
         self._tokenizer, self._stream = tokenizer, DecodeStream(skip_special_tokens=True)
 
     def push(self, id: int) -> str:
+        """Add an id. Return the text that is now complete, which may be empty."""
         return self._stream.step(self._tokenizer, id) or ""
 
 
@@ -285,7 +291,7 @@ def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_
 
 
 def _append_text(chunks: list[_Chunk], piece: _Piece) -> None:
-    """Text that is not an answer joins the text before it, so that both are tokenized as one."""
+    """Append text that is not an answer to the text before it, so that both are tokenized as one."""
     if chunks and chunks[-1].control is None and not chunks[-1].is_target:
         last = chunks.pop()
         chunks.append(last._replace(text=last.text + piece.text, message=max(last.message, piece.message)))
@@ -294,21 +300,21 @@ def _append_text(chunks: list[_Chunk], piece: _Piece) -> None:
 
 
 def _where(line: int) -> Text:
-    """The line of a row; nothing where somebody is typing."""
+    """Return the start of a message about this line; empty in chat, which has no lines."""
     return Text(f"第 {line} 行：", f"line {line}: ") if line else Text("", "")
 
 
 def _compiled(folder: Path, template: str) -> ChatTemplate:
     try:
         return ChatTemplate(template)
-    except Exception as error:  # the library's errors of parsing and compiling have no common base
+    except Exception as error:  # the library's parse and compile errors have no common base class
         raise _unfit(folder, f"对话模板写错了（{error}）", f"its chat template is broken ({error})") from error
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises nothing more exact
+    except Exception as error:  # the library raises no narrower class
         raise RefusedError(
             f"{folder.name} 里的 tokenizer.json 已损坏；请重新下载或恢复这个文件",
             f"tokenizer.json in {folder.name} is damaged; fetch or restore this file",

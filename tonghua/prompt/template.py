@@ -1,8 +1,8 @@
-"""Chat templates as programs of strangers: run in jinja's sandbox, with a bound on steps and on text.
+"""Run chat templates as untrusted programs: in jinja's sandbox, with limits on steps and on text.
 
-The sandbox keeps a template from Python's objects. What it does not bound is time and memory: loops in loops, a
-macro that calls itself, text that doubles. Here every pass of a loop and every call is counted, and nothing that
-is put together may become longer than `MOST_CHARACTERS`.
+The sandbox keeps a template away from Python's internals. It does not limit time and memory: nested loops, a
+recursive macro, text that doubles. So this module counts every loop pass and every call, and refuses a joined
+or repeated text of more than `MOST_CHARACTERS`.
 """
 
 import json
@@ -16,12 +16,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 MOST_STEPS = 1_000_000
-"""Passes of loops and calls in one rendering; a conversation of 1,000 messages needs some ten thousand."""
+"""Maximum loop passes plus calls in one rendering; a conversation of 1,000 messages needs about ten thousand."""
 
 MOST_CHARACTERS = 50_000_000
+"""Maximum length of a joined or repeated text or list, in characters or items."""
 
 _WIDENING = frozenset({"format", "format_map", "center", "ljust", "rjust", "zfill", "expandtabs"})
-"""Methods of text that make it as wide as they are told."""
+"""Methods that can make a short text arbitrarily long."""
 
 _FAULTS = (
     jinja2.TemplateError,
@@ -35,21 +36,21 @@ _FAULTS = (
 
 
 class TemplateFaultError(Exception):
-    """A template failed while it ran; its message is the library's."""
+    """A template failed at run time. The message is that of the library."""
 
 
 class ChatTemplate:
-    """A template that has been vetted (`scan.lint_template`), ready to be rendered."""
+    """A compiled chat template. `models.template_lint` checks the template of a model folder first."""
 
     def __init__(self, source: str):
         self._environment = _Bounded(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-        # As transformers sets them up; templates of models are made for that.
+        # The same environment as in transformers: model authors write templates for it.
         self._environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
         self._environment.globals["raise_exception"] = _raise
         self._template = self._environment.from_string(_Counting().visit(self._environment.parse(source)))
 
     def render(self, **variables: Any) -> str:
-        """Raises TemplateFaultError for whatever goes wrong, too many steps and too much text included."""
+        """Return the rendered text. Raises TemplateFaultError on any failure, too many steps or too much text."""
         self._environment.steps = 0
         try:
             return self._template.render(**variables)
@@ -97,14 +98,14 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return self._bounded(super().call_binop(context, operator, left, right))
 
     def wrap_str_format(self, value: Any) -> None:
-        """None: `format` is no exception to `is_safe_attribute`."""
+        """Return None, so that `format` must pass `is_safe_attribute` like any other method."""
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return attr not in _WIDENING and super().is_safe_attribute(obj, attr, value)
 
 
 class _Counting(NodeTransformer):
-    """Sends what a loop goes through and what `~` joins through the bounds."""
+    """Wraps the items of every loop in `counted` and the result of every `~` in `bounded`."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:
         self.generic_visit(node)

@@ -1,4 +1,4 @@
-"""Where to compute and in which type: what this machine does fast, unless the user says otherwise."""
+"""Choose the device and the dtype: the fastest on this machine, unless the user sets them."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 
 
 class Place(NamedTuple):
-    """A device and the type of the frozen base on it; the trained LoRA masters are fp32 everywhere."""
+    """A device and the dtype of the frozen base on it. The LoRA master weights are fp32 on every device."""
 
     device: torch.device
     dtype: torch.dtype
@@ -22,7 +22,7 @@ class Place(NamedTuple):
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Place:
-    """The place for these settings. Raises UsageError where the machine lacks what was asked for."""
+    """Return the place for these settings. Raises UsageError if the device is missing, or for float16 on a CPU."""
     found = _device(device)
     if dtype == "auto":
         return Place(found, _fast_dtype(found))
@@ -49,13 +49,13 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    # Where bf16 is fast it is twice as fast and more, where it is emulated slower: the bound needs no precision.
+    # Native bf16 is at least twice as fast as fp32, emulated bf16 is slower. So the threshold need not be exact.
     faster = _seconds(device, torch.bfloat16) < 0.8 * _seconds(device, torch.float32)
     return torch.bfloat16 if faster else torch.float32
 
 
 def _seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """Least time of a matrix product of the size that training does; endless where the type does not work."""
+    """Return the least time of a matrix product of training size, in seconds; inf if the dtype does not work."""
     try:
         x, w = (torch.ones(n, 1024, dtype=dtype, device=device) for n in (256, 2048))
         times = []
@@ -69,12 +69,12 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def operations_per_s(place: Place) -> float:
-    """Of a matrix product of the size that training does, measured for a moment."""
+    """Measure a matrix product of training size. Return floating-point operations per second."""
     return 2 * 256 * 1024 * 2048 / _seconds(*place)
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """Where the generators stand from which dropout draws: the CPU's, and this device's own if it has one."""
+    """Return the states of the generators that dropout draws from: the CPU's and, if it has one, the device's own."""
     states = {"random_cpu": torch.get_rng_state()}
     if device.type != "cpu":
         states["random_device"] = getattr(torch, device.type).get_rng_state()
@@ -82,7 +82,7 @@ def random_states(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Put them back; a state of a device that is not used here is left out."""
+    """Restore the states from `random_states`. Ignores the state of a device that is not in use here."""
     torch.set_rng_state(states["random_cpu"])
     if device.type != "cpu" and "random_device" in states:
         getattr(torch, device.type).set_rng_state(states["random_device"])

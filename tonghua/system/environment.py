@@ -1,4 +1,4 @@
-"""What the user's environment says: language, the data folder, and whether the network may be used."""
+"""Read the user's environment: language, data folder, and permission to use the network."""
 
 import locale
 import os
@@ -9,7 +9,7 @@ from ..text import Language
 
 
 def home() -> Path:
-    """tonghua's own folder: TONGHUA_HOME, or the one where this system keeps a user's data."""
+    """Return tonghua's data folder: TONGHUA_HOME, or `tonghua` in the standard folder for user data of this system."""
     named = os.environ.get("TONGHUA_HOME")
     if named:
         return Path(named).expanduser().absolute()
@@ -21,19 +21,19 @@ def home() -> Path:
 
 
 def is_offline() -> bool:
-    """Whether the user wants no network: TONGHUA_OFFLINE is set, and not to 0."""
+    """True if the user wants no network: TONGHUA_OFFLINE is set and is not 0."""
     return os.environ.get("TONGHUA_OFFLINE", "") not in ("", "0")
 
 
 def language() -> Language:
-    """zh where TONGHUA_LANG, the shell or the system says Chinese, else en."""
+    """Return "zh" if TONGHUA_LANG, else the shell, else the system is set to Chinese; "en" if not."""
     names = (os.environ.get(name) for name in ("TONGHUA_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
     named = next((name for name in names if name), None) or locale.getlocale()[0] or ""
     return "zh" if named.lower().startswith(("zh", "chinese")) else "en"
 
 
 def write_utf8() -> None:
-    """Texts in Chinese come through on any terminal and in any pipe."""
+    """Set stdin, stdout and stderr to UTF-8, so that Chinese text passes any terminal and any pipe."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")

@@ -1,8 +1,8 @@
-"""Files that are whole on the disk or not there at all, and how a path is typed in a shell.
+"""Write files completely or not at all, and quote paths for a shell.
 
-    write to .name.part -> wait for the disk -> rename -> wait for the folder
+    write to .name.part -> fsync the file -> rename -> fsync the folder (checkpoints only)
 
-A crash between any two of these leaves the old file or the new one, never a part.
+A crash between any two steps leaves the old file or the new one, never a part.
 """
 
 import errno
@@ -28,7 +28,7 @@ def user_path(written: str) -> Path:
 
 
 def rename(old: Path, new: Path) -> None:
-    """Rename, over a file that has the name; on Windows that fails while somebody reads it, mostly for a moment."""
+    """Rename, replacing an existing file. Retry for 2 s on Windows, where this fails while a process reads the file."""
     for _ in range(20 if os.name == "nt" else 0):
         try:
             old.replace(new)
@@ -39,33 +39,33 @@ def rename(old: Path, new: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
+    """Write a file and wait until it is on disk."""
     with path.open("wb") as opened:
         opened.write(content)
         sync(opened)
 
 
 def sync(opened: BinaryIO) -> None:
-    """Wait until what was written is on the disk."""
+    """Wait until the written bytes are on disk."""
     opened.flush()
     os.fsync(opened.fileno())
     if sys.platform == "darwin":
         import fcntl
 
-        # There fsync leaves it in the memory of the disk itself (man 2 fsync); disks of other systems know no more.
+        # On macOS fsync may leave data in the drive's cache (man 2 fsync). Not every file system has F_FULLFSYNC.
         with suppress(OSError):
             fcntl.fcntl(opened.fileno(), fcntl.F_FULLFSYNC)
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk; on Windows a folder cannot be asked for that."""
+    """Wait until the names in a folder are on disk. Does nothing on Windows, which cannot sync a folder."""
     if os.name == "nt":
         return
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing for folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system cannot sync folders
             raise
     finally:
         os.close(opened)
@@ -73,7 +73,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Whatever the disk refuses inside becomes a ResourceError that names `path`."""
+    """Convert an OSError inside the block to a ResourceError that names `path`."""
     try:
         yield
     except OSError as error:
@@ -84,7 +84,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all. Raises ResourceError for a full or read-only disk."""
+    """Write a file completely or not at all. Raises ResourceError if it cannot be written, such as on a full disk."""
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         try:
@@ -95,11 +95,11 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def quoted(path: Path) -> str:
-    """A path as it can be typed in this system's shell."""
+    """Return a path quoted for the shell of this system."""
     return shlex.quote(str(path)) if os.name == "posix" else subprocess.list2cmdline([str(path)])
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Each file whole or not at all."""
+    """Write each file into `folder` with `write_atomic`."""
     for name, content in files.items():
         write_atomic(folder / name, content)

@@ -1,4 +1,4 @@
-"""Memory of the device: what is free, what a process took at its peak, and whether it ran out."""
+"""Memory of a device: free bytes, the peak of this process, and out-of-memory errors."""
 
 import ctypes
 import platform
@@ -9,20 +9,20 @@ import torch
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a training step frees for the next step, instead of asking the system for it anew.
+    """Make glibc keep memory that a training step frees, for the next step.
 
-    Each step frees and takes hundreds of megabytes; without this a tenth of a CPU step goes to page faults.
-    Where the C library is another one, nothing happens.
+    Each step frees and allocates hundreds of megabytes. Without this, page faults take a tenth of a CPU step.
+    Does nothing with another C library.
     """
     mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 2**25)  # the most that glibc allows
+        libc.mallopt(mmap_threshold, 2**25)  # maximum that glibc allows
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or the system had no more memory to give, on any device."""
+    """True if the error means that PyTorch or the system ran out of memory, on any device."""
     said = str(error).lower()
     told = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
@@ -31,27 +31,27 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_bytes(device: torch.device) -> int:
-    """The memory that can still be had there; what the system keeps as a cache counts as free."""
+    """Return the free memory of a CUDA device, else of the system, in bytes. The system's file cache counts as free."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
 
 
 def available_bytes(device: torch.device) -> int:
-    """The memory that this process can come to hold there: what is free, and what it holds already."""
+    """Return the memory that this process can hold there, in bytes: what is free plus what it already holds."""
     if device.type == "cuda":
         return free_bytes(device) + int(torch.cuda.memory_reserved(device))
     return free_bytes(device) + int(psutil.Process().memory_info().rss)
 
 
 def give_back_memory(device: torch.device) -> None:
-    """Let go of what an allocator keeps for later, so that smaller pieces fit."""
+    """Release the GPU allocator's cached blocks, so that smaller allocations fit. Does nothing on a CPU."""
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).empty_cache()
 
 
 class PeakMemory:
-    """The most memory held since `start`: what the allocator gave out on a GPU, the process's resident set on a CPU."""
+    """Peak memory since `start`: allocated memory on CUDA, else the resident set of the process."""
 
     def __init__(self, device: torch.device):
         self._device, self._peak, self._stop = device, 0, threading.Event()
@@ -59,6 +59,7 @@ class PeakMemory:
         self._before = self._now()
 
     def start(self) -> None:
+        """Start measuring. Except on CUDA, a thread samples the memory every 20 ms."""
         self._before = self._now()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -70,15 +71,17 @@ class PeakMemory:
             self._peak = max(self._peak, self._now())
 
     def stop(self) -> None:
+        """End the sampling thread."""
         self._stop.set()
 
     def peak_bytes(self) -> int:
+        """Return the peak, in bytes."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
         return self._peak or self._now()
 
     def gained_bytes(self) -> int:
-        """Of the peak, what came since `start`."""
+        """Return the peak minus what was held at `start`, in bytes."""
         return max(0, self.peak_bytes() - self._before)
 
     def _now(self) -> int:

@@ -1,12 +1,13 @@
-"""Leaving when asked to: the first signal ends the work at a place where nothing is lost, a second one at once.
+"""Stop on a signal: the first one ends the work at a point where nothing is lost, a second one ends it at once.
 
     with stopping(Text(...)) as stop:        SIGINT, SIGTERM, SIGHUP, SIGUSR1 (SIGBREAK on Windows)
-        ...                                  here the first ends the block at once with `Stopped`
+        ...                                  here the first signal raises `Asked` at once
         with stop.held():
             ...                              here it only sets a flag
-            stop.look()                      and this is where it ends the block, with `Asked`
+            stop.look()                      raises `Asked` if the flag is set
 
-Signals come to the main thread alone; in another thread the block runs as if none came.
+The end of the `stopping` block turns `Asked` into `Stopped`. Only the main thread receives signals; in another
+thread the block handles none.
 """
 
 import signal
@@ -20,18 +21,18 @@ from ..errors import Stopped
 from ..text import Text
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
-"""Those that a system does not have are left out. SIGUSR1 is what Slurm sends before it takes a machine away."""
+"""Signals that ask for a stop, except those that the system lacks. Slurm can send SIGUSR1 before it ends a job."""
 
 SAME_S = 0.3
-"""A terminal that closes may send its signal twice at once; that is one request."""
+"""Signals within this many seconds are one request: a closing terminal may send its signal twice."""
 
 
 class Asked(BaseException):
-    """Somebody asked the program to stop, and this is a good place to."""
+    """A stop was requested, and nothing is lost by stopping here."""
 
 
 class Stop:
-    """Whether somebody asked, and whether that waits for `look`."""
+    """State of a stop request; `asked` is True if a signal has come."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -39,13 +40,13 @@ class Stop:
         self._held = False
 
     def look(self) -> None:
-        """Raises Asked where a signal has come."""
+        """Raise Asked if a signal has come."""
         if self.asked:
             raise Asked
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, a signal waits for `look`."""
+        """Inside the block, a signal waits for `look`."""
         self._held = True
         try:
             yield
@@ -53,6 +54,10 @@ class Stop:
             self._held = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal. Raises Asked at the first unless held, KeyboardInterrupt at a second.
+
+        Ignores a later signal within SAME_S seconds, and every later SIGHUP.
+        """
         now = time.monotonic()
         if self.asked:
             if now - self._since < SAME_S or number == getattr(signal, "SIGHUP", None):
@@ -65,12 +70,12 @@ class Stop:
 
 @contextmanager
 def stopping(what: Text) -> Iterator[Stop]:
-    """Raises Stopped with this text where a signal ended the block; KeyboardInterrupt at a second signal."""
+    """Handle signals inside the block. Raises Stopped with this text after one, KeyboardInterrupt at a second."""
     stop = Stop()
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         known = (getattr(signal, name) for name in NAMES if hasattr(signal, name))
-        # What is ignored stays so: that is how `nohup` keeps a program running when its terminal closes.
+        # An ignored signal stays ignored: `nohup` keeps a program running that way when its terminal closes.
         numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
         handlers = {number: signal.signal(number, stop.receive) for number in numbers}
     try:

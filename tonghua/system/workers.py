@@ -1,10 +1,10 @@
-"""Work spread over processes, its results in order.
+"""Run work in several processes and yield the results in order.
 
     items ---> [child 1: work(item)] ---> results, in the order of the items
           ---> [child 2: work(item)] --->
 
-Each child is a Python of its own that is fed through a pipe. Unlike multiprocessing's, it never imports the
-user's script, which therefore needs no `if __name__ == "__main__"`.
+Each child is a separate Python process that gets its items through a pipe. Unlike with multiprocessing, it never
+imports the user's script, so the script needs no `if __name__ == "__main__"`.
 """
 
 import os
@@ -27,15 +27,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 IN_FLIGHT = 3
-"""Items given out for each process: one being worked on, the others so that it never waits."""
+"""Maximum items in flight per process: one is in work, the others keep the process from waiting."""
 
 
 def ordered_map(
     make: Callable[[], Callable[[Item], Result]], items: Iterable[Item], processes: int
 ) -> Iterator[Result]:
-    """`make()(item)` of every item; `make` runs once in each process. Both must pickle.
+    """Yield `make()(item)` of every item; `make` runs once in each process. `make`, items and results must pickle.
 
-    An exception of the work is raised here. Nothing is left running, however the iteration ends.
+    Raises an exception of the work here, and ResourceError if a process dies. However the iteration ends, no
+    process is left running.
     """
     children = [_Child(make) for _ in range(processes)]
     idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
@@ -102,19 +103,19 @@ class _Child:
             assert pipe is not None
             try:
                 pipe.close()
-            except OSError:  # the child went first, and something was still on its way
+            except OSError:  # the child ended first, with data still in the pipe
                 continue
         self._process.wait()
 
 
 def serve() -> None:
-    """The child's side: work until the pipe closes."""
-    for name in SIGNALS:  # for the parent, who then closes the pipe
+    """Run in the child: work until the pipe closes."""
+    for name in SIGNALS:  # the parent handles them and then closes the pipe
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    os.putenv("TOKENIZERS_PARALLELISM", "false")  # each process has a core of its own
+    os.putenv("TOKENIZERS_PARALLELISM", "false")  # one core per process
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # whatever a library prints must not get between the results
+    sys.stdout = sys.stderr  # text that a library prints must not mix with the results
     work: Callable[[Any], Any] | None = None
     while True:
         try:
