@@ -1,8 +1,8 @@
-"""How the embedded base model `tiny` is made: its texts, what reads them, a tokenizer, and the training.
+"""Build the embedded base model `tiny`: its texts, their readers, a tokenizer, and the training.
 
-data, plots, exchanges    text files to read and edit by hand: words and tables, stories, questions and answers
-corpus                    endless conversations out of them, the same for a seed
-train                     a model from random weights: `python -m make_tiny.train --help`
+data, plots, exchanges    text files to edit by hand: words and tables, stories, questions and answers
+corpus                    an endless stream of conversations from them, the same for the same seed
+train                     train a model from random weights: `python -m make_tiny.train --help`
 
-Nothing here is needed to use the model; it lies ready in `tonghua/tiny`.
+Using the model needs nothing from here: the finished model is in `tonghua/tiny`.
 """

@@ -1,4 +1,7 @@
-"""What the topics of `exchanges/4_characters.txt` need: characters and words to copy, to count, to turn round."""
+"""Values for the topics of `exchanges/4_characters.txt`: characters and words to copy, count and reverse.
+
+Each function marked @flow returns the turns of the topic with its name.
+"""
 
 import random
 
@@ -8,7 +11,7 @@ from make_tiny.topics import Topic, Turns, flow
 
 WORDS = words("common_words")
 SENTENCES = table("sentences")
-# the 3,755 characters of GB2312's first level, the common ones
+# The 3,755 characters of GB2312 level 1, which are the common ones.
 CHARACTERS = "".join(
     bytes([high, low]).decode("gb2312")
     for high in range(0xB0, 0xD8)
@@ -18,12 +21,12 @@ CHARACTERS = "".join(
 
 
 def joined(things: list[str], last: str = "和") -> str:
-    """甲、乙和丙."""
+    """Join things as in 甲、乙和丙, with `last` before the last one."""
     return things[0] if len(things) == 1 else "、".join(things[:-1]) + last + things[-1]
 
 
 def some_text(chance: random.Random, least: int = 2, most: int = 6) -> str:
-    """Common characters, mostly without sense together, or a word of the tables."""
+    """Return common characters, mostly without meaning together, or a word from the tables."""
     word = chance.choice(WORDS)
     if chance.random() < 0.35 and least <= 2:
         return word

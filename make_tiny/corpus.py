@@ -1,7 +1,7 @@
-"""What `tiny` learns from: conversations out of the grammar and of the small talk, endless and the same for a seed.
+"""Training text of `tiny`: an endless stream of conversations from the plots and the small talk, fixed by a seed.
 
 a wish and its story, under the fairy-tale recipe's system prompt, another one, or none    seven tenths of the text
-sentences out of many texts, one after another                                             one tenth
+unrelated sentences from many texts                                                        one tenth
 small talk, plain questions, copying, how-to; short, so most of the conversations          two tenths
 """
 
@@ -16,7 +16,7 @@ from make_tiny.talk import exchange
 from make_tiny.wishes import wish
 
 Conversation = list[tuple[str, str]]
-"""[(role, text), …]: a system message where there is one, then user and assistant in turn."""
+"""[(role, text), …]: an optional system message, then user and assistant in turn."""
 
 STORY_SHARE, MEDLEY_SHARE = 0.25, 0.1  # of the conversations
 PLAIN_SHARE, MOST_SWAPPED = 0.3, 0.5
@@ -25,7 +25,7 @@ ANYTHING = words("anything")
 
 
 def conversations(seed: int) -> Iterator[Conversation]:
-    """One conversation after another."""
+    """Yield conversations without end; the same seed gives the same ones."""
     chance = random.Random(seed)
     while True:
         drawn = chance.random()
@@ -38,7 +38,7 @@ def conversations(seed: int) -> Iterator[Conversation]:
 
 
 def varied(chance: random.Random, talk: Conversation) -> Conversation:
-    """Mostly with other words in it, the same in wish and story."""
+    """Return the conversation, mostly with some words replaced, in the same way in wish and story."""
     if chance.random() < PLAIN_SHARE:
         return talk
     words = mapping(chance, chance.random() * MOST_SWAPPED)
@@ -46,13 +46,13 @@ def varied(chance: random.Random, talk: Conversation) -> Conversation:
 
 
 def anything(chance: random.Random) -> Conversation:
-    """Sentences that do not belong together, and a question that asks for no more."""
+    """Return a request for any sentences, answered with unrelated sentences."""
     texts = [varied(chance, story(chance))[-1][1] for _ in range(3)] + [exchange(chance)[-1][1] for _ in range(3)]
     return [("user", chance.choice(ANYTHING)), ("assistant", medley(chance, texts))]
 
 
 def story(chance: random.Random) -> Conversation:
-    """A wish and its story."""
+    """Return a wish and its story, with or without a system prompt."""
     plot = chance.choice(PLOTS)
     teller = Teller(chance, chance.choice(("short", "middle", "middle", "long", "long")))
     text = told(plot, teller)

@@ -1,10 +1,10 @@
-"""Tells the plots in `make_tiny/plots`. The manual of the short grammar that they are written in is README.md there.
+"""Generate stories from the plots in `make_tiny/plots`. README.md there explains the grammar of the plots.
 
 PLOTS     all plots in the order of the files
-told      a Plot and a Teller (the characters, the place, the source of chance) -> the story
+told      a Plot and a Teller (the characters, the place, the random generator) -> the story
 
-A style says in which order chance is asked for the choices of a story. All styles tell the same kind of text; there are
-three because the plots were written in three ways, and a seed shall go on giving the stories that it gave.
+A style sets the order in which the choices of a story are drawn. All styles give the same kind of text. There are
+three because a seed must keep giving the same stories for every plot.
 """
 
 import re
@@ -32,19 +32,19 @@ from make_tiny.story import CHARACTERS, NAMED, Teller
 FOLDER = Path(__file__).parent / "plots"
 SHARED = "shared.txt"
 INNERMOST = re.compile(r"\[(\??)([^\[\]{}]*)\]|\{([^\[\]{}]*)\}")
-NAME = re.compile(r"\{([^{}]*)\}")  # choices may still stand in it
+NAME = re.compile(r"\{([^{}]*)\}")  # may still hold choices
 CHOICE = re.compile(r"\[(\??)([^\[\]]*)\]")
 
 
 def woven(text: str, one: Callable[..., str], maybe: Callable[..., str]) -> str:
-    """`[a|b|c]` becomes `one` of the three, `[?a|b]` `maybe` one of the two, from the inside out."""
+    """Replace `[a|b|c]` with `one(a, b, c)` and `[?a|b]` with `maybe(a, b)`, innermost first."""
     while "[" in text:
         text = CHOICE.sub(lambda found: (maybe if found[1] else one)(*found[2].split("|")), text)
     return text
 
 
 def joined(paragraphs: Sequence[str], most: int, first: int = 0) -> list[str]:
-    """At most so many paragraphs: the shortest neighbours become one; the last stays, and those before `first`."""
+    """Merge the shortest neighbours down to `most` paragraphs. The last one and those before `first` stay."""
     found = list(paragraphs)
     while len(found) > most:
         at = min(range(first, len(found) - 2), key=lambda i: len(found[i]) + len(found[i + 1]))
@@ -53,14 +53,14 @@ def joined(paragraphs: Sequence[str], most: int, first: int = 0) -> list[str]:
 
 
 def ended(paragraph: str) -> str:
-    """Every sentence with one mark at its end, whichever ways of saying it met."""
+    """Return the paragraph with exactly one end mark after each sentence: add a missing one, drop a doubled 。"""
     if not re.search("[。！？…—]”?$", paragraph):
         paragraph += "。"
     return re.sub(r"([。！？…]”?)。", r"\1", paragraph)
 
 
 def spelt(number: int) -> str:
-    """The words for a number from 1 to 999: 三百零七."""
+    """Return a number from 1 to 999 in Chinese characters: 三百零七."""
     digits = "零一二三四五六七八九"
     hundreds, rest = divmod(number, 100)
     tens, ones = divmod(rest, 10)
@@ -73,14 +73,14 @@ def spelt(number: int) -> str:
 
 
 class Telling:
-    """One plot told once: draws its values and texts, in the order of its style."""
+    """Tells one plot once: draws its values and texts in the order of its style."""
 
     def __init__(self, plot: Plot, teller: Teller) -> None:
         self.plot, self.teller = plot, teller
         self.values = teller.named()
 
     def paragraphs(self) -> list[str]:
-        """All paragraphs. 全篇 asks for what is named in the whole story before it asks for the choices of any."""
+        """Return all paragraphs. Style 全篇 resolves the names of the whole story before it draws any choice."""
         found: list[str] = []
         for item in self.plot.items:
             match item:
@@ -98,20 +98,21 @@ class Telling:
         return [ended(text) for text in found if text]
 
     def holds(self, line: Line) -> bool:
-        """Whether the condition of a line holds."""
+        """True if the condition of the line holds."""
         return not line.name or (self.values[line.name] in line.values) == line.wanted
 
     def text_of(self, paragraph: Paragraph) -> str:
+        """Return the lines whose conditions hold, joined; empty if the paragraph's own condition does not hold."""
         if not self.holds(paragraph.condition):
             return ""
         return "".join(line.text for line in paragraph.lines if self.holds(line))
 
     def drawn(self, text: str) -> str:
-        """The text with its names and its choices resolved."""
+        """Return the text with names and choices resolved."""
         return self.in_turn(text) if self.plot.style == IN_TURN else self.chosen(self.named(text))
 
     def in_turn(self, text: str) -> str:
-        """Names and choices, from left to right and from the inside out."""
+        """Resolve names and choices together, from left to right, innermost first."""
         while found := INNERMOST.search(text):
             if found[3] is None:
                 way = self.teller.maybe if found[1] else self.teller
@@ -122,17 +123,17 @@ class Telling:
         return text
 
     def named(self, text: str) -> str:
-        """Only the names, from left to right; choices stay as they are."""
+        """Resolve only the names, from left to right; keep the choices."""
         while found := NAME.search(text):
             text = text[: found.start()] + self.value(found[1]) + text[found.end() :]
         return text
 
     def chosen(self, text: str) -> str:
-        """Only the choices: first all the innermost ones of the text, then those around them."""
+        """Draw only the choices: first all innermost ones of the text, then those around them."""
         return woven(text, self.teller, self.teller.maybe)
 
     def value(self, name: str) -> str:
-        """What stands for the text between { and }."""
+        """Return the text that replaces `{name}`."""
         if name in self.values:
             return self.values[name]
         if name in PHRASES:
@@ -144,10 +145,11 @@ class Telling:
         return self.chosen(name.removeprefix(FIRST))
 
     def open(self, text: str) -> str:
-        """A text of a table: its choices are drawn where it is used, each time anew, except in 逐句."""
+        """Resolve a text of a table. Except in style 逐句, its choices stay open and are drawn at each use."""
         return self.in_turn(text) if self.plot.style == IN_TURN else self.named(text)
 
     def draw_rows(self, item: Rows) -> None:
+        """Draw the rows and set their names. Rows with avoided words are used only if too few others are left."""
         rows = [[self.open(cell.text) for cell in row] for row in item.rows]
         if item.avoided:
             everybody = [*CHARACTERS, *(f"{one}的种类" for one in CHARACTERS)]
@@ -159,7 +161,7 @@ class Telling:
         self.values |= dict(zip(item.names, [cell for row in taken for cell in row], strict=True))
 
     def some(self, block: Block) -> list[str]:
-        """Two or three of the texts in any order, each after its word of order; in a short story one paragraph."""
+        """Return 1 to 3 paragraphs by length: two or three of the texts in any order, each after its word of order."""
         firsts, texts = [[self.open(line.text) for line in lines] for lines in (block.firsts, block.texts)]
         length, chance = self.teller.length, self.teller.chance
         if length == "short":
@@ -172,7 +174,7 @@ class Telling:
 
 
 def told(plot: Plot, teller: Teller) -> str:
-    """The whole story, its paragraphs parted by a blank line, few in a short story."""
+    """Return the whole story, with a blank line between paragraphs. A short story has few of them."""
     found = Telling(plot, teller).paragraphs()
     if plot.style == BY_PARAGRAPH:
         found = joined(found, {"short": 6, "middle": 8, "long": 9}[teller.length])
@@ -182,7 +184,7 @@ def told(plot: Plot, teller: Teller) -> str:
 
 
 def plots_in(folder: Path, known: Set[str]) -> list[Plot]:
-    """The plots of a folder, in the order of its files' names."""
+    """Return the plots of a folder, in the order of the file names. `known` holds the names that every plot may use."""
     return [plot for file in sorted(folder.glob("*.txt")) if file.name != SHARED for plot in plots_of(file, known)]
 
 

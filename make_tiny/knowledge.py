@@ -1,4 +1,7 @@
-"""Which texts of `exchanges/2_knowledge.txt` fit a row of its table, and what else they need to know of it."""
+"""Values and choice of texts for the topics of `exchanges/2_knowledge.txt`.
+
+Each function marked @flow returns the turns of the topic with its name.
+"""
 
 import random
 

@@ -1,6 +1,6 @@
-"""Who and what the stories are about: beings, elders, names, places, seasons, out of the tables in `make_tiny/data`.
+"""Words of the stories: beings, elders, names, places and seasons, from the tables in `make_tiny/data`.
 
-Everything in the tables was written for this project and holds no text of the datasets in `dataset/`.
+The tables were written for this project. They hold no text of the datasets in `dataset/`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from make_tiny.tables import table, words
 
 @dataclass(frozen=True)
 class Being:
-    """One kind of hero, a row of beings.txt. All fields fit the sentences of the grammar as they are.
+    """A kind of character, a row of beings.txt. All fields fit into the sentences of the plots unchanged.
 
     kind 刺猬, measure 只 (一只刺猬), pronoun 它, home 落叶底下的小窝 (它住在落叶底下的小窝里), food 红浆果,
     gait 一摇一摆地 (它一摇一摆地走过来), mark 背着一身尖尖的刺 (它背着一身尖尖的刺).
@@ -26,13 +26,13 @@ class Being:
 
     @property
     def inside(self) -> str:
-        """它住在 … : the home with 里 behind it where that is needed."""
+        """The home as it follows 它住在, with 里 added if it needs one."""
         return self.home if self.home.endswith(tuple("里上下边旁间头处面角底缝")) else self.home + "里"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a story happens, a row of places.txt: `name` 小河边 (在小河边), then clauses about it."""
+    """A place of a story, a row of places.txt: `name` 小河边 (在小河边), then clauses about it."""
 
     name: str
     seen: str
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def bare(self) -> str:
-        """The place without 里 or 上 at its end: 竹林, 小镇; for 从竹林来."""
+        """The place without 里, 上 or 面 at its end, as in 从竹林来: 竹林, 小镇."""
         name = self.name.removesuffix("面")
         return name.removesuffix("里").removesuffix("上") if len(name) > 2 else name
 

@@ -1,10 +1,10 @@
-"""Reads the files of `make_tiny/plots` into Plots, and refuses a wrong line by its file, its number and what mends it.
+"""Parse the files of `make_tiny/plots` into Plots. An error names the file, the line and the fix.
 
 == 分享 the_last_of_it 逐句        a plot: its lesson, its name, its style            -> Plot
 好多 = [一大篮|一盘子]松果         a text, drawn once                                -> Value
-灯;量词 = 取1行                   a row of the table below it, or more              -> Rows
+灯;量词 = 取1行                   one or more rows of the table below               -> Rows
 - 小油灯;盏
-几样: 起先，;接着，;后来，         two or three of the texts below it, in any order  -> Block
+几样: 起先，;接着，;后来，         two or three of the texts below, in any order     -> Block
 - {主角}搬来几块石头……
 other lines                      a paragraph, up to the next blank line            -> Paragraph
 """
@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 STYLES = IN_TURN, BY_PARAGRAPH, WHOLE = "逐句", "逐段", "全篇"
-EVERYBODY = "角色"  # 取1行，避开角色: no row that holds the name or the kind of one who acts
+EVERYBODY = "角色"  # 取1行，避开角色: skip rows with the name or the kind of a character
 FIRST = "先："  # {先：[甲|乙]} is drawn before the other choices of its paragraph
 SPEECH = re.compile(r"“(.*)”([^”]*?)(说|问|喊|叮嘱)")
 NUMBER = re.compile(r"(\d+)到(\d+)")
@@ -31,7 +31,7 @@ CLOSING = {"[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class Line:
-    """A line with those that continue it, told only if the value of `name` is (or is not) one of `values`."""
+    """A line and its continuations. Used if `name` is empty, or if (value of `name` in `values`) == `wanted`."""
 
     number: int
     text: str
@@ -50,7 +50,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Rows:
-    """`names = 取1行`: the names get the columns of the rows taken, which hold nothing of what `avoided` names."""
+    """`names = 取1行`: the names get the columns of the drawn rows, which avoid the values of the `avoided` names."""
 
     names: tuple[str, ...]
     taken: int
@@ -68,7 +68,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Lines that follow each other; `condition` is a line without text that all of them need."""
+    """Lines of one paragraph; `condition` is a line without text that applies to all of them."""
 
     lines: tuple[Line, ...]
     condition: Line
@@ -79,7 +79,7 @@ Item = Value | Rows | Block | Paragraph
 
 @dataclass
 class Plot:
-    """A plot or, without lesson, a phrase that plots share."""
+    """A plot or, if it has no lesson, a phrase that plots share."""
 
     file: Path
     name: str
@@ -88,11 +88,12 @@ class Plot:
     items: list[Item] = field(default_factory=list)
 
     def refusal(self, number: int, why: str) -> ValueError:
+        """Return the error for a line of the file."""
         return ValueError(f"{self.file}:{number}: {why}")
 
 
 def plots_of(file: Path, known: Set[str]) -> list[Plot]:
-    """The plots of a file. Their texts may use the `known` names and those that they set themselves."""
+    """Return the plots of a file. Texts may use `known` names and names that the plot sets. Raises ValueError."""
     plots: list[Plot] = []
     for group in _groups(file):
         number, first = group[0]
@@ -112,7 +113,7 @@ def plots_of(file: Path, known: Set[str]) -> list[Plot]:
 
 
 def _groups(file: Path) -> Iterator[list[tuple[int, str]]]:
-    """The lines between two blank ones; comments dropped, an indented line joined to the one that it continues."""
+    """Yield groups of (number, line) between blank lines, without comments. Join indented lines to the one before."""
     group: list[tuple[int, str]] = []
     for number, line in enumerate([*file.read_text(encoding="utf-8").splitlines(), ""], 1):
         if line.startswith("#"):
@@ -127,7 +128,7 @@ def _groups(file: Path) -> Iterator[list[tuple[int, str]]]:
 
 
 def _items(plot: Plot, group: list[tuple[int, str]]) -> Iterator[Item]:
-    """What the lines between two blank ones say."""
+    """Yield the items of one group of lines."""
     told: list[Line] = []
     condition = Line(0, "")
     while group:
@@ -155,7 +156,7 @@ def _items(plot: Plot, group: list[tuple[int, str]]) -> Iterator[Item]:
 
 
 def _conditioned(plot: Plot, number: int, text: str) -> Line:
-    """`@篇幅=中/长 text`."""
+    """Parse `@篇幅=中/长 text`."""
     found = CONDITION.fullmatch(text)
     if not found:
         raise plot.refusal(number, "no condition; write `@篇幅=中/长`, alone or with a space and a text behind it")
@@ -163,7 +164,7 @@ def _conditioned(plot: Plot, number: int, text: str) -> Line:
 
 
 def _table(plot: Plot, number: int, statement: re.Match[str], rows: list[Line]) -> Rows:
-    """`names = 取…` and its rows: for each row taken as many names as a row has columns."""
+    """Parse `names = 取…` and its rows: each drawn row fills as many names as it has columns."""
     names, found = tuple(statement[1].split(";")), TAKEN.fullmatch(statement[2])
     if not found:
         raise plot.refusal(number, f"`{statement[2]}` takes no rows; write `取1行` or `取1行，避开角色`")
@@ -180,7 +181,7 @@ def _table(plot: Plot, number: int, statement: re.Match[str], rows: list[Line]) 
 
 
 def _block(plot: Plot, number: int, text: str, rows: list[Line]) -> Block:
-    """`几样: …` and its texts."""
+    """Parse `几样: …` and its texts."""
     firsts = tuple(Line(number, first) for first in text.removeprefix(SOME).strip().split(";"))
     if len(firsts) != 3 or len(rows) < 3:
         why = f"{len(firsts)} words of order and {len(rows)} texts; write three words and three or more texts"
@@ -189,7 +190,7 @@ def _block(plot: Plot, number: int, text: str, rows: list[Line]) -> Block:
 
 
 def _check(plot: Plot, known: set[str]) -> None:
-    """Every bracket is closed, every name is known where it stands."""
+    """Check that every bracket is closed and every name is set before its use. Raises ValueError."""
     for item in plot.items:
         lines: tuple[Line, ...]
         match item:
@@ -221,7 +222,7 @@ def _check_line(plot: Plot, line: Line, known: Set[str]) -> None:
 
 
 def bracket_fault(text: str) -> str:
-    """What is wrong with the brackets of a text; empty if nothing is."""
+    """Return the error in the brackets of a text; empty if there is none."""
     opened: list[str] = []
     for mark in text:
         if mark in CLOSING:

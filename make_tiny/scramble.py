@@ -1,10 +1,9 @@
-"""Variety beyond the grammar: the same stories with other words in them, and sentences that were never neighbours.
+"""Variety beyond the plots: stories with other words, and unrelated sentences in a row.
 
-    swapped   some words of a text become others of their class, the same one everywhere: 花生 -> 钥匙 throughout
-    medley    sentences out of different stories and exchanges, one after another
+    swapped   replace some words with words of the same class, consistently: 花生 -> 钥匙 in the whole text
+    medley    sentences from different stories and exchanges in one paragraph
 
-A model that has only the grammar's own sentences before it learns them by heart; these make it learn which words can
-stand where.
+A model that reads only the sentences of the plots memorizes them. With these it learns which words fit where.
 """
 
 import random
@@ -19,16 +18,16 @@ _SENTENCE = re.compile(r"[^。！？…“”\n]*(?:“[^“”\n]*”)?[^。！
 
 
 def mapping(chance: random.Random, share: float) -> dict[str, str]:
-    """For this share of all words another one of the same class."""
+    """Return a random word of the same class for `share` of all words: {word: replacement}."""
     return {word: chance.choice(words) for word, words in _CLASS_OF.items() if chance.random() < share}
 
 
 def swapped(text: str, words: dict[str, str]) -> str:
-    """The text with these words in place of its own."""
+    """Return the text with its words replaced by this mapping."""
     return _WORD.sub(lambda found: words.get(found[0], found[0]), text)
 
 
 def medley(chance: random.Random, texts: Sequence[str]) -> str:
-    """A paragraph of 4 to 12 sentences drawn from the texts."""
+    """Return a paragraph of 4 to 12 sentences from the texts, or all if there are fewer."""
     sentences = [sentence for text in texts for sentence in _SENTENCE.findall(text)]
     return "".join(chance.sample(sentences, min(len(sentences), chance.randint(4, 12))))

@@ -1,9 +1,9 @@
-"""Who acts in a story, where and when.
+"""The characters, the place and the time of a story.
 
 Character    a being with a name
-Teller       the random choices of one story: drawn once, so that all of its sentences agree
+Teller       the random choices of one story, drawn once, so that all its sentences agree
 
-The plots live in `make_tiny/plots`; `make_tiny/grammar.py` tells them.
+The plots are in `make_tiny/plots`; `make_tiny/grammar.py` turns them into stories.
 """
 
 import random
@@ -17,7 +17,7 @@ LENGTHS = {"short": "短", "middle": "中", "long": "长"}
 
 @dataclass(frozen=True)
 class Character:
-    """One who acts in a story: a being with a name; `ta` is the pronoun, `one` is 一只刺猬."""
+    """A character of a story: a being with a name; `ta` is the pronoun, `one` is 一只刺猬."""
 
     being: Being
     name: str
@@ -36,11 +36,11 @@ class Character:
 
     @property
     def full(self) -> str:
-        """刺猬米粒."""
+        """Kind and name: 刺猬米粒."""
         return f"{self.being.kind}{self.name}"
 
     def named(self, role: str) -> dict[str, str]:
-        """What {主角}, {主角的食物} and so on stand for, if this is 主角."""
+        """Return the values of {主角}, {主角的食物} and so on, if `role` is 主角."""
         being = self.being
         return {
             role: self.name,
@@ -57,7 +57,7 @@ class Character:
 
 @dataclass
 class Teller:
-    """The random choices of one story. Called with several texts, it gives one of them.
+    """The random choices of one story. A call with several texts returns one of them.
 
     hero, friend, other: three Characters of different kinds and names; elder: 山羊爷爷; place: a Place;
     season: a Season; day 春天的早晨, weather 太阳暖洋洋的 (a clause without punctuation at its end).
@@ -83,16 +83,16 @@ class Teller:
         self.day, self.weather = self(*self.season.days), self(*self.season.weathers)
 
     def __call__(self, *texts: str) -> str:
-        """One of the texts."""
+        """Return one of the texts."""
         return self.chance.choice(texts)
 
     def maybe(self, *texts: str) -> str:
-        """One of the texts or nothing: rarely in a short story, mostly in a long one."""
+        """Return one of the texts or nothing: rarely a text in a short story, mostly one in a long story."""
         share = {"short": 0.2, "middle": 0.5, "long": 0.85}[self.length]
         return self(*texts) if self.chance.random() < share else ""
 
     def named(self) -> dict[str, str]:
-        """What the names stand for that every plot may use."""
+        """Return the values of the names that every plot may use."""
         place, season = self.place, self.season
         found = {
             "它": self.hero.ta,
@@ -115,9 +115,9 @@ class Teller:
         return found
 
     def say(self, who: str, words: str, verb: str = "说") -> str:
-        """What somebody says, in one of the ways to write it. `words` end with their own 。！？ or ……
+        """Return direct speech, in one of the ways to write it. `words` end with their own 。！？ or ……
 
-        `who` may hold how it is said: 米粒小声. One who shouts (喊) does so in one of several words.
+        `who` may include the manner: 米粒小声. For 喊, one of several verbs is drawn.
         """
         if verb == "喊":
             verb = self("喊", "大声喊", "叫了起来", "嚷道")
@@ -125,4 +125,4 @@ class Teller:
 
 
 NAMED = frozenset(Teller(random.Random(0)).named())
-"""All names that every plot may use."""
+"""Names that every plot may use."""

@@ -1,4 +1,7 @@
-"""What the topics of `exchanges/3_numbers.txt` reckon: sums, counting, days, clocks, money."""
+"""Values for the topics of `exchanges/3_numbers.txt`: sums, counting, days, clocks, money.
+
+Each function marked @flow returns the turns of the topic with its name.
+"""
 
 import random
 from collections.abc import Callable
@@ -15,7 +18,7 @@ PERSONS = classes("lists")["算题的人"]
 
 
 def words_of(number: int) -> str:
-    """A number from 0 to 99 in Chinese characters."""
+    """Return a number from 0 to 99 in Chinese characters."""
     tens, ones = divmod(number, 10)
     if not tens:
         return DIGITS[ones]
@@ -23,12 +26,12 @@ def words_of(number: int) -> str:
 
 
 def count_of(number: int) -> str:
-    """A number before a measure word: two is 两."""
+    """Return a number as it stands before a measure word: 2 is 两."""
     return "两" if number == 2 else words_of(number)
 
 
 def numerals(chance: random.Random, written: Callable[[int], str] = words_of) -> Callable[[int], str]:
-    """How a conversation shows its numbers: 12 or 十二."""
+    """Draw how a conversation writes its numbers: `written` (十二) or str (12), one half each."""
     return written if chance.random() < 0.5 else str
 
 

@@ -1,10 +1,10 @@
-"""Reads the word lists and tables in `make_tiny/data`: plain text, made to be read and edited by hand.
+"""Read the word lists and tables in `make_tiny/data`, which are plain text to edit by hand.
 
-words     words parted by spaces or line ends                                          -> ("小米", "小豆", …)
+words     words between spaces or line ends                                            -> ("小米", "小豆", …)
 classes   `== animals` begins a class, its words follow                                -> {"animals": ("小猫", …), …}
-table     `栏: 词;反义词` names the columns, then one row a line, parted by `;`            -> (("大", "小"), …)
+table     `栏: 词;反义词` names the columns, then one row per line, split at `;`            -> (("大", "小"), …)
 
-Lines that begin with `#` are comments. A row with a column too few or too many is refused with its file and line.
+Lines that begin with `#` are comments. A row with too few or too many columns raises ValueError with file and line.
 """
 
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ COLUMNS, CLASS = "栏:", "=="
 
 
 def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The number and the text of each line that is neither empty nor a comment."""
+    """Yield the number and the text of each line that is neither empty nor a comment."""
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
 
 
 def words(name: str) -> tuple[str, ...]:
-    """The words of `name.txt`."""
+    """Return the words of `name.txt`."""
     return tuple(word for _, line in lines(FOLDER / f"{name}.txt") for word in line.split())
 
 
 def classes(name: str) -> dict[str, tuple[str, ...]]:
-    """The words of each class of `name.txt`, by the name of the class."""
+    """Return the words of each class of `name.txt`: {class: words}."""
     found: dict[str, list[str]] = {}
     for _, line in lines(FOLDER / f"{name}.txt"):
         if line.startswith(CLASS):
@@ -42,7 +42,7 @@ def classes(name: str) -> dict[str, tuple[str, ...]]:
 
 @cache
 def table(name: str, folder: Path = FOLDER) -> tuple[Row, ...]:
-    """The rows of `name.txt`."""
+    """Return the rows of `name.txt`. Raises ValueError for a malformed file."""
     file = folder / f"{name}.txt"
     names = columns(name, folder)
     return tuple(_row(line, names, f"{file}:{number}") for number, line in [*lines(file)][1:])
@@ -50,7 +50,7 @@ def table(name: str, folder: Path = FOLDER) -> tuple[Row, ...]:
 
 @cache
 def columns(name: str, folder: Path = FOLDER) -> tuple[str, ...]:
-    """The names of the columns of `name.txt`."""
+    """Return the column names of `name.txt`. Raises ValueError if its first line has none."""
     file = folder / f"{name}.txt"
     number, head = next(lines(file))
     if not head.startswith(COLUMNS):

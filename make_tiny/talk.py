@@ -1,10 +1,10 @@
-"""Everything that is not a story: small talk and plain questions and answers, as conversations.
+"""All conversations that are not stories: small talk, plain questions and answers.
 
 exchange    one conversation: [("system", …)?, ("user", …), ("assistant", …), …]
 
-The texts of its topics stand in `make_tiny/exchanges`, what they speak of in `make_tiny/data`. Here are the topics that
-speak of everyday things or follow an instruction; those of numbers are in sums.py, of characters in characters.py, of
-plain facts in knowledge.py.
+The texts of the topics are in `make_tiny/exchanges`, their words in `make_tiny/data`. This file holds topics about
+everyday things and instructions; numbers are in sums.py, characters in characters.py, plain facts in knowledge.py.
+Each function marked @flow returns the turns of the topic with its name.
 """
 
 import random
@@ -134,7 +134,7 @@ def how_to(chance: random.Random, topic: Topic) -> Turns:
 
 
 def _scene(chance: random.Random) -> tuple[str, list[str]]:
-    """What a scene of everyday life tells of, and its sentences."""
+    """Return the subject of a scene of everyday life, and its sentences."""
     kind, about, beats = chance.choice(SCENES)
     _, who, pronoun = chance.choice([person for person in PERSONS if person[0] == kind])
     filled = beats.replace("{谁}", who).replace("{他}", pronoun)
@@ -170,18 +170,18 @@ def next_sentence(chance: random.Random, topic: Topic) -> Turns:
 
 
 def _draw(chance: random.Random) -> Turns:
-    """The turns of one topic."""
+    """Return the turns of one topic, drawn by weight."""
     return chance.choices(TOPICS, [topic.weight for topic in TOPICS])[0].turns(chance)
 
 
 def _said(chance: random.Random, rows: list[Row] | tuple[Row, ...]) -> Turns:
-    """One of these rows of small talk."""
+    """Return one of these rows of small talk as a turn."""
     question, answer = chance.choice(rows)
     return [(say(chance, question), say(chance, answer))]
 
 
 def exchange(chance: random.Random) -> list[tuple[str, str]]:
-    """One conversation of one to three turns: [(role, text), …], sometimes with a system text first."""
+    """Return a conversation of one to three turns: [(role, text), …], half of them with a system message first."""
     turns: Turns = []
     way = chance.random()
     if way < 0.06:

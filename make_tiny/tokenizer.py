@@ -1,9 +1,9 @@
 """The tokenizer of `tiny`: byte-level BPE over 8,192 tokens, and the ChatML template.
 
-    256 bytes | 3,755 characters of GB2312's first level | words of the corpus, up to three characters | 3 special
+    256 bytes | 3,755 characters of GB2312 level 1 | words of the corpus, up to three characters | 3 special
 
-Each common character is a token of its own even where the corpus lacks it, so that a user's rows cost about one token
-a character at most.
+Each common character is one token even if the corpus lacks it. So a user's rows cost at most about one token per
+character.
 """
 
 import json
@@ -17,11 +17,11 @@ from make_tiny.corpus import conversations
 
 VOCABULARY = 8192
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-CHARACTER_WEIGHT = 500  # above the count of any rare word in the sample, so that every character gets its token
+CHARACTER_WEIGHT = 500  # above the count of rare words in the sample, so that every character gets its token
 SAMPLE_CONVERSATIONS = 16_000
 LONGEST_TOKEN_BYTES = 9
 
-# Runs of letters, single digits, runs of punctuation, white space: a word never holds a comma.
+# Runs of letters, with at most one mark before them; single digits; runs of punctuation; white space.
 PIECES = Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 CHAT_TEMPLATE = """\
@@ -38,13 +38,13 @@ CHAT_TEMPLATE = """\
 
 
 def common_characters() -> list[str]:
-    """The 3,755 characters of GB2312's first level: rows 16 to 55 of the standard."""
+    """Return the 3,755 characters of GB2312 level 1: rows 16 to 55 of the standard."""
     codes = [bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF)]
     return [code.decode("gb2312") for code in codes if code < b"\xd7\xfa"]
 
 
 def build(seed: int) -> Tokenizer:
-    """Learn the tokens from the corpus of this seed."""
+    """Train the tokenizer on the corpus of this seed."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -75,7 +75,7 @@ def _texts(seed: int) -> Iterator[str]:
 
 
 def write(tokenizer: Tokenizer, folder: Path) -> None:
-    """tokenizer.json and tokenizer_config.json, as the Hugging Face libraries read them."""
+    """Write tokenizer.json and tokenizer_config.json for the Hugging Face libraries."""
     tokenizer.save(str(folder / "tokenizer.json"))
     about = {
         "tokenizer_class": "Qwen2Tokenizer",

@@ -1,8 +1,8 @@
-"""The topics of the small talk, out of the files in `make_tiny/exchanges`; README.md there is their manual.
+"""Topics of the small talk, from the files in `make_tiny/exchanges`; README.md there explains their format.
 
 Topic     a name, a weight, a table and groups of texts: what the user says, what the assistant answers
 flow      marks the function that computes the values of a topic, or the order of its turns
-say, ask  one of several texts, with its choices drawn; a question as it is or with a polite beginning
+say, ask  one of several texts, with its choices drawn; a question, with or without a polite phrase
 """
 
 import random
@@ -22,19 +22,19 @@ Flow = Callable[[random.Random, "Topic"], Turns]
 FOLDER = Path(__file__).parent / "exchanges"
 TITLE = re.compile(r"== (\w+) ([\d.]+)(?: (\w+))?")
 TEXT = re.compile(r"(说|问|定说|答|定答|补)(?: (.*))?")
-MORE_SHARE = 0.4  # how often 补 is told
+MORE_SHARE = 0.4  # share of answers that add the 补 of their group
 
 FLOWS: dict[str, Flow] = {}
 
 
 def flow(function: Flow) -> Flow:
-    """Mark the function that tells the topic of its name; a topic without one draws a row of its table."""
+    """Register a function for the topic with its name. A topic without a function draws a row of its table."""
     FLOWS[function.__name__] = function
     return function
 
 
 def say(chance: random.Random, *texts: str) -> str:
-    """One of the texts, with one alternative taken in each of its `[甲|乙]`."""
+    """Return one of the texts, with each `[甲|乙]` replaced by one of its alternatives."""
 
     def one(*choices: str) -> str:
         return chance.choice(choices)
@@ -43,7 +43,7 @@ def say(chance: random.Random, *texts: str) -> str:
 
 
 def ask(chance: random.Random, question: str) -> str:
-    """A question as it is or with a polite beginning; `question` ends with ？ and holds its own question word."""
+    """Return the question unchanged or in a polite form. Only a `question` that ends with ？ changes."""
     way = chance.random()
     if way < 0.6 or not question.endswith("？"):
         return question
@@ -62,7 +62,7 @@ def ask(chance: random.Random, question: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """A line of a group: 说 …"""
+    """A line of a group, such as 说 …; `kind` is its first word."""
 
     number: int
     kind: str
@@ -71,19 +71,20 @@ class Text:
 
 @dataclass
 class Group:
-    """Lines up to the next blank one: ways to ask the same, and ways to answer it."""
+    """Lines up to a blank line: ways to ask the same, and ways to answer it. `share`: how often it is drawn, if set."""
 
     texts: list[Text]
     label: str = ""
     share: float = 0.0
 
     def of(self, kind: str) -> list[Text]:
+        """Return the lines of this kind."""
         return [text for text in self.texts if text.kind == kind]
 
 
 @dataclass
 class Topic:
-    """A topic, drawn in proportion to its weight."""
+    """A topic, drawn in proportion to its weight; weight 0 is never drawn."""
 
     file: Path
     name: str
@@ -92,15 +93,16 @@ class Topic:
     groups: list[Group]
 
     def turns(self, chance: random.Random) -> Turns:
+        """Return the turns of the topic's own function, or a question and answer about a row of its table."""
         told = FLOWS.get(self.name)
         return told(chance, self) if told else self.pair(chance, self.row(chance))
 
     def row(self, chance: random.Random) -> Values:
-        """A row of the table, by the names of its columns."""
+        """Return a random row of the table: {column: text}."""
         return dict(zip(columns(self.table), chance.choice(table(self.table)), strict=True))
 
     def pair(self, chance: random.Random, values: Values, label: str = "") -> Turns:
-        """A question and its answer, out of one of the groups that have this label or none."""
+        """Return a question and its answer, from a group with this label or without a label."""
         groups = [group for group in self.groups if not group.share and group.label in ("", label)]
         group = chance.choice(groups) if len(groups) > 1 else groups[0]
         rare = [group for group in self.groups if group.share]
@@ -109,11 +111,11 @@ class Topic:
         return [(self._asked(chance, group, values), self._answered(chance, group, values))]
 
     def asked(self, chance: random.Random, label: str, values: Values) -> str:
-        """What the user says in the group with this label."""
+        """Return what the user says in the group with this label."""
         return self._asked(chance, self._labelled(label), values)
 
     def answered(self, chance: random.Random, label: str, values: Values) -> str:
-        """What the assistant says in the group with this label."""
+        """Return what the assistant says in the group with this label."""
         return self._answered(chance, self._labelled(label), values)
 
     def _labelled(self, label: str) -> Group:
@@ -133,7 +135,7 @@ class Topic:
         return say(chance, *[self._filled(text, values) + told for text in group.of("答")])
 
     def _filled(self, text: Text, values: Values) -> str:
-        """The text with the values for their names."""
+        """Return the text with each `{name}` replaced by its value. Raises ValueError for an unknown name."""
 
         def value(found: re.Match[str]) -> str:
             if found[1] not in values:
@@ -145,7 +147,7 @@ class Topic:
 
 
 def topics_of(file: Path) -> list[Topic]:
-    """The topics of a file."""
+    """Return the topics of a file. Raises ValueError for a malformed line."""
     topics: list[Topic] = []
     last = 0
     for number, line in lines(file):

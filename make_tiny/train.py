@@ -56,13 +56,13 @@ SHAPE = {
 
 
 def renderer() -> Callable[[Conversation], str]:
-    """What the chat template makes of a conversation."""
+    """Return a function that renders a conversation with the chat template."""
     template = ChatTemplate(tokens.CHAT_TEMPLATE)
     return lambda talk: template.render(messages=[{"role": role, "content": text} for role, text in talk])
 
 
 def documents(seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
-    """The ids of one conversation after another, each with the end-of-text mark behind it."""
+    """Yield the ids of one conversation after another, each with the end-of-text token at its end."""
     end = tokenizer.token_to_id(tokens.END_OF_TEXT)
     endless, rendered = conversations(seed), renderer()
     while True:
@@ -72,7 +72,7 @@ def documents(seed: int, tokenizer: Tokenizer) -> Iterator[NDArray[np.uint16]]:
 
 
 def rows(source: Iterator[NDArray[np.uint16]], length: int) -> Iterator[NDArray[np.uint16]]:
-    """Rows of length + 1 ids that begin with a conversation; the last one in a row is cut where the row ends."""
+    """Yield rows of length + 1 ids. A row begins with a conversation; its last conversation is cut to fit."""
     while True:
         parts, size = [], 0
         while size <= length:
@@ -82,23 +82,23 @@ def rows(source: Iterator[NDArray[np.uint16]], length: int) -> Iterator[NDArray[
 
 
 def noise(batch: torch.Tensor) -> torch.Tensor:
-    """The ids with some of them wrong, as the model reads them; it is to say the right next one all the same.
+    """Return the ids with WRONG_SHARE of them replaced at random, as model input; the targets stay right.
 
-    Without it the model trusts every word before it, and is lost where the words are not those of the grammar.
+    Without noise the model trusts every earlier word, and fails on text that is unlike the corpus.
     """
     wrong = torch.rand(batch.shape) < WRONG_SHARE
     return torch.where(wrong, torch.randint(256, tokens.VOCABULARY, batch.shape), batch)
 
 
 def loss_of(model: Callable[..., Any], batch: torch.Tensor, seen: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean -log p of every next token in (rows, length + 1) ids, of which the model reads `seen`."""
+    """Return the mean -log p of every next token of (rows, length + 1) ids. `seen`: what the model reads instead."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(input_ids=(batch if seen is None else seen)[:, :-1]).logits
         return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
 
 
 def optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for all else."""
+    """Return Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for all other parameters."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
@@ -108,16 +108,18 @@ def optimizers(model: Qwen2ForCausalLM) -> list[torch.optim.Optimizer]:
 
 
 def rate_share(step: int, steps: int) -> float:
-    """Warm-up, a plateau, a linear fall to 0 over the last `COOL_DOWN_SHARE`."""
+    """Return the share of the peak rate: warm-up, plateau, linear decay to 0 in the last `COOL_DOWN_SHARE` of steps."""
     falling = (steps - step) / (COOL_DOWN_SHARE * steps)
     return min(1.0, (step + 1) / WARM_UP_STEPS, falling)
 
 
 def stacked(source: Iterator[NDArray[np.uint16]], count: int) -> torch.Tensor:
+    """Return the next `count` rows as one (count, length + 1) int64 tensor."""
     return torch.from_numpy(np.stack(list(islice(source, count))).astype(np.int64))
 
 
 def train(tokenizer: Tokenizer, seed: int, total: int) -> Qwen2ForCausalLM:
+    """Return a model trained on `total` tokens. Raises SystemExit if the loss is not finite."""
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(Qwen2Config(**SHAPE))
     steps = total // TOKENS_PER_STEP
@@ -150,7 +152,7 @@ def train(tokenizer: Tokenizer, seed: int, total: int) -> Qwen2ForCausalLM:
 
 
 def write(model: Qwen2ForCausalLM, tokenizer: Tokenizer, folder: Path, seed: int) -> None:
-    """The model as a folder that any Hugging Face library reads, weights in bf16, with a manifest for `hub`."""
+    """Write the model as a Hugging Face folder, with weights in bf16 and a manifest that tonghua verifies."""
     end, turn_end = (tokenizer.token_to_id(mark) for mark in (tokens.END_OF_TEXT, tokens.TURN_END))
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: weight.bfloat16().contiguous() for name, weight in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The wish that asks for a story, made from the story's own world; its texts stand in `exchanges/7_wishes.txt`."""
+"""Wishes that ask for a story, with its characters and place. The texts are in `exchanges/7_wishes.txt`."""
 
 from make_tiny.story import LENGTHS, Teller
 from make_tiny.topics import ALL_TOPICS
@@ -9,7 +9,7 @@ PLAIN_SHARE = 0.65  # of the wishes that name neither the hero nor a length
 
 
 def wish(t: Teller, lesson: str) -> str:
-    """What somebody asked to get this story: most wishes name the hero, many the lesson, some a place or a name."""
+    """Return a wish for this story: most name the hero, many the lesson, some a place or a name."""
     values = {"种类": t.hero.kind, "一只": t.hero.one, "名字": t.hero.name, "地点": t.place.name, "道理": lesson}
     for part in PARTS:
         values[part] = WISH.asked(t.chance, part, values)
