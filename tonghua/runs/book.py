@@ -1,4 +1,4 @@
-"""Everything that one training run writes, from its first file to the result that says it has reached its end."""
+"""Writes the folder of a training run: config, log, samples, checkpoints, the best adapter, and the result."""
 
 import errno
 import json
@@ -29,47 +29,52 @@ from .record import read_lines
 from .trackers import Trackers, open_trackers, values_of
 
 RETRY_S = (1.0, 5.0, 15.0)
-"""How long to wait before a checkpoint that could not be written is tried again, each time."""
+"""Waits before each retry of a checkpoint that could not be written, in seconds."""
 
 LOG_BYTES = 50_000_000
-"""What metrics and samples may take."""
+"""Disk space reserved for metrics and samples, in bytes."""
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 def needed_bytes(config: Config, checkpoint_bytes: int) -> int:
-    """The disk that a run needs: the checkpoints that stay, one that is being written, the best adapter, the log."""
+    """Return the disk space that a run needs, in bytes.
+
+    It counts the kept checkpoints, one that is being written, the best adapter, and the log.
+    """
     return checkpoint_bytes * (config.save_total_limit + 2) + LOG_BYTES
 
 
 class Unsaved(ResourceError):
-    """A checkpoint that could not be written in the end."""
+    """A checkpoint could not be written, even after all retries."""
 
 
 Notify = Callable[[str, Text], None]
+"""Takes the kind of an event and its text."""
 
 Look = Callable[[], None]
+"""Called every 0.1 s while waiting for the disk; may raise to end the wait."""
 
 
 def now() -> str:
-    """The time here, with its distance from UTC, to the second."""
+    """Return the local time with its UTC offset, in ISO 8601, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 @dataclass(slots=True)
 class Book:
-    """Everything that a run writes; `run` is there from `open` on."""
+    """Writes all files of one run. `open` sets `run`, its folder."""
 
     config: Config
     name: str
     base: Path
-    base_name: str  # the repository's, or the folder's
+    base_name: str  # of the repository or the folder
     renderer: Renderer
     fingerprint: dict[str, str]
     checkpoint_bytes: int
     tell: Notify
     run: Path = field(init=False)
-    step: int = 0  # of which the next event is told
+    step: int = 0  # the step number that the next event is logged with
     _unwritten: list[str] = field(default_factory=list)
     _trackers: Trackers = field(init=False)
     _saved: float = 0.0
@@ -77,9 +82,10 @@ class Book:
 
     @contextmanager
     def open(self, resumed: Path | None) -> Iterator[None]:
-        """Inside, the run is this process's own. A new one that fails before its first step is kept leaves nothing.
+        """Create a run, or open the run folder `resumed`, and hold its lock inside the block.
 
-        Raises ResourceError where there is no room, UsageError where another process has the run.
+        A new run that ends before its first step is done is deleted. Raises ResourceError if the disk lacks space or
+        the folder cannot be made or locked, and UsageError if another process holds the lock.
         """
         if resumed is None:
             needed = needed_bytes(self.config, self.checkpoint_bytes)
@@ -100,12 +106,12 @@ class Book:
                 shutil.rmtree(self.run, ignore_errors=True)
 
     def _stays(self) -> bool:
-        """Whether there is something in the run that was trained."""
+        """True if the run holds trained state."""
         return self._goes_on or self.step > 1 or any(checkpoint.steps(self.run))
 
     @contextmanager
     def _tracked(self) -> Iterator[None]:
-        """Inside, the trackers that were asked for are told what goes into the log."""
+        """Report what goes into the log to the trackers of `report_to`, inside the block."""
         told = lambda text: self.tell("tracker", text)  # noqa: E731
         self._trackers = open_trackers(self.config.report_to, self.run, self.config.model_dump(), told)
         try:
@@ -114,34 +120,38 @@ class Book:
             self._trackers.close()
 
     def _resolved(self) -> Config:
-        """The config with paths that hold from any folder."""
+        """Return the config with absolute paths."""
         named = {key: getattr(self.config, key) for key in ("dataset", "eval_dataset")}
         paths = {key: _resolved(value) for key, value in named.items() if value is not None}
         paths["output_dir"] = str(user_path(self.config.output_dir).resolve())
         return self.config.model_copy(update={"model": self._model(), "run_name": self.name, **paths})
 
     def _model(self) -> str:
-        """A folder from the root, or a name, which holds on any machine."""
+        """Return the base as an absolute path if it was given as a folder, else as a name that any machine resolves."""
         by_path = self.base.name == self.base_name and self.base != tiny()
         return str(self.base) if by_path else self.base_name
 
     def write_config(self) -> None:
+        """Write config.yaml, complete and with absolute paths."""
         write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
-        """What is trained on what, for people."""
+        """Write facts.json: the start time, the run name, and `facts` about base, data and settings."""
         content = json.dumps({"started": now(), "name": self.name, **facts}, indent=2, ensure_ascii=False) + "\n"
         write_files(self.run, {runs.FACTS: content.encode()})
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """A line of metrics.jsonl. Where the disk refuses it, it waits: only a checkpoint that fails ends a run."""
+        """Append a line to metrics.jsonl and report it to the trackers. `values` must have `step`.
+
+        If the write fails, the line waits for the next one. Only a failed checkpoint ends a run.
+        """
         self._trackers.log(values_of(values), values["step"])
         self._unwritten.append(json.dumps(values, ensure_ascii=False) + "\n")
         with suppress(OSError):
             self._write_log()
 
     def _write_log(self) -> None:
-        """Put down the lines that wait, all or none of them."""
+        """Write the waiting lines, all or none of them."""
         path = self.run / runs.METRICS
         before = path.stat().st_size if path.exists() else 0
         try:
@@ -155,26 +165,27 @@ class Book:
         self._unwritten.clear()
 
     def write_samples(self, entry: Mapping[str, Any]) -> None:
-        """A line of samples.jsonl; where the disk refuses it, it is lost."""
+        """Append a line to samples.jsonl. If the write fails, the line is lost."""
         with suppress(OSError), (self.run / runs.SAMPLES).open("a", encoding="utf-8", newline="\n") as opened:
             opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def note(self, event: str, text: Text) -> None:
-        """Something happened on the way: into the log, and to whoever looks on."""
+        """Log an event at the current step, and pass it to `tell`."""
         self.log({"step": self.step, "at": now(), "event": event, "zh": text.zh, "en": text.en})
         self.tell(event, text)
 
     def save_due(self, step: int) -> bool:
-        """Whether so many steps or minutes have passed that a checkpoint is due between two evaluations."""
+        """Return True if `save_steps` or `save_minutes` make a checkpoint due between two evaluations."""
         minutes, every = self.config.save_minutes, self.config.save_steps
         return bool(every and step % every == 0) or bool(minutes and time.monotonic() - self._saved >= 60 * minutes)
 
     def save(self, step: int, files: Mapping[str, bytes], best: int, keep: Collection[int], look: Look | None) -> None:
-        """Commit a checkpoint, and only then remove old ones, but none of `keep`; put the `best` at the root.
+        """Commit a checkpoint, then remove old ones, but not `step`, `best` or those in `keep`.
 
-        A disk that refuses is asked again after a while; `look` is called while waiting, and may raise. Raises
-        ResourceError in the end, with the bytes that are missing; what was kept before is still there. Without
-        `look` nothing is waited for and nothing raised: the next checkpoint is near.
+        Publishes the adapter if `best` is this step, or is 0 because there is no best step yet. If a write fails,
+        retries after each of `RETRY_S` and calls `look` while waiting. Raises Unsaved, a ResourceError with the
+        missing bytes, after the last retry; earlier checkpoints stay intact. If `look` is None, a failure is only
+        logged, without retry: the next checkpoint follows soon.
         """
         for wait_s in (*RETRY_S, None):
             try:
@@ -204,7 +215,7 @@ class Book:
             self.publish(files)
 
     def _sync_log(self) -> None:
-        """The log of the steps before a checkpoint is on the disk before the checkpoint is."""
+        """Flush the log to the disk, so that a checkpoint never exists without the log of its steps."""
         if self._unwritten:
             self._write_log()
         path = self.run / runs.METRICS
@@ -214,7 +225,7 @@ class Book:
 
     def _refused(self, error: OSError) -> Unsaved:
         missing = 0
-        with suppress(OSError):  # the folder itself may have gone
+        with suppress(OSError):  # the folder itself may be gone
             missing = max(0, self.checkpoint_bytes - shutil.disk_usage(self.run).free)
         why = Text(error.strerror or str(error), error.strerror or str(error))
         lacks = Text(
@@ -230,7 +241,7 @@ class Book:
         )
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """Put an adapter at the root of the run; with the contract, written last, it can be talked to."""
+        """Write the adapter in `files` to the root of the run, then contract.json, which makes it ready for chat."""
         contract = Contract(
             system=self.config.system,
             join=JOIN,
@@ -245,14 +256,14 @@ class Book:
         write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
 
     def publish_from(self, found: Checkpoint) -> None:
-        """The same with the adapter of a checkpoint."""
+        """Publish the adapter of a checkpoint."""
         self.publish({name: found.read(name) for name in ADAPTER_FILES})
 
     def rewind(self, found: Checkpoint, evaluated: bool) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-        """Drop from the log what came after a checkpoint, which will come again; give steps and samples that stay.
+        """Remove the log entries after a checkpoint, because training repeats them; return the steps and samples left.
 
-        What happened on the way stays, whenever it was. An evaluation that is not in the checkpoint (`evaluated`) comes
-        again too.
+        Events always stay. The evaluation and samples of the checkpoint's own step stay only if `evaluated`: the
+        checkpoint was made after its evaluation.
         """
         upto = found.step if evaluated else found.step - 1
         lines = [
@@ -268,16 +279,16 @@ class Book:
         return [values for values in lines if "step_s" in values], answers
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """The run has reached its end."""
+        """Write result.json, which marks the run as finished."""
         content = json.dumps({"finished": now(), **result}, indent=2, ensure_ascii=False) + "\n"
         write_files(self.run, {runs.RESULT: content.encode()})
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The whole lines of a log that belong to a step; one that its writer did not finish is left out."""
+    """Return the log lines that have a step, without incomplete ones."""
     return (values for values in read_lines(path) if isinstance(values.get("step"), int))
 
 
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """One dataset or several, as they can be named from any folder."""
+    """Return one dataset or several as absolute paths; names of shipped datasets stay."""
     return from_anywhere(paths) if isinstance(paths, str) else tuple(map(from_anywhere, paths))

@@ -1,15 +1,15 @@
-"""Checkpoints that a crash cannot spoil: each is there whole or not at all, and a reader can tell.
+"""Crash-safe checkpoints: each is complete or absent, and its checksums prove it.
 
     checkpoints/
-      step-000120/            renamed into place when all of it was on the disk
+      step-000120/            renamed into place after all of it is on the disk
         adapter_model.safetensors  adapter_config.json     the adapter, in PEFT's own format
-        state.safetensors          state.json              what else it takes to go on (`state` says what)
+        state.safetensors          state.json              the rest of the training state (see `state`)
         MANIFEST.json                                      size and sha256 of each file; written last
-      .step-000120-<chance>/  one that is being written, or was when its writer died
+      .step-000120-<random>/  being written, or left over from a process that died
 
     write files, fsync each -> MANIFEST.json, fsync -> rename -> fsync of the parent -> only then `rotate`
 
-A checkpoint is valid if its manifest says so, whatever its name or its time; the protocol is that of Orbax
+A checkpoint is valid if its files match its manifest; names and times do not count. The protocol is that of Orbax
 (orbax.readthedocs.io, "Checkpointing: atomicity").
 """
 
@@ -38,17 +38,18 @@ _NAME = re.compile(r"step-(\d{6,})")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A valid one, its hashes compared: the step after which it was made, and its folder."""
+    """A valid checkpoint, with verified checksums: the step after which it was made, and its folder."""
 
     step: int
     folder: Path
 
     def read(self, name: str) -> bytes:
+        """Return the content of one of its files. Raises OSError."""
         return (self.folder / name).read_bytes()
 
 
 class Damaged(Exception):
-    """A checkpoint that is not what its writer wrote."""
+    """A checkpoint does not match its manifest, or has none."""
 
     def __init__(self, what: Text):
         super().__init__(what.en)
@@ -56,9 +57,9 @@ class Damaged(Exception):
 
 
 def commit(run: Path, step: int, files: Mapping[str, bytes]) -> None:
-    """Put a checkpoint of this step on the disk. Raises OSError, and then nothing of it is there.
+    """Write a checkpoint of this step, {file name: content}. If it raises OSError, nothing of it remains.
 
-    Where the very same one is there already it stays; another one of this step gives way.
+    An identical checkpoint stays as it is; a different one of this step is replaced.
     """
     parent = run / FOLDER
     target = parent / _name(step)
@@ -81,7 +82,7 @@ def commit(run: Path, step: int, files: Mapping[str, bytes]) -> None:
 
 
 def _take_place(part: Path, target: Path) -> None:
-    """Rename a folder; one that has the name gives way, and has it back where that fails."""
+    """Rename a folder over another one; if that fails, the other one gets its name back."""
     if not target.exists():
         rename(part, target)
         return
@@ -96,16 +97,16 @@ def _take_place(part: Path, target: Path) -> None:
 
 
 def steps(run: Path) -> list[int]:
-    """The steps of which there is a checkpoint, valid or not, in order."""
+    """Return the steps that have a checkpoint, valid or not, in ascending order."""
     folder = run / FOLDER
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
 
 
 def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint, list[Text]]:
-    """The valid checkpoint of the highest step, or of the highest up to one; and what is wrong with each above it.
+    """Return the valid checkpoint of the highest step (at most `upto`), and the damage of each one above it.
 
-    Raises RefusedError where none is valid, with the reason for each; nothing is deleted.
+    Raises RefusedError if none is valid, with the damage of each. Deletes nothing.
     """
     damages: list[Text] = []
     for step in reversed([step for step in steps(run) if upto is None or step <= upto]):
@@ -121,7 +122,7 @@ def newest_valid(run: Path, upto: int | None = None) -> tuple[Checkpoint, list[T
 
 
 def open_checkpoint(run: Path, step: int) -> Checkpoint:
-    """The checkpoint of this step. Raises Damaged where a file is not as its manifest says, naming the file."""
+    """Return the checkpoint of this step. Raises Damaged, with the file name, if a file does not match the manifest."""
     folder = run / FOLDER / _name(step)
     manifest = _manifest(folder)
     if manifest.get("step") != step:
@@ -144,20 +145,20 @@ def open_checkpoint(run: Path, step: int) -> Checkpoint:
 
 
 def rotate(run: Path, limit: int, keep: Collection[int]) -> None:
-    """Remove the oldest until `limit` are left, but none of the steps in `keep`."""
+    """Remove the oldest checkpoints until `limit` are left, but none of the steps in `keep`."""
     there = steps(run)
     for step in [step for step in there if step not in keep][: max(0, len(there) - limit)]:
         shutil.rmtree(run / FOLDER / _name(step), ignore_errors=True)
 
 
 def sweep(run: Path) -> None:
-    """Remove what a writer that died has left unfinished."""
+    """Remove incomplete checkpoints that a dead process left."""
     for part in (run / FOLDER).glob(".step-*"):
         shutil.rmtree(part, ignore_errors=True)
 
 
 def forget_after(run: Path, step: int) -> None:
-    """Remove what was kept after a step to which a run went back: it will be made anew, and otherwise."""
+    """Remove the checkpoints after a step to which the run rolled back; the new ones will differ."""
     for later in [each for each in steps(run) if each > step]:
         shutil.rmtree(run / FOLDER / _name(later), ignore_errors=True)
 
@@ -167,7 +168,7 @@ def _name(step: int) -> str:
 
 
 def _is_same(folder: Path, manifest: bytes) -> bool:
-    """Whether a valid checkpoint with this very manifest is there."""
+    """True if `folder` is a valid checkpoint with this manifest."""
     try:
         if (folder / MANIFEST).read_bytes() != manifest:
             return False

@@ -1,7 +1,7 @@
-"""How the numbers of a run are drawn: thinned, smoothed, as shapes for a page and as the picture loss.png.
+"""Charts of a run: thinned and smoothed curves, as SVG shapes for the report and as the picture loss.png.
 
-(step, value), ... ──thin, smooth──► Series, ... ──draw──► Chart      lines, dots and ticks, placed on an SVG
-Record ──write_loss_plot──► loss.png                                  the same by matplotlib
+(step, value), ... ──thin, smooth──► Series, ... ──draw──► Chart      lines, dots and ticks in SVG coordinates
+RunRecord ──write_loss_plot──► loss.png                               the same by matplotlib
 """
 
 import math
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 
 STRIPS = 100
-"""Parts of a chart's width that each tell their numbers to the mouse."""
+"""Number of vertical strips of a chart; each shows its values in a tooltip."""
 
 LOG_RATIO = 10.0
-"""From this ratio of the largest value to the smallest on, a loss reads better on a logarithmic scale."""
+"""A loss gets a logarithmic scale if its largest value is more than this many times the smallest."""
 
 FLAT = 1e-4
-"""Values that differ by less than this share of them are drawn as a level line."""
+"""Values that differ by at most this share of the largest are drawn as a level line."""
 
 NEIGHBOURS = 40
-"""A smoothed value is the mean of one part in so many of the run before it and as much after it."""
+"""A smoothed value is a mean over 1/40 of the run before it and 1/40 after it."""
 
 CHINESE_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "Microsoft YaHei", "SimHei"),
@@ -40,7 +40,7 @@ CHINESE_FONTS = (
 )
 
 Points = Sequence[tuple[int, float | None]]
-"""Values by their steps; None where there is none."""
+"""(step, value) pairs; the value is None if there is none."""
 
 WORDS = {
     "loss": Text("损失", "loss"),
@@ -54,14 +54,14 @@ WORDS = {
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most so many of `count` places, the first and the last among them, at equal distances."""
+    """Return at most `most` (at least 2) of the indices below `count`, evenly spaced, with the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def thin(points: Points, most: int = MOST_POINTS) -> Points:
-    """At most so many points, evenly spread; the first, the last, the lowest and the highest stay."""
+    """Return at most `most` points, evenly spaced, and always the first, last, lowest and highest."""
     if len(points) <= most:
         return points
     values = {place: value for place, (_, value) in enumerate(points) if value is not None}
@@ -70,7 +70,7 @@ def thin(points: Points, most: int = MOST_POINTS) -> Points:
 
 
 def smooth(points: Points) -> Points:
-    """Each point's mean with its neighbours; one without a value takes theirs."""
+    """Return the points with a moving average as value. Missing values are skipped, and filled from neighbours."""
     reach = max(1, len(points) // NEIGHBOURS)
     sums, counts = [0.0], [0]
     for _, value in points:
@@ -85,12 +85,13 @@ def smooth(points: Points) -> Points:
 
 
 def reads_better_logarithmic(values: Sequence[float]) -> bool:
+    """Return True if all values are positive and span more than a factor of `LOG_RATIO`."""
     return bool(values) and 0 < LOG_RATIO * min(values) < max(values)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve; `style` is its class in the page's style sheet."""
+    """One curve; `style` is its CSS class in the report."""
 
     name: Text
     style: str
@@ -99,17 +100,18 @@ class Series:
 
     @property
     def values(self) -> list[float]:
+        """The values without missing ones."""
         return [value for _, value in self.points if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Curves as shapes, placed in an SVG of this size.
+    """Curves as shapes, in the pixel coordinates of an SVG of this size.
 
-       top ┌──────────┐        lines    a style and the corners of a polyline
-           │  ╲__/╲__ │        dots     a style and the middle of a circle
-    bottom └──────────┘        strips   left edge, width, and what the mouse is told there
-          left      right      marks    where something out of the ordinary happened
+       top ┌──────────┐        lines    style, and the points of a polyline
+           │  ╲__/╲__ │        dots     style, and the centre of a circle
+    bottom └──────────┘        strips   left edge, width, and the text of the tooltip
+          left      right      marks    x of each unusual event
     """
 
     width: int
@@ -128,7 +130,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """From numbers to places: `low` stands at `start`, `high` at `end`; ticks are `apart` at least."""
+    """Maps values to pixels: `low` to `start`, `high` to `end`. Linear ticks have a distance of at least `apart`."""
 
     low: float
     high: float
@@ -147,7 +149,10 @@ class _Axis:
 
 
 def draw(series: Sequence[Series], width: int, height: int, from_zero: bool, marks: Sequence[int] = ()) -> Chart | None:
-    """The curves in one chart, or None where they hold no value. A scale starts at zero or at the lowest value."""
+    """Return the curves in one chart of this size in pixels, or None if they have no value.
+
+    The value axis starts at zero with `from_zero`, else just below the lowest value. `marks` are steps.
+    """
     values = [value for each in series for value in each.values]
     if not values:
         return None
@@ -184,7 +189,7 @@ def _value_axis(values: Sequence[float], bottom: float, top: float, from_zero: b
 
 
 def _round(low: float, high: float, apart: float) -> list[float]:
-    """Some five round numbers from low to high: multiples of 1, 2 or 5 and a power of ten."""
+    """Return about five round numbers from low to high, at multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     distance = max(apart, power * next(each for each in (1, 2, 5, 10) if each * power >= rough * 0.999))
@@ -192,7 +197,7 @@ def _round(low: float, high: float, apart: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """At most eight round numbers from low to high, whose ratios are about equal."""
+    """Return at most eight round numbers from low to high with about equal ratios."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
     inside = [value for value in values if low <= value <= high]
@@ -200,7 +205,7 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _lines(points: Points, x: _Axis, y: _Axis) -> Iterator[str]:
-    """The corners of each stretch without a gap; a point that stands alone is a line to itself."""
+    """Yield the polyline points of each stretch without a gap; a single point becomes a line to itself."""
     for missing, stretch in groupby(points, key=lambda point: point[1] is None):
         corners = [f"{x.place(step):g},{y.place(value):g}" for step, value in stretch if value is not None]
         if not missing:
@@ -208,7 +213,7 @@ def _lines(points: Points, x: _Axis, y: _Axis) -> Iterator[str]:
 
 
 def _strips(series: Sequence[Series], x: _Axis) -> Iterator[tuple[float, float, str]]:
-    """Upright strips side by side, each with the last point of every curve in it."""
+    """Yield vertical strips side by side, each with the last point of every curve in it."""
     width = (x.end - x.start) / STRIPS
     told: dict[int, dict[int, str]] = {}
     for number, each in enumerate(series):
@@ -222,9 +227,9 @@ def _strips(series: Sequence[Series], x: _Axis) -> Iterator[tuple[float, float, 
 
 
 def write_loss_plot(record: RunRecord, path: Path, language: Language = "zh") -> None:
-    """The losses over the learning rate as a PNG; in Chinese only where there is a font for it.
+    """Write a PNG with the losses above the learning rate. Labels are English if there is no Chinese font.
 
-    Raises ResourceError where the disk refuses it.
+    Raises ResourceError if the file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -272,5 +277,5 @@ def _plot_losses(record: RunRecord, axes: "Axes", words: dict[str, str], font: "
 
 
 def _columns(points: Points) -> tuple[list[int], list[float]]:
-    """Steps and values, nan where there is none: there the line is broken."""
+    """Return steps and values; a missing value becomes nan, which breaks the line."""
     return [step for step, _ in points], [math.nan if value is None else value for _, value in points]

@@ -1,15 +1,15 @@
-"""Run folders: made, filled, found and opened again.
+"""Run folders: create, find, lock and open them.
 
 runs/<name>-<time>/
   adapter_model.safetensors  adapter_config.json   the best adapter, in PEFT's own format
   tokenizer.json ...  contract.json                how to prompt it, and on which base
-  config.yaml                                      resolved, complete, runnable again
-  facts.json                                       what is trained on what, written at the start
-  metrics.jsonl                                    every step, every held-out loss, and what happened on the way
-  samples.jsonl                                    the same prompts answered as training went on
-  checkpoints/step-000120/                         what it takes to go on; see `checkpoint`
-  result.json                                      only where the run has reached its end
-  report.html  loss.png                            for people; see report, curves
+  config.yaml                                      complete, with absolute paths; can be run again
+  facts.json                                       base, data and settings, written at the start
+  metrics.jsonl                                    every step, every held-out loss, every event
+  samples.jsonl                                    answers to the same prompts during training
+  checkpoints/step-000120/                         state to resume from; see `checkpoint`
+  result.json                                      only if the run has finished
+  report.html  loss.png                            for people; see `report`, `curves`
   run.lock                                         held by the process that trains
 """
 
@@ -49,7 +49,7 @@ LOSS_PLOT = "loss.png"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run, opened."""
+    """An opened run that has an adapter and its contract."""
 
     folder: Path
     config: Config
@@ -57,7 +57,10 @@ class Run:
 
 
 def create(output_dir: Path, name: str, needed_bytes: int) -> Path:
-    """A new folder for one run. Raises ResourceError where it cannot be made or `needed_bytes` are not free."""
+    """Create a folder <name>-<time> for one run and return it.
+
+    Raises ResourceError if it cannot be made or the disk has less than `needed_bytes` free.
+    """
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -86,12 +89,12 @@ def create(output_dir: Path, name: str, needed_bytes: int) -> Path:
 
 
 def copy_tokenizer(base: Path, run: Path) -> None:
-    """The base's tokenizer files, byte for byte."""
+    """Copy the tokenizer files of the base, byte for byte."""
     write_files(run, {n: (base / n).read_bytes() for n in TOKENIZER_FILES if (base / n).is_file()})
 
 
 def newest(output_dir: Path) -> Path:
-    """The finished run that was made last. Raises UsageError where there is none."""
+    """Return the run whose adapter was published last. Raises UsageError if there is none."""
     runs = [path.parent for path in output_dir.glob(f"*/{CONTRACT}")] if output_dir.is_dir() else []
     if not runs:
         raise UsageError(
@@ -102,7 +105,11 @@ def newest(output_dir: Path) -> Path:
 
 
 def open_run(path: Path | None, output_dir: Path) -> Run:
-    """The run in `path`, else of this name in `output_dir`, else the newest. Raises UsageError, DataError."""
+    """Open the run at `path`, or of this name in `output_dir`, or the newest one if `path` is None.
+
+    Raises UsageError if there is no such run, and DataError if a file is missing or damaged. Its config raises as
+    `load` does.
+    """
     folder = newest(output_dir) if path is None else path
     if not folder.is_dir() and path is not None:
         folder = output_dir / path
@@ -122,7 +129,10 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
 
 
 def begun(path: Path | None, output_dir: Path) -> Path:
-    """A run that has begun, ended or not: in `path`, of this name in `output_dir`, or the newest. Raises UsageError."""
+    """Return the run folder at `path`, or of this name in `output_dir`, or the newest one if `path` is None.
+
+    The run need not be finished. Raises UsageError if there is none.
+    """
     if path is not None:
         return _named(path, output_dir)
     there = _all(output_dir)
@@ -135,9 +145,9 @@ def begun(path: Path | None, output_dir: Path) -> Path:
 
 
 def unfinished(path: Path | None, output_dir: Path) -> Path:
-    """The run to go on with: the one in `path`, or of this name in `output_dir`, else the newest that has not ended.
+    """Return the run to resume: the one at `path`, or of this name in `output_dir`, or the newest unfinished one.
 
-    A run that has reached its end is given where it is named, or where there is no other. Raises UsageError.
+    Returns a finished run only if it is named, or if no other has a checkpoint. Raises UsageError if there is none.
     """
     if path is not None:
         return _named(path, output_dir)
@@ -165,12 +175,12 @@ def _all(output_dir: Path) -> list[Path]:
 
 
 def _age(run: Path) -> tuple[int, str]:
-    """The later the greater: when it was begun or last gone on with."""
+    """Return a sort key that grows with the time when the run was started or last resumed."""
     return (run / "config.yaml").stat().st_mtime_ns, run.name
 
 
 def finished(run: Path) -> dict[str, Any] | None:
-    """The result of a run that has reached its end."""
+    """Return the content of result.json, or None if the run has not finished or the file is damaged."""
     try:
         found = json.loads((run / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -185,13 +195,14 @@ def runs_folder(asked: Mapping[str, Any]) -> Path:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Inside, this process alone writes the run. Raises UsageError where another one does.
+    """Hold the lock of the run inside the block, so that only this process writes it.
 
-    The system frees the lock of a process that was killed.
+    The system frees the lock of a killed process. Raises UsageError if another process holds the lock, and
+    ResourceError if the lock file cannot be written.
     """
     lock = FileLock(run / LOCK)
     try:
-        lock.acquire(timeout=1)  # who lists runs holds a free lock for a moment
+        lock.acquire(timeout=1)  # a process that lists runs holds the lock for a moment
     except Timeout:
         raise UsageError(
             f"另一个进程正在训练 {run}；等它结束，或先让它停下",

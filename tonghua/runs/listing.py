@@ -1,14 +1,13 @@
-"""What has become of each run of a folder: read from its files, quickly, without torch, and without a hand on the run.
+"""The state and progress of each run in a folder, read from its files: fast, without torch, and without changes.
 
     runs/<name>-<time>/
       run.lock                                  held: "running"    ─┐
       result.json                               else  "finished"    │
       contract.json, checkpoints/step-*/        else  "stopped"     ├─► RunSummary
-      facts.json        name, base, dataset, steps, when it began   │
+      facts.json        name, base, dataset, steps, start time      │
       metrics.jsonl     the last step, the held-out losses         ─┘
 
-`MetricsFile` reads on in metrics.jsonl while the trainer writes it. Whatever is missing, damaged or half-written
-counts as not there.
+`MetricsFile` follows metrics.jsonl while the trainer writes it. Missing, damaged or incomplete data counts as absent.
 """
 
 import io
@@ -33,30 +32,31 @@ from .folder import CONTRACT, FACTS, LOCK, METRICS, RESULT
 from .record import parsed
 
 RunState = Literal["running", "finished", "stopped", "empty"]
-"""Being trained; has reached its end; was interrupted and has kept something; has kept nothing."""
+"""Running: being trained. Finished: reached its end. Stopped: interrupted, with a checkpoint or an adapter. Empty:
+interrupted, with neither."""
 
 LONGEST_LINE_BYTES = 65536
 
 MOST_FACTS_BYTES = 1_000_000
 
 RECENT_STEPS = 100
-"""So many of the last steps are looked at: the very last may be damaged, or without a loss."""
+"""Number of last steps that are parsed, because the very last ones may be damaged or have no loss."""
 
 
 @dataclass(slots=True)
 class RunProgress:
-    """How far a run is, and how it does: what its metrics say up to some line."""
+    """The progress of a run, from the lines of its metrics so far."""
 
     step: int = 0
     steps: int | None = None
     epoch: float | None = None
     loss: float | None = None  # of the last step that had one
     heldout_before: float | None = None  # of the base, before training
-    heldout_best: float | None = None  # the lowest since
+    heldout_best: float | None = None  # the lowest after step 0
     best_step: int | None = None
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Go on by a line of metrics.jsonl; an event changes nothing."""
+        """Update by a parsed line of metrics.jsonl. Events change nothing."""
         step = whole(line.get("step"))
         if step is None:
             return
@@ -75,7 +75,7 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What `tonghua runs` says of a run; `started` is a time as the run wrote it."""
+    """What `tonghua runs` shows of a run; `started` is the time in ISO 8601, as the run wrote it."""
 
     name: str
     folder: Path
@@ -87,14 +87,14 @@ class RunSummary:
     size_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """Flat, in units that the names tell."""
+        """Return all fields in one flat object, with those of `progress` among them."""
         values = asdict(self)
         progress = values.pop("progress")
         return {**values, "folder": str(self.folder), "dataset": list(self.dataset), **progress}
 
 
 def list_runs(output_dir: Path) -> list[RunSummary]:
-    """The runs in this folder, those that were begun last first; none where there is no such folder."""
+    """Return the runs in this folder, last started first; [] if there is no such folder."""
     try:
         folders = [folder for folder in output_dir.iterdir() if is_run(folder)]
     except (FileNotFoundError, NotADirectoryError):
@@ -103,7 +103,7 @@ def list_runs(output_dir: Path) -> list[RunSummary]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether training has written in this folder; one that may not be entered is none."""
+    """Return True if training has written into this folder. A folder without read access is no run."""
     try:
         return any((folder / name).is_file() for name in (FACTS, METRICS, CONTRACT, LOCK))
     except OSError:
@@ -111,7 +111,7 @@ def is_run(folder: Path) -> bool:
 
 
 def summarize(run: Path) -> RunSummary:
-    """What has become of one run."""
+    """Return the summary of one run. Facts that are missing or damaged become None."""
     facts = _object(run / FACTS)
     progress = read_progress(MetricsFile(run).read()[1])
     progress.steps = progress.steps or whole(facts.get("steps"))
@@ -129,6 +129,7 @@ def summarize(run: Path) -> RunSummary:
 
 
 def state_of(run: Path) -> RunState:
+    """Return the state of a run, by its lock, result.json, contract.json and checkpoints."""
     if is_running(run):
         return "running"
     if (run / RESULT).is_file():
@@ -138,8 +139,8 @@ def state_of(run: Path) -> RunState:
 
 
 def is_running(run: Path) -> bool:
-    """Whether a process holds the lock of this run. A lock that nobody holds is taken and let go at once."""
-    if not (run / LOCK).is_file():  # to look for one must not make one
+    """Return True if a process holds the lock of this run. A free lock is taken and released at once."""
+    if not (run / LOCK).is_file():  # FileLock would create the file
         return False
     try:
         with FileLock(run / LOCK, timeout=0):
@@ -151,7 +152,7 @@ def is_running(run: Path) -> bool:
 
 
 def _is_locked_by_another_user(lock: Path) -> bool:
-    """The same for a lock that may be read and not written, which is how POSIX systems show those of other users."""
+    """True if another user holds the lock; on POSIX its file may be readable but not writable."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -165,7 +166,7 @@ def _is_locked_by_another_user(lock: Path) -> bool:
 
 
 class MetricsFile:
-    """metrics.jsonl of a run, read on from where the last look ended, while another process writes it."""
+    """Reads metrics.jsonl of a run piece by piece while another process writes it."""
 
     def __init__(self, run: Path):
         self._path = run / METRICS
@@ -173,10 +174,10 @@ class MetricsFile:
         self._last = b""  # the line before `_end`
 
     def read(self) -> tuple[bool, Iterator[bytes]]:
-        """Whether what was read before stands there no more, and then all lines, else those that have come since.
+        """Return (restarted, lines): all lines if the lines read before have changed, else only the new ones.
 
-        A run that goes on from a checkpoint drops the lines that came after it. A line without its end waits for
-        the next look; one that is far too long comes in pieces, which are no JSON.
+        The lines change when a run resumes from a checkpoint, because it drops the later ones. An incomplete line
+        is left for the next call. A line over `LONGEST_LINE_BYTES` is split into pieces, which are not valid JSON.
         """
         try:
             opened: BinaryIO = self._path.open("rb")
@@ -200,7 +201,7 @@ class MetricsFile:
 
 
 def read_progress(lines: Iterable[bytes]) -> RunProgress:
-    """What these lines come to. Of a long file only the held-out losses and the last steps are taken apart."""
+    """Return the progress after these lines. Only the held-out losses and the last `RECENT_STEPS` are parsed."""
     progress, recent = RunProgress(), deque[bytes](maxlen=RECENT_STEPS)
     for line in lines:
         if b'"heldout_loss"' in line:
@@ -213,7 +214,7 @@ def read_progress(lines: Iterable[bytes]) -> RunProgress:
 
 
 def number(value: object) -> float | None:
-    """A finite number, as one that was written by a run is."""
+    """Return the value as a float if it is a finite number, else None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     with suppress(OverflowError):
@@ -222,7 +223,7 @@ def number(value: object) -> float | None:
 
 
 def whole(value: object) -> int | None:
-    """A count."""
+    """Return the value as an int, rounded down, if it is a finite number from 0 on, else None."""
     found = number(value)
     return int(found) if found is not None and found >= 0 else None
 
@@ -240,7 +241,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _size_bytes(run: Path) -> int:
-    """What the files of a run take; one that goes away meanwhile takes nothing."""
+    """Return the size of the files of a run, in bytes; a file that disappears meanwhile counts as 0."""
     size = 0
     for folder, _, names in os.walk(run):
         for name in names:
@@ -250,7 +251,7 @@ def _size_bytes(run: Path) -> int:
 
 
 def _begun(run: RunSummary) -> float:
-    """When a run was begun, in seconds: what it wrote, else the time of its folder."""
+    """Return when a run was started, in seconds since 1970: its `started`, else the time of its folder."""
     with suppress(ValueError, OverflowError, OSError):
         if run.started:
             return datetime.fromisoformat(run.started).timestamp()

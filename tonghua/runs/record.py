@@ -1,14 +1,14 @@
-"""What a run has written about itself, read back: for its report, for the picture of its curves, for a list of runs.
+"""Reads the files of a run back, for its report, its curves and the list of runs.
 
     facts.json     what was known before the first step     ──► facts
-    metrics.jsonl  what happened, a line for each           ──► steps, heldout, events
-    samples.jsonl  the same prompts, answered on the way    ──► diary
-    result.json    there once the run has reached its end   ──► result
-    contract.json  there once an adapter has been kept      ──► contract
-    config.yaml    what was asked for                       ──► config
+    metrics.jsonl  steps, held-out losses, events           ──► steps, heldout, events
+    samples.jsonl  answers to the same prompts              ──► diary
+    result.json    exists if the run has finished           ──► result
+    contract.json  exists if an adapter has been published  ──► contract
+    config.yaml    the settings                             ──► config
 
-A run may have been killed at any moment, and people copy and edit files: what is missing, half-written or of another
-kind than expected counts as not there.
+A run may be killed at any moment, and people copy and edit files. Data that is missing, incomplete or of the wrong
+type counts as absent.
 """
 
 import json
@@ -24,12 +24,12 @@ from ..text import Text
 from .folder import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
 
 LARGEST_NUMBER = 1e15
-"""A number beyond this is none that a run writes; infinity and nan are beyond it too."""
+"""Numbers from this magnitude on count as absent, as do infinity and nan: no run writes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedStep:
-    """One step of `steps`; `loss` is None where it was not finite and the step was skipped."""
+    """One step of `steps`; `loss` is None if it was not finite and the step was skipped."""
 
     step: int
     steps: float | None
@@ -43,7 +43,7 @@ class LoggedStep:
 
 @dataclass(frozen=True, slots=True)
 class LoggedLoss:
-    """The loss of the rows that are not trained on, after `step` steps; step 0 is the base."""
+    """The held-out loss after `step` steps; step 0 is the base."""
 
     step: int
     epoch: float | None
@@ -52,7 +52,7 @@ class LoggedLoss:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """Something out of the ordinary; `at` is a time as the run wrote it, or empty."""
+    """An unusual event; `at` is its time as the run wrote it, or empty."""
 
     step: int
     at: str
@@ -62,7 +62,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True, slots=True)
 class DiaryAnswer:
-    """`whole` unless it was cut off at the limit of its length."""
+    """An answer to a prompt; `whole` is False if it was cut off at the maximum length."""
 
     prompt: str
     text: str
@@ -71,7 +71,7 @@ class DiaryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DiaryEntry:
-    """What the model answered after `step` steps; step 0 is the base."""
+    """The answers of the model after `step` steps; step 0 is the base."""
 
     step: int
     answers: tuple[DiaryAnswer, ...]
@@ -79,7 +79,7 @@ class DiaryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run folder. Steps, held-out losses and diary each have one of a step, in the order of the steps."""
+    """The content of a run folder. Steps, held-out losses and diary are in step order, with at most one per step."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -93,36 +93,38 @@ class RunRecord:
 
     @property
     def name(self) -> str:
+        """The name of the folder."""
         return self.folder.name or self.folder.resolve().name
 
     @property
     def finished(self) -> bool:
+        """True if the run has a readable result.json."""
         return bool(self.result)
 
     @property
     def last_step(self) -> int:
-        """How many steps have been done, skipped ones among them."""
+        """The number of steps done, including skipped ones."""
         return self.steps[-1].step if self.steps else 0
 
     @property
     def total_steps(self) -> int | None:
-        """How many steps there will be, if that is known."""
+        """The number of steps of the whole run, or None if unknown."""
         total = self.steps[-1].steps if self.steps else number(self.facts, "steps")
         return None if total is None else max(int(total), self.last_step)
 
     @property
     def before(self) -> LoggedLoss | None:
-        """The held-out loss of the base."""
+        """The held-out loss of the base, or None."""
         return self.heldout[0] if self.heldout and self.heldout[0].step == 0 else None
 
     @property
     def best(self) -> LoggedLoss | None:
-        """The lowest held-out loss since training began."""
+        """The lowest held-out loss after step 0, or None."""
         return min((each for each in self.heldout if each.step > 0), key=lambda each: each.loss, default=None)
 
 
 def read_record(run: Path) -> RunRecord:
-    """Everything that is legible in a run folder; an empty record where there is nothing."""
+    """Return everything that can be read in a run folder; the record is empty if there is nothing."""
     steps: list[LoggedStep] = []
     heldout: list[LoggedLoss] = []
     events: list[LoggedEvent] = []
@@ -147,21 +149,21 @@ def read_record(run: Path) -> RunRecord:
 
 
 def found(values: Any, *keys: str) -> Any:
-    """What stands under these keys, one inside the other, or None."""
+    """Return the value under these nested keys, or None."""
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values
 
 
 def number(values: Any, *keys: str) -> float | None:
-    """The number under these keys, or None."""
+    """Return the number under these nested keys if it is smaller in magnitude than `LARGEST_NUMBER`, else None."""
     value = found(values, *keys)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and -LARGEST_NUMBER < value < LARGEST_NUMBER else None
 
 
 def text(values: Any, *keys: str) -> str:
-    """The text under these keys, or an empty one."""
+    """Return the text under these nested keys, or ""."""
     value = found(values, *keys)
     return value if isinstance(value, str) else ""
 
@@ -172,13 +174,13 @@ _Stepped = TypeVar("_Stepped", LoggedStep, LoggedLoss, DiaryEntry)
 
 
 def _one_per_step(read: Iterable[_Stepped]) -> tuple[_Stepped, ...]:
-    """In the order of their steps; of several of one step the one written last."""
+    """Return the items in step order; of several with the same step, the last one."""
     by_step = {each.step: each for each in read}
     return tuple(by_step[step] for step in sorted(by_step))
 
 
 def read_lines(path: Path) -> Iterator[_Line]:
-    """The objects of a file, one a line, without those that are not legible."""
+    """Yield the non-empty JSON objects of a file, one per line; lines that cannot be parsed are skipped."""
     if not path.is_file():
         return
     with path.open(encoding="utf-8", errors="replace") as opened:
@@ -193,8 +195,8 @@ def _object(path: Path) -> _Line:
 
 
 def parsed(written: str | bytes) -> dict[str, Any]:
-    """The object that is written there; an empty one where there is none."""
-    # Brackets nested a thousand deep are a RecursionError of the parser.
+    """Return the JSON object in this text, or {} if there is none."""
+    # Deeply nested brackets raise RecursionError in the parser.
     try:
         values = json.loads(written)
     except (ValueError, RecursionError):

@@ -1,9 +1,9 @@
-"""What a run leaves for people to read: report.html, one page in both languages.
+"""The report of a run: report.html, one page in both languages.
 
-    Record ──► headline, warnings, facts, charts, diary, events, how to go on ──report.html.j2──► "<!doctype html>…"
+    RunRecord ──► headline, warnings, facts, charts, diary, events, commands ──report.html.j2──► "<!doctype html>…"
 
-Nothing is fetched and nothing runs: no script, no picture, no font; the language is switched by two radio buttons and
-the style sheet. Whatever rows and models have written is text and nothing else.
+The page loads nothing and runs nothing: no script, no picture, no font. Two radio buttons and the style sheet switch
+the language. The content of rows and answers is always escaped.
 """
 
 from collections.abc import Mapping
@@ -33,18 +33,21 @@ ANSWER_CHARACTERS = 1500
 PROMPT_CHARACTERS = 300
 
 Named = tuple[Text, Text | str]
-"""A line of a table: what it is, and its value."""
+"""A row of a table: its name and its value."""
 
 
 def write_report(run: Path, language: Language = "zh") -> Path:
-    """Write report.html into a run folder, to be opened in this language. Raises ResourceError for a full disk."""
+    """Write report.html into a run folder and return its path; `language` is the one shown first.
+
+    Raises ResourceError if the file cannot be written.
+    """
     path = run / REPORT
     write_atomic(path, report_page(read_record(run), language).encode())
     return path
 
 
 def report_page(record: RunRecord, language: Language) -> str:
-    """A whole HTML document; to be written as UTF-8."""
+    """Return a whole HTML document in both languages, to be written as UTF-8; `language` is the one shown first."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=_in_both
     )
@@ -72,7 +75,7 @@ def report_page(record: RunRecord, language: Language) -> str:
 
 
 def _in_both(value: object) -> str:
-    """What is put into the page: a `Text` in both languages, of which the style sheet shows one."""
+    """Return a value as markup: a `Text` in both languages, of which the style sheet shows one."""
     if isinstance(value, Markup):
         return value
     if not isinstance(value, Text):
@@ -111,7 +114,7 @@ def _trained(record: RunRecord) -> list[Named]:
 
 
 def _line(zh: str, en: str, *values: Text | str) -> Named | None:
-    """The values that are there, one after the other; None where none is."""
+    """Return a table row with all non-empty values, or None if there is none."""
     there = [value if isinstance(value, Text) else Text(value, value) for value in values]
     there = [Text(shown(value.zh), shown(value.en)) for value in there if value.zh]
     if not there:
@@ -147,12 +150,12 @@ def _steps_by_samples(facts: Mapping[str, Any]) -> str:
 
 
 def _time(written: str) -> str:
-    """2026-11-22T13:50:12+08:00 for people: 2026-11-22 13:50:12."""
+    """Turn 2026-11-22T13:50:12+08:00 into 2026-11-22 13:50:12."""
     return written[:19].replace("T", " ")
 
 
 def _duration(seconds: float) -> str:
-    """1:02:03 or 4:05."""
+    """Return the time as 1:02:03 or 4:05, or "" for 0 seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -160,7 +163,7 @@ def _duration(seconds: float) -> str:
 
 
 def _data(record: RunRecord) -> list[tuple[Text, str]]:
-    """What became of the rows."""
+    """Return the numbers of rows and tokens that the facts give."""
     names = [
         (("rows", "read"), Text("读到", "read")),
         (("rows", "kept"), Text("可用", "kept")),
@@ -176,9 +179,6 @@ def _data(record: RunRecord) -> list[tuple[Text, str]]:
     return [(name, f"{value:,.0f}") for name, value in values if value is not None]
 
 
-# Curves
-
-
 def _loss_chart(record: RunRecord) -> Chart | None:
     losses = loss_points(record)
     heldout = [(each.step, each.loss) for each in record.heldout]
@@ -192,7 +192,7 @@ def _loss_chart(record: RunRecord) -> Chart | None:
 
 
 def _small_charts(record: RunRecord) -> list[tuple[Text, Chart]]:
-    """Learning rate, speed and memory, as far as there are any."""
+    """Return charts of learning rate, speed and memory, if they have values."""
     series = [
         Series(WORDS["rate"], "plain", thin([(step.step, step.learning_rate) for step in record.steps])),
         Series(
@@ -208,11 +208,8 @@ def _small_charts(record: RunRecord) -> list[tuple[Text, Chart]]:
     return [(name, chart) for name, chart in drawn if chart]
 
 
-# What it answered, and what happened
-
-
 def _diary(record: RunRecord) -> list[Mapping[str, Any]]:
-    """For each prompt its first answer, its last, and those between."""
+    """Return for each prompt its first answer, its last, and those between."""
     entries = [record.diary[place] for place in evenly(len(record.diary), MOST_ENTRIES)]
     by_prompt: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
@@ -245,7 +242,7 @@ def _cut(words: str, most: int) -> str:
 
 
 def _skipped(record: RunRecord) -> Text | None:
-    """Steps without a loss, as far as no event tells of them."""
+    """Return a text on skipped steps that no event reports, or None."""
     told = {event.step for event in record.events}
     steps = [step.step for step in record.steps if step.loss is None and step.step not in told]
     if not steps:
@@ -255,9 +252,6 @@ def _skipped(record: RunRecord) -> Text | None:
         f"有 {len(steps)} 步的损失或梯度不是有限的数，跳过了：第 {listed.zh} 步。",
         f"Steps skipped because the loss or the gradient was not finite: {len(steps)} (step {listed.en}).",
     )
-
-
-# How to go on
 
 
 def _state(record: RunRecord) -> Text:
@@ -271,7 +265,7 @@ def _state(record: RunRecord) -> Text:
 
 
 def _kept(record: RunRecord) -> Text | None:
-    """Which adapter the folder holds, where that was chosen by the held-out loss."""
+    """Return which adapter the folder holds if the held-out loss chose it, else None."""
     best = record.best if record.finished else None
     if best is None:
         return None
@@ -282,7 +276,7 @@ def _kept(record: RunRecord) -> Text | None:
 
 
 def _commands(record: RunRecord) -> Mapping[str, str]:
-    """What can be typed now, by its use."""
+    """Return the commands that make sense now, by their use."""
     run = quoted(record.folder)
     commands = {}
     if record.steps and not record.finished:

@@ -1,12 +1,12 @@
-"""What a run tells experiment trackers, where it is asked to: TensorBoard, SwanLab, Weights & Biases, trackio.
+"""Reports a run to experiment trackers if the user asks for it: TensorBoard, SwanLab, Weights & Biases, trackio.
 
     the run ── log(values, step) ──► [ queue, bounded ] ──► a thread for each tracker ──► the tracker
             ◄── note(Text), at the next log or at the close ── what went wrong there
 
-No tracker is imported unless it is named. None can stop or slow the run: one that fails is told of once and left
-alone from then on, one that hangs hangs in a thread of its own. Numbers are told, and the config without the folders
-of this machine; what trackers would gather by themselves (the terminal, where rows and answers are shown, the code,
-the command line, the machine) is switched off, and where that is not possible nothing is told.
+A tracker is imported only if it is named. None can stop or slow down the run: each has its own thread, so it may
+hang, and one that fails is reported once and not used again. Trackers get numbers, and the config without folders of
+this machine. What they collect by themselves is switched off: the terminal (it shows rows and answers), the code, the
+command line, the machine. If that is not possible, the tracker gets nothing.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ PACKAGES = {
     "wandb": "wandb>=0.27",
     "trackio": "trackio>=0.30",
 }
-"""The trackers, by the names under which Hugging Face's trainer knows them: what pip installs."""
+"""The pip requirement of each tracker. The names are those of Hugging Face's Trainer."""
 
 METRICS = {
     "loss": "train/loss",
@@ -37,14 +37,14 @@ METRICS = {
     "samples_per_s": "train/samples_per_s",
     "heldout_loss": "eval/loss",
 }
-"""What of a line of metrics.jsonl is told, and under which name."""
+"""The keys of metrics.jsonl that are reported, and their names in the tracker."""
 
 PROJECT = "tonghua"
 
 MOST_WAITING = 1000
 
 CLOSE_S = 8.0
-"""All trackers together may take so long to accept what is left."""
+"""Maximum time for all trackers together to accept the remaining records, in seconds."""
 
 FLUSH_S = 10
 
@@ -56,13 +56,13 @@ Notify = Callable[[Text], None]
 
 
 def values_of(line: Mapping[str, object]) -> dict[str, float]:
-    """The numbers of a line of metrics.jsonl, by the names that trackers get."""
+    """Return the numbers of a line of metrics.jsonl, by their names in the tracker."""
     found = {name: line.get(key) for key, name in METRICS.items()}
     return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
 
 
 def require_installed(names: Sequence[str]) -> None:
-    """Raises UsageError for a name that is no tracker, and for a tracker that is not installed."""
+    """Raise UsageError if a name is not a tracker or its package is not installed."""
     for name in names:
         if name not in PACKAGES:
             known = ", ".join(PACKAGES)
@@ -76,39 +76,39 @@ def require_installed(names: Sequence[str]) -> None:
 
 
 def open_trackers(names: Sequence[str], run: Path, config: Mapping[str, object], note: Notify) -> "Trackers":
-    """The trackers of these names, told of a run in this folder; the folder's name is the run's, also when it goes on.
+    """Start the trackers of these names and return them. The folder's name identifies the run, also after a resume.
 
-    Raises UsageError as `require_installed` does; from then on whatever happens to a tracker is a note.
+    Raises UsageError as `require_installed` does. Later failures of a tracker only go to `note`.
     """
     require_installed(names)
     return Trackers([_Tracker(name, run, _public(config)) for name in dict.fromkeys(names)], note)
 
 
 def _public(value: Any) -> Any:
-    """A config as it may be told: no text that the user wrote, of a path its last part alone."""
+    """Return a config that may be published: without the system prompt, and paths cut to their last part."""
     if isinstance(value, Mapping):
         return {key: _public(inner) for key, inner in value.items() if key != "system"}
     if isinstance(value, list | tuple):
         return [_public(inner) for inner in value]
-    # Windows' rules split the paths of every system.
+    # The rules of Windows split the paths of every system.
     return PureWindowsPath(value).name if isinstance(value, str | Path) else value
 
 
 class Trackers:
-    """What `open_trackers` gives."""
+    """All open trackers of a run; `open_trackers` makes it."""
 
     def __init__(self, trackers: "Sequence[_Tracker]", note: Notify):
         self._trackers, self._note = list(trackers), note
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Tell these numbers, those of them that are finite; returns at once."""
+        """Queue the finite ones of these numbers for all trackers; returns at once."""
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         for tracker in self._trackers:
             tracker.put(finite, step)
             self._pass_on(tracker)
 
     def close(self) -> None:
-        """Let the trackers finish, for `CLOSE_S` at most; what they did not take is noted. Once is enough."""
+        """Let the trackers finish, for at most `CLOSE_S` seconds, and note what they missed. A second call is safe."""
         deadline = time.monotonic() + CLOSE_S
         for tracker in self._trackers:
             tracker.end()
@@ -121,13 +121,13 @@ class Trackers:
         self._trackers.clear()
 
     def _pass_on(self, tracker: "_Tracker") -> None:
-        """Notes are passed on here, so that nobody has to be ready for a call from another thread."""
+        """Pass notes on from the caller's thread, so that `note` need not be thread-safe."""
         while (told := tracker.told()) is not None:
             self._note(told)
 
 
 class _Tracker:
-    """One tracker, in a thread that the end of the program does not wait for."""
+    """One tracker, in a daemon thread, for which the program does not wait at exit."""
 
     def __init__(self, name: str, run: Path, config: dict[str, Any]):
         self._name, self._run, self._config = name, run, config
@@ -141,7 +141,7 @@ class _Tracker:
     def put(self, values: dict[str, float], step: int) -> None:
         if self._failed or not values:
             return
-        # Only the run puts something in: what is not too much now will not be too much in a moment.
+        # Only the run's thread puts items in, so the queue cannot grow between the check and the put.
         if self._waiting.qsize() < MOST_WAITING:
             self._waiting.put((values, step))
         else:
@@ -160,7 +160,7 @@ class _Tracker:
             return None
 
     def loss(self) -> Text | None:
-        """What was not told, after `end` and `join`; a failure has been told of already."""
+        """Return what was not reported, or None; call after `end` and `join`. Failures are already in the notes."""
         if self._failed:
             return None
         whole = Text("完整的记录在 metrics.jsonl", "metrics.jsonl has everything")
@@ -184,7 +184,7 @@ class _Tracker:
             while (item := self._waiting.get()) is not None:
                 sink.log(*item)
             sink.close()
-        # Not Exception alone: some trackers leave by sys.exit where they cannot log in.
+        # BaseException, because some trackers call sys.exit if they cannot log in.
         except BaseException as error:
             self._failed = True
             self._notes.put(_failure(self._name, error))
@@ -200,20 +200,20 @@ def _failure(name: str, error: BaseException) -> Text:
 
 
 class _Sink(NamedTuple):
-    """An open tracker."""
+    """The functions of an open tracker."""
 
     log: Callable[[dict[str, float], int], object]
     close: Callable[[], object]
 
 
 def _tensorboard(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
-    """Into the folder of the run. Its config is there already."""
+    """Write into the run folder, which already has the config."""
     module = importlib.import_module("torch.utils.tensorboard")
     writers: list[Any] = []
 
     def log(values: dict[str, float], step: int) -> None:
         if not writers:
-            # From this step on, what was written before the run was interrupted is not shown any more.
+            # After a resume, hide what the interrupted run wrote from this step on.
             writers.append(module.SummaryWriter(str(run / "tensorboard"), purge_step=step, flush_secs=FLUSH_S))
         for name, value in values.items():
             writers[0].add_scalar(name, value, step)
@@ -223,7 +223,7 @@ def _tensorboard(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
 
 def _swanlab(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     swanlab = importlib.import_module("swanlab")
-    # Whatever it gathers, by a switch that this version has: off.
+    # Switch off every probe that this version has.
     switches = swanlab.Settings.Probe.model_fields.items()
     settings = swanlab.Settings(
         interactive=False,
@@ -244,7 +244,7 @@ def _swanlab(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
 
 def _wandb(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     wandb = importlib.import_module("wandb")
-    # Silent from the start, or it would ask for a key in the terminal, and wait.
+    # Unless it is silent from the start, it asks for a key in the terminal and waits.
     wandb.setup(wandb.Settings(silent=True))
     opened = wandb.init(
         project=PROJECT,
@@ -271,7 +271,7 @@ def _wandb(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
 
 
 def _trackio(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
-    """On this machine, unless its own variables name a Space or a server."""
+    """Write on this machine, unless trackio's environment variables name a Space or a server."""
     trackio = importlib.import_module("trackio")
     opened = trackio.init(
         project=PROJECT,
@@ -286,7 +286,7 @@ def _trackio(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
 
 
 def _id(run: Path) -> str:
-    """The folder's name as all trackers take it; the time at its end tells it from other runs."""
+    """Return the folder's name as all trackers accept it; cut at the front, because the time at its end is unique."""
     return "".join("-" if char in "/\\#?%:;,'" else char for char in run.name)[-LONGEST_ID:].strip()
 
 

@@ -1,4 +1,4 @@
-"""Whether a run went well, in one headline and the warnings under it."""
+"""The verdict on a run: one headline, and warnings from its curves."""
 
 import statistics
 from collections import deque
@@ -13,21 +13,23 @@ MOST_MARKS = 50
 MOST_SKIPPED = 20
 
 SAME = 0.005
-"""A held-out loss that changed by less than this share of it has hardly changed."""
+"""A held-out loss that changes by less than this share counts as unchanged."""
 
 RISE = 0.02
-"""Learned by heart: the last held-out loss is so much above the lowest, and after that the mean training loss is below
-what it was before."""
+"""Overfitting: the last held-out loss is at least this share above the lowest, and the mean training loss is lower
+after the lowest than before it."""
 
 FALL, FALL_STEPS = 0.01, 20
-"""Not falling: the mean loss of the last tenth of so many steps or more is not so much below that of the first."""
+"""Not falling: the mean loss of the last tenth of the steps is at least (1 - FALL) times that of the first tenth.
+Needs at least FALL_STEPS steps with a loss."""
 
 SPIKE, SPIKE_WINDOW, SPIKE_STEPS = 1.5, 20, 5
-"""A spike: a loss so many times the highest of the steps before it; so many are looked at, and so many are needed."""
+"""A spike: a loss above SPIKE times the highest of the last SPIKE_WINDOW steps before it. Needs at least SPIKE_STEPS of
+them."""
 
 
 def headline(record: RunRecord) -> Text:
-    """Whether it got better, in one sentence."""
+    """Return one sentence that says if the model got better, by its held-out loss."""
     before, best = record.before, record.best
     if before and best:
         change = best.loss / before.loss - 1 if before.loss > 0 else 0.0
@@ -62,19 +64,18 @@ def headline(record: RunRecord) -> Text:
 
 
 def warnings(record: RunRecord) -> list[Text]:
-    """What the curves warn of, by the rules at the top of this file."""
+    """Return the warnings of the curves (overfitting, not falling, spikes) by the rules at the top of this file."""
     losses = loss_points(record)
     return [each for each in (_by_heart(record), _not_falling(losses), _spikes(losses)) if each]
 
 
 def when(step: int) -> Text:
+    """Return `after step N`, or `before training` for step 0."""
     return Text(f"第 {step} 步", f"after step {step}") if step else Text("训练前", "before training")
 
 
-# What was trained on what
-
-
 def loss_points(record: RunRecord) -> Points:
+    """Return the training loss by step; None if a step was skipped."""
     return [(step.step, step.loss) for step in record.steps]
 
 
@@ -135,6 +136,6 @@ def _spikes(losses: Points) -> Text | None:
 
 
 def listed_steps(steps: Sequence[int]) -> Text:
-    """The first of these steps, and that there are more."""
+    """Return the first `MOST_SKIPPED` of these steps as text, and a mark if there are more."""
     first, more = steps[:MOST_SKIPPED], len(steps) > MOST_SKIPPED
     return Text("、".join(map(str, first)) + " 等" * more, ", ".join(map(str, first)) + ", ..." * more)

@@ -1,4 +1,4 @@
-"""What so many rows and tokens suggest: passes, rank and what to expect."""
+"""Training settings to start from, chosen by the size of a dataset: epochs, LoRA rank, learning rate."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from ...text import Text
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A starting point for `num_train_epochs`, `lora_rank` and `learning_rate`, and its reasons."""
+    """Starting values for `num_train_epochs`, `lora_rank` and `learning_rate`, and the reason for them."""
 
     epochs: int
     lora_rank: int
@@ -16,8 +16,8 @@ class Advice:
 
 
 TOKENS_PER_RANK = 500_000
-"""Target tokens that one rank can take in: on Qwen2.5-0.5B it has 550,000 parameters, each good for about 2 bits
-(Allen-Zhu & Li 2024), and a token of a tuned chat model costs about 1 to 2 bits."""
+"""Target tokens that one LoRA rank can store. On Qwen2.5-0.5B one rank has 550,000 parameters, each stores about
+2 bits (Allen-Zhu & Li 2024), and a target token of a fine-tuned chat model holds about 1 to 2 bits."""
 
 _FEW = Text(
     "数据很少：多学几遍才记得住口吻，但也容易整句背下来，先加数据最有用",
@@ -38,14 +38,13 @@ _VERY_MANY = Text(
 
 
 def advice(rows: int, mean_target_tokens: float) -> Advice:
-    """What so many rows, whose answers have so many tokens on average, suggest to start from.
+    """Return the settings to start from for `rows` rows with `mean_target_tokens` learned tokens each.
 
-    Epochs and learning rate by rows, from what the common trainers set and advise for LoRA: 3 epochs and 1e-4
-    to 2e-4 (LLaMA-Factory, ms-swift, Unsloth), more of both for short runs (Schulman et al. 2025, "LoRA
-    Without Regret": the best rate is higher for short runs and hardly depends on the rank); Zhou et al. 2023
-    (LIMA) took 15 passes over 1,000 rows, but beyond 5 memorisation grows. Rank: the smallest of 8 to 64
-    whose parameters can hold all target tokens, see `TOKENS_PER_RANK`. These are habits, not laws: only the
-    held-out loss of a run knows.
+    The rows set epochs and learning rate. The common LoRA trainers use 3 epochs and 1e-4 to 2e-4
+    (LLaMA-Factory, ms-swift, Unsloth); short runs get more of both. The best rate is higher for short runs and
+    hardly depends on the rank (Schulman et al. 2025, "LoRA Without Regret"). Zhou et al. 2023 (LIMA) train 15
+    epochs on 1,000 rows, but memorisation grows after 5. The rank is the smallest of 8, 16, 32 and 64 that can
+    store all target tokens (see `TOKENS_PER_RANK`), else 64. These are rules of thumb; the held-out loss decides.
     """
     if rows < 300:
         epochs, rate, why = 10, 2e-4, _FEW

@@ -1,9 +1,9 @@
-"""What one row shows by itself: leftovers of other tools, invisible characters, answers that are not whole.
+"""Faults of a single row: leftovers of other tools, invisible characters, incomplete answers.
 
     Conversation ──blemishes──► ("control_tokens", "<|im_end|>"), ("placeholders", "{{name}}"), ...   kind, example
-                 ──mend───────► the same words without what nobody can see, and what was changed
+                 ──mend───────► the same words without invisible characters, and a list of the changes
 
-Code between backticks is no prose: a {name} or a half line in it is as it should be, and is passed over.
+Code between backticks is not prose. A {name} or an incomplete line is normal there, so the rules skip it.
 """
 
 import re
@@ -30,7 +30,8 @@ BlemishKind = Literal[
 ]
 
 SHORTEST_ECHO_CHARACTERS = 6
-"""A shorter answer that repeats the question is talk (皇上！ — 皇上！), a longer one is a slip of the writer."""
+"""Minimum length of an echo. A shorter answer may repeat the question in a dialogue (皇上！ — 皇上！); a longer one
+is a mistake."""
 
 _CODE = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]*`")
 
@@ -57,9 +58,9 @@ _EMOJI = "\u2190-\u2bff\ufe0f\U0001f000-\U0001faff"
 
 _INVISIBLE = re.compile(
     "[\u200b\u2060\ufeff\u00ad\u180e\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-    # Joiners belong within emoji, and to scripts from Arabic to Khmer.
+    # Emoji and the scripts from Arabic to Khmer need joiners.
     f"|(?<![{_EMOJI}\u0600-\u17ff])[\u200c\u200d]"
-    # Tags belong into flags (England's), and nowhere else.
+    # Tag characters are valid only in flag emoji, such as England's.
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"
 )
 
@@ -80,17 +81,17 @@ _CLAIM = re.compile(
 
 _OPEN_ENDS = "，、；：,;:（(“「『《〈【[{"
 
-# Speech breaks off in a dash, chat ends in kaomoji, sums in a number or a unit.
+# Speech may break off with a dash; chat may end in kaomoji; a calculation may end in a number or a unit.
 _SOFT_ENDS = "—–-~～♪♡^_=%°$|｜/\\>·"
 
 _MARKUP = "*_"
 
 _ENDS_WITHIN = re.compile(r"[。！？!?]|\.\s")
 
-# A hashtag, who said it (-C. S. Lewis), or a number with its unit.
+# A hashtag, the source of a quotation (-C. S. Lewis), or a number with its unit.
 _LAST_WORDS = re.compile(r"(?:#\S+|\s[-—–]\s?[A-Z][\w. ]{1,30}|\d\s?°?[A-Za-z]{1,4})$")
 
-# Pairs in which each form is at home on one side only: 后, 里, 面, 云, 著 or 於 would prove nothing.
+# Pairs in which each form belongs to one script only. 后, 里, 面, 云, 著 or 於 would prove nothing.
 _SIMPLIFIED_FORMS = (
     "这说个们来时会国过还对没样么为儿学开问见长东话让给从听现点门间头动机经电车马鸟鱼龙觉应爱欢乐亲书写读语认识谁"
     "谢请讲该试词实宝宫嫔贵岁华观难风飞热爷妈孙树桥万与业两严丰临义乌习乡买卖亚产亿仅优传伤伟伦价侧俩倾偿关兴养内"
@@ -117,17 +118,21 @@ _KANA = re.compile("[\u3040-\u30ff]")
 
 
 def prose(text: str) -> str:
-    """The text without fenced and inline code."""
+    """Return the text with a space in place of each piece of fenced or inline code."""
     return _CODE.sub(" ", text)
 
 
 def printable(text: str) -> str:
-    """The text without anything that a terminal would obey."""
+    """Return the text with � in place of each unprintable character, so that a terminal obeys none of it."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def blemishes(conversation: Conversation, persona: str | None) -> Iterator[tuple[BlemishKind, str]]:
-    """What is wrong with a row by itself, each kind at most once, with an example that may be printed."""
+    """Yield each kind of fault in a row, at most once, with an example.
+
+    All examples but those of "empty_answers" are safe to print. An answer may claim a model name that is part of
+    `persona`, the system prompt for rows without their own.
+    """
     found: dict[BlemishKind, str] = {}
     question = ""
     for message in conversation.messages:
@@ -156,7 +161,7 @@ def _of_answer(answer: str, question: str, persona: str | None) -> Iterator[tupl
     if not any(unicodedata.category(char)[0] in "LNS" for char in plain):
         yield "empty_answers", plain
         return
-    # One digit or letter is a choice or a sum, and one emoji a mood.
+    # One digit or Latin letter may be a choice or a result, and one emoji a mood.
     if len(plain) == 1 and unicodedata.category(plain) == "Lo":
         yield "short_answers", plain
     if is_unfinished(answer):
@@ -170,9 +175,11 @@ def _of_answer(answer: str, question: str, persona: str | None) -> Iterator[tupl
 
 
 def is_unfinished(answer: str) -> bool:
-    """Whether an answer looks cut off: it ends on an open mark or in open code, or sentences end but not the last.
+    """Return True if an answer looks cut off.
 
-    Labels, names, verses without marks, lists, tables, headings, addresses, sums and code may end as they do.
+    It ends with a comma, a colon or an opening mark, or in an open code block, or it has complete sentences but
+    the last one is incomplete. Labels, names, verses without punctuation, lists, tables, headings, URLs,
+    calculations and code may end without a mark.
     """
     if answer.count("```") % 2:
         return True
@@ -193,12 +200,15 @@ def is_unfinished(answer: str) -> bool:
 
 
 def _is_signature(line: str) -> bool:
-    """A short last line that is no sentence: a name, a date, a title, a verse."""
+    """True if a short last line is no sentence but a name, a date, a title or a verse."""
     return len(line) < 15 and not re.search("[，,；;。！？!?]", line)
 
 
 def scripts(conversation: Conversation) -> tuple[int, int]:
-    """How many simplified and how many traditional forms a row holds; (0, 0) for Japanese, which has both."""
+    """Return the numbers of simplified and of traditional characters in a row.
+
+    Characters common to both scripts do not count. Japanese uses both forms and gives (0, 0).
+    """
     text = "\n".join(message.content for message in conversation.messages)
     if _KANA.search(text):
         return 0, 0
@@ -206,11 +216,11 @@ def scripts(conversation: Conversation) -> tuple[int, int]:
 
 
 def mend(conversation: Conversation) -> tuple[Conversation, tuple[Text, ...]]:
-    """The row as it can be mended without touching its words, and a line for each thing changed.
+    """Return the row without faults that can be repaired with the same words, and one line for each kind of change.
 
-    Out go zero-width, bidirectional, tag and control characters and the white space at the end of a message;
-    the rest is brought to Unicode's NFC. A message that would be left empty stays as it is. Without a change
-    the very same conversation comes back.
+    Removes zero-width, bidirectional, tag and control characters and the white space at the end of a message,
+    and normalises the text to Unicode NFC. A message that would become empty stays unchanged. If nothing changes,
+    returns the same object and ().
     """
     removed: Counter[str] = Counter()
     composed = ended = 0
@@ -244,7 +254,7 @@ def _changes(removed: Counter[str], composed: int, ended: int) -> Iterator[Text]
 
 
 def _hidden(text: str) -> list[str]:
-    """The invisible characters of a text that no script or emoji in it needs."""
+    """Return the invisible characters that no script or emoji in the text needs."""
     found = [char for match in _INVISIBLE.finditer(text) for char in match.group()]
     return found if _RIGHT_TO_LEFT_LETTERS.search(text) else found + _BIDIRECTIONAL.findall(text)
 

@@ -1,10 +1,10 @@
-"""A dataset's check-up: what is wrong, how long its rows are, and what to train with.
+"""The check-up of a dataset: its faults, the lengths of its rows, and settings to train with.
 
-    Rows, lengths, targets ──examine_rows──► Checkup ──lines────► a terminal          gravest first
-                                                     ──as_json──► machines
+    Rows, lengths, targets ──examine_rows──► Checkup ──lines────► a terminal          most serious first
+                                                     ──as_json──► JSON
                                                      ──► page.check_page
 
-Nothing is written here; `mending` makes the mended copy.
+Nothing is written here; `mending` writes the mended copy.
 """
 
 import re
@@ -26,11 +26,11 @@ from .places import RowPlace, listed_places, numbered
 from .quality import Finding, Findings, Kind, examine
 
 FIRST_LINES = 5
-"""So many lines of a finding are named in a terminal; a file for machines names all."""
+"""Maximum number of lines listed per finding in a terminal; the JSON lists all."""
 
 
 class MendedCopy(Protocol):
-    """What machines are told of a copy that was made; `mending.Fixed` is one."""
+    """What the JSON needs to know of a mended copy; `mending.Fixed` implements it."""
 
     @property
     def changed(self) -> int: ...
@@ -39,7 +39,7 @@ class MendedCopy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What `examine_rows` found. `lengths` and `advice` are None where no row can be used."""
+    """What `examine_rows` found. `lengths` and `advice` are None if no row can be used."""
 
     path: Path
     kind: str
@@ -49,14 +49,14 @@ class Checkup:
     ignored: tuple[str, ...]
     notes: tuple[Text, ...]
     findings: Findings
-    """By the lines of their files."""
+    """Their lines are line numbers in the source files."""
     places: Mapping[Kind, tuple[RowPlace, ...]]
-    """Where the rows of each finding stand, for people."""
+    """The file, line and row number of each row of a finding."""
     lengths: Lengths | None
     advice: Advice | None
 
     def as_json(self, language: Language, split: int = 0, fixed: MendedCopy | None = None) -> dict[str, object]:
-        """The check-up for machines; `split` is how many rows were too long and became several."""
+        """Return the check-up as JSON values. `split` is the number of overlong rows that were cut into several."""
         count = self.findings.count
         return {
             "mended": fixed.changed if fixed else 0,
@@ -85,7 +85,7 @@ class Checkup:
         return finding.as_json(language) | files | rows
 
     def lines(self, language: Language) -> list[str]:
-        """What a person reads: what is wrong, the gravest first, then how the rows were read, lengths and advice."""
+        """Return the lines for a terminal: findings, most serious first, how the rows were read, lengths, advice."""
         lines = [verdict(self.findings).to(language)]
         lines += [self._line(finding).to(language) for finding in self.findings.found]
         lines += [note.to(language) for note in self.notes]
@@ -113,12 +113,15 @@ def examine_rows(
     targets: Sequence[int],
     max_length: int,
 ) -> Checkup:
-    """Everything there is to say about rows that can be read; their problems stay in `rows.problems`.
+    """Examine the readable rows of a dataset; problems of unreadable ones stay in `rows.problems`.
 
-    `held_out` are some of `rows.kept` (the very same objects); where `eval_rows` are given, these are the other
-    side instead. `persona` is the system prompt for rows without their own. `lengths` and `targets` are the
-    tokens of each row and how many of them are learned. Raises as `data.stream_rows` does, since of several files
-    the lines are looked up again.
+    held_out         the validation rows among `rows.kept`, as the same objects; ignored if `eval_rows` is given
+    eval_rows        a separate validation dataset, or None
+    persona          the system prompt for rows without their own
+    lengths, targets the tokens of each row, and how many of them are learned; empty if no row can be used
+
+    Raises what `data.stream_rows` raises, because folders and archives are read again for the places of the rows;
+    DataError if the dataset changed in the meantime.
     """
     table = _places(rows)
     kept = [replace(row, line=number) for number, row in enumerate(rows.kept)]
@@ -147,7 +150,7 @@ def examine_rows(
 
 
 def _places(rows: data.ReadRows) -> list[RowPlace]:
-    """Where each of the kept rows stands."""
+    """Return the place of each kept row, in order."""
     path = rows.path
     alone = path.is_file() and path.suffix.lower() != ".zip"
     if alone and len({row.line for row in rows.kept}) == len(rows.kept):
@@ -166,9 +169,9 @@ def _places(rows: data.ReadRows) -> list[RowPlace]:
 
 
 def _located(finding: Finding, table: Sequence[RowPlace]) -> Finding:
-    """The finding by the lines of the files instead of the rows' numbers."""
+    """Return the finding with line numbers of the files in place of row indices."""
     zh, en = finding.what
-    if finding.kind == "near_duplicates":  # the only one that names lines in its words
+    if finding.kind == "near_duplicates":  # the only kind whose text names lines
         zh = re.sub(r"第 (\d+) 行", lambda found: table[int(found[1])].shown.zh, zh).rstrip()
         en = re.sub(r"line (\d+)", lambda found: table[int(found[1])].shown.en, en)
     lines = tuple(table[number].line for number in finding.lines)
@@ -176,6 +179,7 @@ def _located(finding: Finding, table: Sequence[RowPlace]) -> Finding:
 
 
 def verdict(findings: Findings) -> Text:
+    """Return one line: the number of rows and of the kinds of faults found in them."""
     rows, kinds = findings.rows, len(findings.found)
     if not rows:
         return Text("没有一条能用的数据", "there is no row that can be used")
@@ -186,7 +190,7 @@ def verdict(findings: Findings) -> Text:
 
 
 def how_read(checkup: Checkup) -> Text:
-    """The kind of file, its encoding, and which column stands for what."""
+    """Return one line with the file kind, its encoding, the role of each column, and the unused columns."""
     kind = "" if checkup.kind == "mixed" else checkup.kind.upper()
     columns = (str(each) if each.renames else ", ".join(dict(each.names)) for each in checkup.mapping)
     parts = [part for part in (kind, ENCODING_NAMES.get(checkup.encoding, ""), " | ".join(columns)) if part]
@@ -204,7 +208,7 @@ def _advised(advised: Advice) -> Text:
 
 
 def settings(advised: Advice) -> str:
-    """The advice as it is written on a command line."""
+    """Return the advice as arguments for the command line: `num_train_epochs=3 lora_rank=16 ...`."""
     return f"num_train_epochs={advised.epochs} lora_rank={advised.lora_rank} learning_rate={advised.learning_rate:g}"
 
 

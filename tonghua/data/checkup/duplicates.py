@@ -1,11 +1,10 @@
-"""Rows that say the same, nearly the same, or one phrase over and over.
+"""Near duplicates of rows, and phrases that occur in many answers.
 
-    folded text ──Repeats──► seen before, word for word
-                ──Near─────► 5-grams ──MinHash──► bands of equal hashes ──► candidates ──Jaccard──► nearly the same
-                ──Phrases──► 12-grams counted in buckets; the few that are in many rows are then counted exactly
+    folded text ──Near───► 5-grams ──MinHash──► bands of equal hashes ──► candidates ──Jaccard──► near duplicates
+    answers ──Phrases────► 12-grams counted in buckets; the few that occur in many rows are then counted exactly
 
-All of them read rows one at a time. `Near` keeps the folded text and the hashes (about 1 KB) of a row that is
-like none before it, and `Phrases` the folded answers: 2 bytes a character of Chinese.
+Both read rows one at a time. `Near` keeps the folded text and the hashes (about 1 KB) of each row that is no near
+duplicate. `Phrases` keeps the answers, 2 bytes per Chinese character.
 """
 
 import re
@@ -21,28 +20,28 @@ from rensa import RMinHash, RMinHashLSH
 SHINGLE_CHARACTERS = 5
 
 SIMILAR = 0.8
-"""Jaccard similarity of two rows' shingles from which they are near duplicates (as in Lee et al. 2022)."""
+"""Minimum Jaccard similarity of the shingles of two near duplicates (as in Lee et al. 2022)."""
 
 SIMILAR_QUESTIONS = 0.5
-"""Of the pairs of characters in their questions; questions are too short for more."""
+"""The same for the character pairs of their questions, which are too short for longer shingles."""
 
 HASHES, BANDS = 120, 20
-"""20 bands of 6: a pair of similarity 0.8 becomes a candidate in 99.8 % of cases, one of 0.3 in 1.4 %."""
+"""20 bands of 6 hashes: a pair of similarity 0.8 becomes a candidate in 99.8 % of cases, one of 0.3 in 1.4 %."""
 
 SHORTEST_CHARACTERS = 20
-"""Shorter rows have too few shingles to be judged: 好的，谢谢你 and 好的，谢谢您 may both be wanted."""
+"""Minimum length of a row; shorter ones have too few shingles. 好的，谢谢你 and 好的，谢谢您 may both be intended."""
 
 MOST_CANDIDATES, CROWD = 10, 100
-"""One row is compared with 10 others at most, and not indexed where 100 are alike: rows that share most of a
-long prompt would make the work quadratic. Among such rows near duplicates may be missed."""
+"""Compare a row with at most 10 candidates, and do not index a row that has 100. Rows that share most of a long
+prompt would otherwise need quadratic time. Near duplicates among such rows may be missed."""
 
 WIDE_GRAM, NARROW_GRAM = 12, 32
-"""Characters of a phrase that is no accident: in Chinese (or kana, hangul) and in alphabets."""
+"""Length of a phrase that does not repeat by chance, in characters: Chinese (or kana, hangul), and alphabets."""
 
 BUCKETS_LOG2 = 22
 
 MOST_GRAMS = 16
-"""Bound on what is kept of one answer, so that a long text common to all rows does not fill the memory."""
+"""Maximum number of phrases kept per answer, so that a long text common to all rows does not fill the memory."""
 
 LONGEST_PHRASE_CHARACTERS = 60
 
@@ -56,24 +55,24 @@ _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 def folded(text: str) -> str:
-    """The text as it is compared: NFKC, without letter case, each run of white space one space."""
-    # Case folding can undo the normal form, so that is taken once more.
+    """Return the text for comparison: NFKC, case-folded, each run of white space as one space."""
+    # Case folding can break NFKC, so normalise again.
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(plain.split())
 
 
 class Near:
-    """Near duplicates by MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., chapter 3)."""
+    """Finds near duplicates by MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., chapter 3)."""
 
     def __init__(self) -> None:
         self._index = RMinHashLSH(threshold=SIMILAR, num_perm=HASHES, num_bands=BANDS)
         self._rows: list[tuple[str, str, int]] = []
 
     def add(self, question: str, answer: str, line: int) -> int | None:
-        """The line of an earlier row that this folded one is nearly the same as; None = it is like none of them.
+        """Return the line of an earlier row that nearly equals this one, or None. Takes folded texts.
 
-        Candidates are verified by their true similarity, so none is reported by an accident of hashing, and
-        by their questions alone: one answer to 你是谁 and to 介绍一下自己 is no copy.
+        The exact similarity of each candidate is checked, so hash collisions are never reported. The questions
+        are compared by themselves too: the same answer to 你是谁 and to 介绍一下自己 is no copy.
         """
         if len(question) + len(answer) < SHORTEST_CHARACTERS:
             return None
@@ -88,7 +87,7 @@ class Near:
                 and _jaccard(shingles, _shingles(f"{other_question}\n{other_answer}")) >= SIMILAR
             ):
                 return other_line
-        # What is like an earlier row is not indexed: that one stands for all of them.
+        # Near duplicates are not indexed: the earlier row stands for them.
         if len(candidates) < CROWD:
             self._index.insert(len(self._rows), hashes)
             self._rows.append((question, answer, line))
@@ -96,7 +95,7 @@ class Near:
 
 
 def _shingles(text: str, length: int = SHINGLE_CHARACTERS) -> set[str]:
-    """All pieces of this length; a shorter text is one piece itself."""
+    """Return all substrings of this length; a shorter text is its own only shingle."""
     return {text[start : start + length] for start in range(max(1, len(text) - length + 1))}
 
 
@@ -106,15 +105,17 @@ def _jaccard(one: set[str], other: set[str]) -> float:
 
 
 class Phrase(NamedTuple):
+    """A frequent phrase, and the lines of the rows that have it."""
+
     text: str
     lines: tuple[int, ...]
 
 
 class Phrases:
-    """Phrases that stand in more than 1 % of the answers and in more than 20 of them.
+    """Finds phrases that occur in more than 1 % of the answers and in more than 20 of them.
 
-    A first look counts the hashes of all phrases of one length in 2^22 buckets (a count-min sketch of one row,
-    Cormode & Muthukrishnan 2005: it may count too much, never too little); what it suspects is counted by `most`.
+    `add` counts the hashes of all phrases of one length in 2^22 buckets. This is a count-min sketch of one row
+    (Cormode & Muthukrishnan 2005): it may count too much, never too little. `most` counts the suspects exactly.
     """
 
     def __init__(self) -> None:
@@ -123,13 +124,13 @@ class Phrases:
         self._lines: list[int] = []
 
     def add(self, answer: str, line: int) -> None:
-        """Counts an answer that has neither code nor runs of white space."""
+        """Count the phrases of an answer. It must have no code and no runs of white space."""
         self._counts[np.unique(_buckets(answer))] += 1
         self._answers.append(answer)
         self._lines.append(line)
 
     def most(self) -> tuple[Phrase, ...]:
-        """At most three such phrases, the commonest first, each in rows that the ones before it are not in."""
+        """Return at most `MOST_PHRASES` phrases, most frequent first. No row counts for two of them."""
         limit = max(OFTEN_ROWS, OFTEN_SHARE * len(self._answers))
         suspects = self._counts > limit
         if not suspects.any():
@@ -153,7 +154,7 @@ def _gram_characters(text: str) -> int:
 
 
 def _buckets(text: str) -> NDArray[np.uint64]:
-    """The bucket of each phrase of a text, by its start: a polynomial hash, its upper bits."""
+    """Return the bucket of the phrase at each start in a text: the upper bits of a polynomial hash."""
     length = _gram_characters(text)
     characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     hashes = np.zeros(max(0, len(characters) - length + 1), np.uint64)
@@ -163,7 +164,7 @@ def _buckets(text: str) -> NDArray[np.uint64]:
 
 
 def _suspected(answer: str, suspects: NDArray[np.bool_]) -> set[str]:
-    """Suspected phrases of an answer: those of the lowest buckets, so that answers that share one keep the same."""
+    """Return suspected phrases, lowest buckets first, so that answers with the same phrases keep the same ones."""
     length = _gram_characters(answer)
     buckets = _buckets(answer)
     starts = np.flatnonzero(suspects[buckets])
@@ -177,12 +178,12 @@ def _suspected(answer: str, suspects: NDArray[np.bool_]) -> set[str]:
 
 
 def _is_language(gram: str) -> bool:
-    """Not a ruler (--------), and not a piece of an alphabet's word within Chinese text."""
+    """True unless the phrase is a ruler (--------) or a fragment of a Latin word in Chinese text."""
     return len(set(gram)) >= 5 and (len(gram) > WIDE_GRAM or len(_WIDE.findall(gram)) >= WIDE_GRAM // 2)
 
 
 def _grown(phrase: str, answers: Sequence[str]) -> str:
-    """The phrase with what stands around it in nine of ten answers."""
+    """Extend the phrase by the characters around it that at least 90 % of the answers share."""
     while len(phrase) < LONGEST_PHRASE_CHARACTERS:
         after = _common(answer[end] for answer in answers if 0 < (end := _end(answer, phrase)) < len(answer))
         before = _common(answer[start - 1] for answer in answers if (start := answer.find(phrase)) > 0)

@@ -1,4 +1,4 @@
-"""How long rows are, in tokens: quantiles, and a histogram that a terminal can show."""
+"""Lengths of rows in tokens: minimum, median, maximum, and a histogram for a terminal."""
 
 import math
 import statistics
@@ -12,11 +12,11 @@ from ...text import Language, Text
 BINS = 10
 
 BAR_CHARACTERS = 24
-"""Where █ is as wide as a Chinese character, a bar still fits on 80 columns."""
+"""Maximum length of a bar. It fits into 80 columns even if █ is two columns wide."""
 
 
 class Bin(NamedTuple):
-    """How many rows have from `first` to `last` tokens; `last` None = any number from `first` on."""
+    """The number of rows with `first` to `last` tokens, or with at least `first` if `last` is None."""
 
     first: int
     last: int | None
@@ -24,26 +24,28 @@ class Bin(NamedTuple):
 
     @property
     def label(self) -> str:
+        """The range of tokens as text: `1-200` or `> 1024`."""
         return f"> {self.first - 1}" if self.last is None else f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Tokens of the rows as the model reads them; a row longer than `max_length` is counted whole."""
+    """Tokens of the rows as the model reads them. A row longer than `max_length` counts in full."""
 
     max_length: int
     shortest: int
     median: int
     longest: int
     longer: int
-    """Rows of more than `max_length` tokens."""
+    """Number of rows of more than `max_length` tokens."""
     tokens: int
-    """Of all rows: what one epoch reads."""
+    """Tokens of all rows, which one epoch reads."""
     targets: int
-    """Of these, how many are learned."""
+    """Tokens among them that are learned."""
     histogram: tuple[Bin, ...]
 
     def as_json(self) -> dict[str, int]:
+        """Return all values but the histogram; all are tokens but `longer`, which counts rows."""
         return {
             "per_epoch": self.tokens,
             "targets_per_epoch": self.targets,
@@ -55,7 +57,7 @@ class Lengths:
         }
 
     def summary(self, language: Language) -> tuple[str, str]:
-        """How long the rows are, and how many tokens an epoch has."""
+        """Return two lines: the lengths of the rows, and the tokens per epoch."""
         if self.longer:
             fits = Text(
                 f"{self.longer} 条超过 max_length={self.max_length}",
@@ -74,12 +76,16 @@ class Lengths:
         return spread.to(language), epoch.to(language)
 
     def lines(self, language: Language) -> list[str]:
-        """The same for a terminal, with the histogram between them where it has to show that rows are too long."""
+        """Return `summary` for a terminal, with the histogram between its lines if some rows are too long."""
         spread, epoch = self.summary(language)
         return [spread, *(_bars(self.histogram) if self.longer else ()), epoch]
 
 
 def measured_lengths(lengths: Sequence[int], targets: Sequence[int], max_length: int) -> Lengths:
+    """Return the statistics of `lengths`, the tokens per row, of which `targets` are learned.
+
+    Raises ValueError if `lengths` is empty.
+    """
     return Lengths(
         max_length,
         min(lengths),
@@ -93,7 +99,7 @@ def measured_lengths(lengths: Sequence[int], targets: Sequence[int], max_length:
 
 
 def _histogram(lengths: Sequence[int], max_length: int) -> tuple[Bin, ...]:
-    """At most ten bins up to the longest row or `max_length`, whichever comes first, and one for what is longer."""
+    """Return at most ten bins up to the longest row or `max_length`, and one more for longer rows."""
     longest = max(lengths)
     top = min(longest, max_length)
     step = _round_step(top / BINS)
@@ -107,13 +113,13 @@ def _histogram(lengths: Sequence[int], max_length: int) -> tuple[Bin, ...]:
 
 
 def _round_step(least: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50, ... that is not below `least`."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50, ... that is at least `least`."""
     digits = int(10 ** (len(str(math.ceil(least))) - 1))
     return next(digit * digits for digit in (1, 2, 5, 10) if digit * digits >= least)
 
 
 def _bars(histogram: Sequence[Bin]) -> Iterator[str]:
-    """One line for each bin; the bars come last, so that nothing has to line up behind them."""
+    """Yield one line for each bin. The bars come last because their width depends on the font."""
     labels = max(len(each.label) for each in histogram)
     most = max(each.rows for each in histogram)
     for each in histogram:

@@ -1,9 +1,9 @@
-"""A mended copy of a dataset: the same rows and columns without what nobody wants, each row said once.
+"""A mended copy of a dataset: the same rows and columns, without invisible characters and exact duplicates.
 
     rows.csv ──fix──► OUT.csv                        the same rows and columns, mended
                       OUT.csv.changes.txt            第 3 行：去掉 1 个看不见的字符（U+200B）
 
-The source is only ever read. What `fix` writes is there whole or not at all, and every difference is listed.
+The source is never written. `fix` writes both files completely or not at all, and lists every change.
 """
 
 import csv
@@ -46,34 +46,37 @@ _MOST_DIGITS = 4_000
 
 
 class Change(NamedTuple):
-    """What was done to one row, or why it is not in the copy."""
+    """A change to one row, or the reason why the row is not in the copy."""
 
     place: RowPlace
     what: Text
 
     def to(self, language: Language) -> str:
+        """Return the change as one line: its place, then what was done."""
         file, where = self.place.file, self.place._replace(file="").shown
         name = f"{file} " if file else ""
         return Text(f"{name}{where.zh}：{self.what.zh}", f"{name}{where.en}: {self.what.en}").to(language)
 
     def as_json(self, language: Language) -> dict[str, object]:
+        """Return `file`, `line`, `row` and `what`."""
         return {**self.place._asdict(), "what": self.what.to(language)}
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The copy and the list of changes that were written. Rows read = `written` + `dropped`."""
+    """Paths of the copy and of the list of changes, and numbers of rows. Rows read = `written` + `dropped`."""
 
     out: Path
     list: Path
     written: int
     dropped: int
     changed: int
-    """Rows that are in the copy with other words than in the source."""
+    """Number of rows in the copy whose text differs from the source."""
     changes: tuple[Change, ...]
-    """The first hundred; the file `list` has all."""
+    """The first `FIRST_CHANGES`; the file `list` has all."""
 
     def as_json(self, language: Language) -> dict[str, object]:
+        """Return all fields, with paths as text and the changes as objects."""
         return {
             "out": str(self.out),
             "list": str(self.list),
@@ -84,6 +87,7 @@ class Fixed:
         }
 
     def summary(self) -> Text:
+        """Return one line: rows written, mended and left out, and the paths of both files."""
         out, changes = shown(str(self.out)), shown(str(self.list))
         return Text(
             f"写了 {self.written} 条（其中改了 {self.changed} 条，另有 {self.dropped} 条没有写）：{out}；"
@@ -101,22 +105,22 @@ def fix(
     force: bool = False,
     language: Language = "zh",
 ) -> Fixed:
-    """Writes a mended copy of a dataset to `out`, and what was changed to `out`.changes.txt; both in UTF-8.
+    """Write a mended copy of a dataset to `out` and its changes to `out`.changes.txt, both in UTF-8; return a summary.
 
-    JSON, JSONL, CSV and TSV stay what they are, and rows keep all their columns; Parquet, folders and archives
-    become one JSONL. Out go invisible characters, white space at the ends, exact copies of earlier rows, and rows
-    that cannot be used; `redact` covers personal data. What is not changed is copied as it is written. In memory
-    are one row, and a hash and a line number for each.
+    JSON, JSONL, CSV and TSV keep their format, and rows keep all their columns. Parquet, folders and archives
+    become one JSONL. Removes invisible characters, trailing white space, exact copies of earlier rows, and unusable
+    rows; normalises text to NFC; `redact` covers personal data. Unchanged rows of a single file are copied as
+    written. Memory holds one row, plus a hash and a place for each.
 
-    `columns` as for `data.stream_rows`, which also says what is raised. UsageError where `out` is the dataset or
-    in it, has the wrong suffix, or exists without `force`; ResourceError where it cannot be written; DataError
-    where no row is left, and then nothing is written.
+    `columns` is as for `data.stream_rows`, and all that it raises is raised here too. Raises UsageError if `out` is
+    the dataset or in it, has the wrong suffix, has no folder, or exists without `force`. Raises ResourceError if a
+    file cannot be written. Raises DataError if no row is left; then nothing is written.
     """
     stream = data.stream_rows(dataset, columns)
     kind = _kind_of_copy(dataset, stream)
     changes = out.with_name(f"{out.name}.changes.txt")
     _refuse_target(dataset, out, changes, kind, force)
-    # Without the mark, Excel takes a CSV in UTF-8 for GBK.
+    # Without a byte-order mark, Excel reads a CSV in UTF-8 as GBK.
     marked = kind in ("csv", "tsv") and stream.sources[0].encoding != "utf-8"
     with _both_or_none(out, changes, "utf-8-sig" if marked else "utf-8") as (copied, noted):
         mender = _Mender(stream, _Copy(copied, kind), noted, redact, language)
@@ -166,10 +170,10 @@ def _refuse_target(dataset: Path, out: Path, changes: Path, kind: _CopyKind, for
 
 @contextmanager
 def _both_or_none(out: Path, changes: Path, encoding: str) -> Iterator[tuple[TextIO, TextIO]]:
-    """Two files to write, which take their names when the block has ended well. Raises ResourceError."""
+    """Yield two files to write, renamed to their paths if the block succeeds. Raises ResourceError."""
     parts = [path.with_name(f".{path.name}.part") for path in (out, changes)]
     try:
-        # Half a character in a column that is not read stays as JSON writes it, \ud83d.
+        # A lone surrogate in an unused column stays as its JSON escape, \ud83d.
         with (
             parts[0].open("w", encoding=encoding, errors="backslashreplace", newline="") as copied,
             parts[1].open("w", encoding="utf-8", newline="\n") as noted,
@@ -191,7 +195,7 @@ def _both_or_none(out: Path, changes: Path, encoding: str) -> Iterator[tuple[Tex
 
 
 class _Copy:
-    """The rows of the copy, in the form of its kind."""
+    """Writes the rows of the copy in the format of its kind."""
 
     def __init__(self, stream: TextIO, kind: _CopyKind) -> None:
         self.kind = kind
@@ -200,7 +204,7 @@ class _Copy:
         self._table = csv.writer(stream, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
 
     def add(self, row: str | dict[str, Any]) -> None:
-        """A row as JSON text or as an object."""
+        """Write a row, given as JSON text or as an object."""
         if self.kind in ("csv", "tsv"):
             assert isinstance(row, dict)
             if not self.written:
@@ -218,13 +222,13 @@ class _Copy:
 
 
 class _Mender:
-    """Takes the rows of a dataset one at a time, and writes what is left of each and what was changed."""
+    """Takes the rows of a dataset one at a time, and writes the mended rows and the list of changes."""
 
     def __init__(self, stream: data.RowStream, copy: _Copy, noted: TextIO, redact: bool, language: Language) -> None:
         self._stream, self._copy, self._noted = stream, copy, noted
         self._redact, self._language = redact, language
         self._files = stream.file_names
-        # One file stays as it is written; rows of several must agree in the names of their columns.
+        # A single file keeps its text; several files in one copy need the same column names.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
         self._as_messages = not _agree(stream.mapping)
         self._first: dict[int, RowPlace] = {}
@@ -234,7 +238,7 @@ class _Mender:
     def add(self, number: int, row: data.ReadRow, raw: str | dict[str, Any] | None) -> None:
         place = RowPlace(self._files[row.source], row.line, number)
         if row.conversation is None:
-            place = place._replace(row=0)  # its problems have the number
+            place = place._replace(row=0)  # the problems already name the row number
             self._dropped += 1
             for problem in row.problems:
                 what, mending = problem.what, problem.mend
@@ -291,13 +295,13 @@ def _mended(conversation: Conversation, redact: bool) -> tuple[Conversation, tup
 
 
 def _agree(mapping: Sequence[ColumnMap]) -> bool:
-    """Whether rows read by these maps can stand in one file: one form, and each role in one column."""
+    """True if rows read by these maps fit into one file: one form, and the same column for each role."""
     names = {name for columns in mapping for name in columns.names}
     return len({columns.form for columns in mapping}) == 1 and len({role for role, _ in names}) == len(names)
 
 
 def _as_messages(row: Mapping[str, Any], columns: ColumnMap, conversation: Conversation) -> dict[str, Any]:
-    """The row as messages, beside its columns that have no part in a conversation."""
+    """Return the row with its conversation as `messages`, beside the columns that are not part of it."""
     used = {column for _, column in columns.names}
     messages = [{"role": message.role, "content": message.content} for message in conversation.messages]
     others = {key: value for key, value in row.items() if key not in used and key not in ROLE_OF}
@@ -305,9 +309,9 @@ def _as_messages(row: Mapping[str, Any], columns: ColumnMap, conversation: Conve
 
 
 def _mend_cells(row: dict[str, Any], columns: ColumnMap, redact: bool, keep_cells: bool) -> tuple[Text, ...]:
-    """Mends in place what is said in a row, and gives what was changed.
+    """Mend the texts of a row in place, and return the changes.
 
-    Lists that a CSV holds as JSON text stay such text with `keep_cells`, and else become lists.
+    With `keep_cells`, lists that a CSV holds as JSON text stay JSON text; else they become lists.
     """
     own = {role: role for role in KNOWN[columns.form] if role not in columns.asked}
     named = {role: column for role, column in (own | dict(columns.names)).items() if column in row}
@@ -330,7 +334,7 @@ _SAID = ("content", "value", "text", "system", "input", "output")
 
 
 def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
-    """Where the texts of a cell stand: container[key] is one of them."""
+    """Yield the place of each text in a cell as (container, key): the text is container[key]."""
     value = container[key]
     if isinstance(value, str):
         yield container, key
@@ -338,19 +342,19 @@ def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
         yield from chain.from_iterable(_slots(value, each) for each in _SAID if each in value)
     elif isinstance(value, list):
         if len(value) > 1 and all(isinstance(part, dict) and part.get("type") == "text" for part in value):
-            # White space at the end of a part is within the text that the parts are together.
+            # Join the parts: white space at the end of a part is inside the whole text.
             text = "".join(part.get("text", part.get("value")) for part in value)
             container[key] = value = [{"type": "text", "text": text}]
         yield from chain.from_iterable(_slots(value, index) for index in range(len(value)))
 
 
 def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.ReadRow, str | dict[str, Any] | None]]:
-    """Each row, numbered, with what stands in its file: JSON text or an object; None where that breaks off."""
+    """Yield each row with its number and its content in the file: JSON text, an object, or None if that is broken."""
     index = -1
     raws: Iterator[str | dict[str, Any]] = iter(())
     for number, row in numbered(stream):
         if row.source != index:
-            deque(raws, maxlen=0)  # at the end of a file it is known whether it has changed
+            deque(raws, maxlen=0)  # reading to the end detects a file that has changed
             index, raws = row.source, _raw_rows(stream.sources[row.source])
         yield number, row, next(raws, None)
     deque(raws, maxlen=0)
@@ -372,21 +376,21 @@ def _line_texts(source: Source) -> Iterator[str]:
 
 
 def _array_texts(source: Source) -> Iterator[str]:
-    """The text of each item of a JSON array, up to where it is broken.
+    """Yield the text of each item of a JSON array, up to the first broken one.
 
-    `records` gives values alone, and every number as a float: an id of 19 digits would come out as another.
+    `records` yields only values, with every number as a float, which would change an id of 19 digits.
     """
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)
     with source.text(newline="") as stream:
         text, ended = "", False
-        while "[" not in text:  # nothing but white space stands before it
+        while "[" not in text:  # only white space precedes it
             text = stream.read(_WINDOW_CHARACTERS)
         position = text.index("[") + 1
         while ended or len(text) - position <= ROW_CHARACTERS:
             between = _BETWEEN_ITEMS.match(text, position)
             start = between.end() if between else position
             end = _end_of_item(decoder, text, start)
-            # So near to the end of what has been read, a number may go on.
+            # A number this near to the end of the window may be incomplete.
             if end and (ended or end < len(text) - _TOKEN_CHARACTERS):
                 yield text[start:end]
                 position = end
@@ -398,7 +402,7 @@ def _array_texts(source: Source) -> Iterator[str]:
 
 
 def _end_of_item(decoder: json.JSONDecoder, text: str, start: int) -> int:
-    """Where the JSON value that starts there ends; 0 where there is none, or not all of it."""
+    """Return the end of the JSON value at `start`, or 0 if there is none or it is incomplete."""
     try:
         return decoder.raw_decode(text, start)[1]
     except (json.JSONDecodeError, RecursionError):
@@ -410,7 +414,7 @@ def _parsed(raw: str | dict[str, Any]) -> Any:
 
 
 def _integer(written: str) -> int | str:
-    """A number of more digits than Python takes stays as it is written."""
+    """Return the number, or its text if it has more digits than Python converts."""
     return int(written) if len(written) <= _MOST_DIGITS else written
 
 

@@ -1,9 +1,9 @@
-"""The check-up as one HTML page that can be sent to anyone.
+"""The check-up as one self-contained HTML page that can be sent to anyone.
 
     Checkup, counts, examples ──check_page──► "<!doctype html>…"
 
-Nothing is fetched and nothing runs: no script, no picture, no font. Whatever rows hold is text and nothing else,
-and characters that nobody can see, or that turn the reading order around, are shown by their numbers.
+The page loads nothing and runs nothing: no script, no picture, no font. The content of rows is always escaped, and
+characters that are invisible or change the reading direction are shown as code points.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +25,11 @@ MOST_PROBLEMS = 100
 EXAMPLES = 2
 
 Piece = tuple[str, bool]
-"""Some text of a row as the model sees it, and whether it is learned."""
+"""A stretch of a row as the model sees it, and True if it is learned."""
 
 
 class Counts(Protocol):
-    """What became of the rows of a dataset."""
+    """Numbers of rows of a dataset."""
 
     @property
     def read(self) -> int: ...
@@ -40,7 +40,7 @@ class Counts(Protocol):
 
 
 def pieces(example: Example, decode: Callable[[list[int]], str]) -> tuple[Piece, ...]:
-    """The text of an example, cut where learning begins and ends. `decode` keeps control tokens."""
+    """Return the text of an example, cut where learning begins and ends. `decode` must keep control tokens."""
     return tuple(_pieces(example, decode))
 
 
@@ -59,7 +59,10 @@ def check_page(
     language: Language,
     problems: Sequence[RowProblem] = (),
 ) -> str:
-    """A whole HTML document in one language, with the first two examples; to be written as UTF-8."""
+    """Return a whole HTML document in one language, to be written as UTF-8.
+
+    It shows at most `EXAMPLES` examples and `MOST_PROBLEMS` of the rows that cannot be used.
+    """
 
     def say(text: Text) -> str:
         return text.to(language)

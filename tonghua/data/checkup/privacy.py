@@ -1,9 +1,9 @@
-"""Personal data and keys in rows: what people do not want a model to say to strangers.
+"""Personal data and secret keys in rows, which a model should not repeat to strangers.
 
     text ──find──► Private("mobile", start, end), ...          text ──redact──► the same, with ［手机号］ in its place
 
-The patterns prefer a miss to a false alarm: whatever has a check digit is checked, and the addresses that the
-standards keep for examples are left alone. A name or a street is not seen.
+The patterns prefer a miss to a false alarm. Check digits are verified, and domains that standards reserve for
+examples are ignored. Names and street addresses are not detected.
 """
 
 import re
@@ -27,13 +27,13 @@ NAMES: Mapping[PrivateKind, Text] = {
 }
 
 EXAMPLE_HOSTS = re.compile(r"example|domain|\byour|^e?mail\.com$|\.(?:test|invalid|localhost)$", re.IGNORECASE)
-"""Hosts that belong to nobody (RFC 2606 and 6761), and names that people write in their place."""
+"""Hosts reserved for examples and tests (RFC 2606 and 6761), and common stand-ins for a host."""
 
 _HAN = re.compile("[\u4e00-\u9fff]")
 
 
 class Private(NamedTuple):
-    """One find: text[start:end] is of this kind."""
+    """A piece of personal data: text[start:end] is of this kind."""
 
     kind: PrivateKind
     start: int
@@ -41,7 +41,7 @@ class Private(NamedTuple):
 
 
 def find(text: str) -> list[Private]:
-    """All personal data and keys of a text in their order; none overlaps another."""
+    """Return all personal data and keys in a text, by position, without overlaps."""
     found: list[Private] = []
     for kind, (pattern, holds) in _SHAPES.items():
         spans = [match.span() for match in pattern.finditer(text) if holds(match.group())]
@@ -51,7 +51,7 @@ def find(text: str) -> list[Private]:
 
 
 def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
-    """The text with nothing to find in these spans, at its old length."""
+    """Return the text with NUL characters in place of these spans; its length stays the same."""
     parts, end = [], 0
     for start, next_end in spans:
         parts += [text[end:start], "\0" * (next_end - start)]
@@ -60,10 +60,10 @@ def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def redact(conversation: Conversation) -> tuple[Conversation, tuple[Text, ...]]:
-    """The conversation with a stand-in such as ［手机号］ for each find, and what was replaced, a line for each kind.
+    """Return the conversation with a label such as ［手机号］ for each piece found, and one line per kind replaced.
 
-    The stand-in is in Chinese where the message has any Chinese, else in English. It changes what the model
-    learns to say, so this is done on explicit wish only. Without a find the very same conversation comes back.
+    The label is in Chinese if the message has any Chinese, else in English. It changes what the model learns to
+    say, so call this only if the user asks for it. If nothing is found, returns the same object and ().
     """
     counts: Counter[PrivateKind] = Counter()
     messages = []
@@ -92,7 +92,7 @@ def _always(text: str) -> bool:
 
 
 def _is_identity_card(text: str) -> bool:
-    """GB 11643-1999: a date of birth that exists, and the check digit of ISO 7064 MOD 11-2."""
+    """True if the date of birth exists and the check digit (ISO 7064 MOD 11-2) is right, as in GB 11643-1999."""
     try:
         date(int(text[6:10]), int(text[10:12]), int(text[12:14]))
     except ValueError:
@@ -102,7 +102,7 @@ def _is_identity_card(text: str) -> bool:
 
 
 def _is_bank_card(text: str) -> bool:
-    """ISO/IEC 7812-1: the check digit by Luhn's formula."""
+    """True if the check digit is right by the Luhn formula, as in ISO/IEC 7812-1."""
     digits = [int(char) for char in reversed(text) if char.isdigit()]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
@@ -110,12 +110,12 @@ def _is_bank_card(text: str) -> bool:
 
 def _is_somebodys_email(text: str) -> bool:
     user, _, host = text.partition("@")
-    # git@host is how repositories are addressed, and a picture's name may be icon@2x.png.
+    # git@host is the address of a repository, and icon@2x.png is the name of a picture.
     return user != "git" and not EXAMPLE_HOSTS.search(host) and not host.endswith((".png", ".jpg", ".svg", ".webp"))
 
 
 def _looks_random(text: str) -> bool:
-    """Whether a key is one: stand-ins such as sk-xxxxxxxx or sk-your-api-key-here are letters, or few of them."""
+    """True if a key looks real: placeholders (sk-xxxxxxxx, sk-your-api-key-here) lack digits or repeat characters."""
     return len(set(text)) >= 10 and any(map(str.isdigit, text))
 
 
@@ -156,5 +156,5 @@ _SHAPES: Mapping[PrivateKind, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 
 
 def kinds(conversation: Conversation) -> Iterator[PrivateKind]:
-    """The kinds that stand anywhere in a conversation, each once."""
+    """Yield the kinds of personal data found in a conversation, each once."""
     yield from dict.fromkeys(private.kind for message in conversation.messages for private in find(message.content))

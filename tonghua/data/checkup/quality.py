@@ -1,11 +1,11 @@
-"""The data doctor: what is wrong with rows that can be read, what it does to a model, and how to mend it.
+"""The faults of readable rows, their effect on a model, and how to mend them.
 
     Conversation, ... ──► each row by itself   (blemishes, privacy)         ┐
-                      ──► among all the rows   (duplicates, scripts, ends)  ├─► Findings ──► Finding(kind, lines,
+                      ──► all rows together    (duplicates, scripts, style) ├─► Findings ──► Finding(kind, lines,
     held-out rows     ──► answers on both sides                             ┘                what, mend), ...
 
-`advice` says what the number of rows suggests for training. The aim is to be believed: what is only a style
-(most answers without a full stop, Japanese, code) is passed over, and rules are narrow rather than complete.
+False alarms cost trust, so the rules are narrow rather than complete. What is only a style is not reported: most
+answers without a full stop, Japanese, code.
 """
 
 from collections import defaultdict
@@ -27,20 +27,20 @@ Kind = (
 )
 
 SHORTEST_LEAK_CHARACTERS = 10
-"""Shorter answers (好的，我知道了。) come up again without having been copied."""
+"""Minimum length of a leaked answer; shorter ones (好的，我知道了。) recur without being copied."""
 
 LEAST_SCRIPT_CHARACTERS = 2
-"""One traditional character in a simplified row is a name or a slip of the input method, not a mixture."""
+"""Minimum number of characters of a script in a row; a single one may be a name or a typing error."""
 
 STYLE_SHARE = 0.5
-"""What more than this share of the rows does is how these rows are written, and no fault of single ones."""
+"""A kind of `STYLES` that occurs in more than this share of the rows is the style of the dataset, not a fault."""
 
 STYLES: tuple[Kind, ...] = ("unfinished_answers", "short_answers")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of fault: the lines of all rows that have it, in order, what it means and how to mend it."""
+    """One kind of fault: the lines of all rows that have it, in order, its effect, and how to mend it."""
 
     kind: Kind
     lines: tuple[int, ...]
@@ -49,10 +49,11 @@ class Finding:
 
     @property
     def count(self) -> int:
-        """Rows that have the fault, however often."""
+        """Number of rows that have the fault."""
         return len(self.lines)
 
     def as_json(self, language: Language) -> dict[str, object]:
+        """Return kind, count, lines and the two texts."""
         return {
             "kind": self.kind,
             "count": self.count,
@@ -64,15 +65,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found in so many rows, the gravest kinds first; a kind without any row is not in it."""
+    """The findings in `rows` rows, most serious first. A kind that no row has is left out."""
 
     rows: int
     found: tuple[Finding, ...]
 
     def of(self, kind: Kind) -> Finding | None:
+        """Return the finding of this kind, or None."""
         return next((finding for finding in self.found if finding.kind == kind), None)
 
     def count(self, kind: Kind) -> int:
+        """Return the number of rows with this kind of fault."""
         finding = self.of(kind)
         return finding.count if finding else 0
 
@@ -80,18 +83,17 @@ class Findings:
 def examine(
     conversations: Iterable[Conversation], held_out: Iterable[Conversation] = (), persona: str | None = None
 ) -> Findings:
-    """What is wrong with the rows. `persona` is the system prompt for rows without their own.
+    """Return the faults of the rows. `persona` is the system prompt for rows without their own.
 
-    duplicates: rows whose whole conversation an earlier row has, after NFKC, letter case and white space are
-    folded. repeated_instructions: rows whose question an earlier row asks under the same system prompt, those
-    duplicates included; the question is all that comes before the last answer. In both the first one is not
-    counted, so to delete the lines named is to keep one of each.
+    duplicates             rows whose whole conversation equals an earlier one after folding (NFKC, letter case,
+                           white space)
+    repeated_instructions  rows whose question an earlier row asks under the same system prompt, duplicates
+                           included; the question is all that comes before the last answer
+    leaks                  held-out rows with an answer, or a whole conversation, that is in the other rows too
 
-    leaks: held-out rows whose answer, or whole conversation, stands on the other side as well. `held_out` may
-    be some of `conversations` (the very same objects), which are then no other side, or rows of another file;
-    their lines are told, and only `conversations` are examined otherwise.
-
-    Reads the rows once; what is kept of them is told in `duplicates`.
+    The first two kinds do not count the first row, so deleting the lines listed keeps one of each. `held_out` is
+    either a part of `conversations` (the same objects) or the rows of another file. It is used only for leaks,
+    whose lines are those of the held-out rows. Reads the rows once; `duplicates` says how much memory that needs.
     """
     apart = tuple(held_out)
     reading = _Reading(persona)
@@ -103,7 +105,7 @@ def examine(
 
 
 class _Row(NamedTuple):
-    """A conversation as rows are compared: folded, the roles' texts apart."""
+    """A conversation for comparison: the folded texts, separated by role."""
 
     question: str
     answers: tuple[str, ...]
@@ -120,7 +122,7 @@ class _Row(NamedTuple):
 
 
 class _OtherSide:
-    """Which held-out answers were met on the other side; only hashes are kept."""
+    """Finds held-out answers that occur in the other rows too; of those only hashes are kept."""
 
     def __init__(self, held_out: Sequence[Conversation]) -> None:
         self._held_out = held_out
@@ -142,7 +144,7 @@ class _OtherSide:
 
 
 class _Reading:
-    """What was seen in the rows so far: the lines and the first example of each kind."""
+    """Collects faults row by row: the lines and the first example of each kind."""
 
     def __init__(self, persona: str | None) -> None:
         self.rows = 0
@@ -198,7 +200,7 @@ class _Reading:
         self._mostly_traditional += traditional > simplified and traditional >= LEAST_SCRIPT_CHARACTERS
 
     def is_traditional(self) -> bool:
-        """Whether most of the Chinese rows are."""
+        """True if most of the Chinese rows are in traditional characters."""
         return 2 * self._mostly_traditional > self._chinese
 
 
@@ -212,7 +214,7 @@ def _private(name: Text) -> tuple[Text, Text]:
     )
 
 
-# In the order in which they are told.
+# In the order in which findings are listed.
 _WRITTEN: Mapping[Kind, tuple[Text, Text]] = {
     "secret": (
         Text("{n} 条里有密钥", "rows with a secret key: {n}"),
