@@ -1,4 +1,4 @@
-"""One tokenized sample, the form in which text reaches training: ids, and which of them are to be learned.
+"""One tokenized sample, the form in which text reaches training: ids, and which of them are targets.
 
 ids        <|im_start|> system ... user ... assistant \n  天 黑 了 。 <|im_end|>
 is_target        0         0    0   0    0      0      0  1  1  1  1      1
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Token ids of one conversation and, of the same length, which of them are to be learned.
+    """Token ids of one conversation and, of equal length, True for each id that is a target.
 
-    `shared` is how many tokens come before the first words of the user: samples that agree in these are
-    packed together. Raises ValueError where nothing is to be learned, or the very first token is.
+    `shared`: number of tokens before the first words of the user. Samples with equal first `shared` tokens are
+    packed together. Raises ValueError if the lengths differ, if there is no target, or if the first token is one.
     """
 
     ids: tuple[int, ...]
@@ -22,21 +22,23 @@ class Example:
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.is_target):
             raise ValueError("ids and is_target differ in length")
+        # The token before a target predicts it, so the first token can never be a target.
         if not any(self.is_target) or self.is_target[0]:
             raise ValueError("an example needs a target after its first token")
 
     @property
     def targets(self) -> int:
-        """How many tokens are to be learned."""
+        """Number of targets."""
         return sum(self.is_target)
 
     @property
     def first_source(self) -> int:
-        """The place that predicts the first target."""
+        """Index of the token that predicts the first target."""
         return self.is_target.index(True) - 1
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """The ids that are read: all before the last target."""
+        """The ids that the model reads: all before the last target."""
+        # The last target is only predicted: reading it, or anything after it, would change no loss.
         last = len(self.ids) - 1 - self.is_target[::-1].index(True)
         return self.ids[:last]

@@ -1,4 +1,4 @@
-"""Linear layers that carry a LoRA update, several of them sharing one input as one matrix product.
+"""Linear layers with a LoRA update; layers that share an input run as one matrix product.
 
     y = x Wᵀ + bias + scale · (x Aᵀ) Bᵀ          (Hu et al. 2021, arXiv 2106.09685; scale = alpha / rank)
 
@@ -9,9 +9,9 @@ stacked into one W, their A into one A, and their B stand on the diagonal of one
                  | W_k |                   | A_k |                   |  0  B_k  0  |
                  | W_v |                   | A_v |                   |  0   0  B_v |
 
-The trained masters are fp32 and live, all of the model's, in one flat buffer (`Adapter`), so that clipping
-and the optimizer are each one call. The layers compute with copies in the model's own type, which
-`Adapter.refresh` renews after every change of the masters.
+The trained masters of the whole model are fp32 and live in one flat buffer (`Adapter`), so clipping and the
+optimizer are one call each. The layers compute with copies in the model's own type; `Adapter.refresh` renews
+the copies after every change of the masters.
 """
 
 import math
@@ -27,9 +27,9 @@ from .quantize import Bits, QuantizedWeight
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (T, I) times weight (O, I) transposed, plus bias (O,).
+    """Return x (T, I) times weight (O, I) transposed, plus bias (O,): (T, O).
 
-    One row, as in writing an answer, is a matrix times a vector: on a CPU that reads the weight twice as fast.
+    One row, as in generation, is a matrix times a vector: on a CPU that reads the weight twice as fast.
     """
     if x.shape[0] > 1 or x.device.type != "cpu":
         return F.linear(x, weight, bias)
@@ -38,7 +38,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Member(NamedTuple):
-    """One linear of a group: its name in the checkpoint and the rows of W that are its own."""
+    """One linear of a group: its name in the checkpoint and its rows of W."""
 
     name: str
     rows: slice
@@ -47,9 +47,9 @@ class Member(NamedTuple):
 class LoRALinear(nn.Module):
     """One or more frozen linears with a common input, each with or without a LoRA update.
 
-    `weight` (O, I) and `bias` (O,) or None have no gradient. Members come out side by side: (T, O). With `bits` the
-    weight has no memory of its own until `open` gives it some to be filled, and `close` keeps what was filled in
-    quantized; without, both do nothing.
+    `weight` (O, I) and `bias` (O,) or None have no gradient. The outputs of the members stand side by side: (T, O).
+    With `bits`, `open` allocates the weight so that it can be filled, and `close` quantizes it and frees the
+    memory; without `bits`, both do nothing.
     """
 
     frozen: Tensor
@@ -70,7 +70,8 @@ class LoRALinear(nn.Module):
     ):
         super().__init__()
         total = sum(outputs.values())
-        # A matrix that widens is kept by columns: oneDNN multiplies by it a third faster, and back as fast.
+        # A matrix that widens is stored by columns: oneDNN multiplies by it a third faster, and dX takes as long.
+        # "meta" takes no memory before `open`, so a quantized model need not be dense all at once.
         weight = torch.empty(in_features, total, dtype=dtype, device="meta" if bits else device).t()
         self.register_buffer("frozen", weight if total > 2 * in_features else weight.contiguous())
         self.register_buffer("bias", torch.empty(total, dtype=dtype, device=device) if bias else None)
@@ -84,44 +85,49 @@ class LoRALinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight (O, I), made dense anew where it is quantized."""
+        """The frozen weight (O, I), dequantized on each access if it is quantized."""
         return self.frozen if self.quantized is None else self.quantized.dense()
 
     def lay_by_rows(self) -> None:
-        """For writing answers: one row of input reads the weight fastest so."""
+        """Store the weight by rows, which a product with one row (generation) reads fastest."""
         self.frozen = self.frozen.contiguous()
 
     def open(self) -> None:
+        """Allocate the weight to be filled, if it is to be quantized."""
         if self.bits:
             self.frozen = torch.empty_like(self.frozen, device=self.device)
 
     def close(self) -> None:
+        """Quantize the filled weight and free its memory, if it is to be quantized."""
         if self.bits:
             self.quantized = QuantizedWeight(self.frozen, self.bits)
+            # Keeps shape and dtype, which `add_lora` reads.
             self.frozen = torch.empty_like(self.frozen, device="meta")
 
     def add_lora(self, targets: Sequence[str], rank: int, scale: float, dropout: float) -> list[tuple[str, int, int]]:
-        """Give the members named in `targets` an update of zero; returns (name, inputs, outputs) of each.
+        """Add a zero LoRA update to the members in `targets`; return (name, inputs, outputs) of each.
 
-        The masters are put in by `Adapter`, which owns the memory of all of them.
+        `Adapter` owns the memory of the masters and adds them.
         """
         self.rank, self.scale, self.dropout = rank, scale, dropout
         self.adapted = [m for m in self.members if m.name in targets]
         width = rank * len(self.adapted)
         outputs, inputs = self.frozen.shape
         self.lora_A, self.lora_B = nn.ParameterList(), nn.ParameterList()
+        # Zeros: outside the diagonal blocks B stays zero for good. The device is named, as `frozen` may be on "meta".
         self.register_buffer("A", self.frozen.new_zeros(width, inputs, device=self.device), persistent=False)
         self.register_buffer("B", self.frozen.new_zeros(outputs, width, device=self.device), persistent=False)
         return [(m.name, inputs, m.rows.stop - m.rows.start) for m in self.adapted]
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each adapted member the parts of A (r, I) and B (o, r) that are copies of its masters."""
+        """Yield, per adapted member, the parts of A (r, I) and B (o, r) that copy its masters."""
         for i, member in enumerate(self.adapted):
             columns = slice(i * self.rank, (i + 1) * self.rank)
             yield self.A[columns], self.B[member.rows, columns]
 
     def forward(self, x: Tensor, gated: bool = False) -> Tensor:
-        """(T, I) -> (T, O); `gated`: x is (T, 2I), gate and up, and swiglu(x) is what is multiplied."""
+        """Map (T, I) to (T, O); with `gated`, x is gate and up (T, 2I) and the input is swiglu(x)."""
+        # Dropout needs the plain path: each member drops inputs of its own, so they cannot share one product.
         if self.adapted and self.enabled and not (self.dropout and self.training):
             return lora_linear_fused(x, self, gated)
         x = swiglu(x) if gated else x
@@ -131,9 +137,9 @@ class LoRALinear(nn.Module):
 
 
 def lora_linear_plain(x: Tensor, layer: LoRALinear) -> Tensor:
-    """The formula as it is written, differentiated by autograd; the only path with dropout.
+    """Return the formula (T, I) -> (T, O) as written, differentiated by autograd; the only path with dropout.
 
-    Each member drops its own inputs, as PEFT does (one mask for q, another for k, ...).
+    Each member drops inputs of its own, as PEFT does (one mask for q, another for k, ...).
     """
     p = layer.dropout if layer.training else 0.0
     y = F.linear(x, layer.weight, layer.bias)
@@ -148,25 +154,27 @@ def lora_linear_plain(x: Tensor, layer: LoRALinear) -> Tensor:
 
 
 def lora_linear_fused(x: Tensor, layer: LoRALinear, gated: bool = False) -> Tensor:
-    """Equal to `lora_linear_plain` without dropout: two small products for the whole group, backward by hand.
+    """Return what `lora_linear_plain` returns without dropout: two small products per group, hand-written backward.
 
-    With `gated` it is equal to that of swiglu(x), which is computed again in the backward pass and not kept:
-    a fifth of all memory for a fiftieth of the time.
+    With `gated` the input is swiglu(x). The backward pass computes swiglu(x) again instead of keeping it: a fifth
+    less memory for activations, about 2 % more time.
     """
     return _FusedLoRALinear.apply(x, layer, gated, *layer.lora_A, *layer.lora_B)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _FusedLoRALinear(torch.autograd.Function):
-    """The masters are arguments only so that autograd brings them their gradients."""
+    """The masters are arguments only so that autograd delivers their gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: LoRALinear, gated: bool, *masters: Tensor) -> Tensor:
         inner = swiglu_value(x) if gated else x
         y = linear(inner, layer.weight, layer.bias)
+        # Scale the narrow (T, n·r) result, not the wide (T, O) one.
         low = linear(inner, layer.A).mul_(layer.scale)
         if len(low) == 1:
             y += linear(low, layer.B)
         else:
+            # Adds into y: no second (T, O) tensor.
             y.addmm_(low, layer.B.t())
         ctx.save_for_backward(x, low)
         ctx.layer, ctx.gated = layer, gated
@@ -179,14 +187,17 @@ class _FusedLoRALinear(torch.autograd.Function):
         layer: LoRALinear = ctx.layer
         inner = swiglu_value(x) if ctx.gated else x
         d_low = (dy @ layer.B).mul_(layer.scale)
-        d_a = d_low.t().contiguous() @ inner  # oneDNN is a third slower where the narrow side lies across
+        d_a = d_low.t().contiguous() @ inner  # oneDNN is a third slower if the narrow side is not contiguous
         d_b = low.t().contiguous() @ dy
         dx = None
+        # False for q, k and v of the first layer: their input comes from the frozen embedding, so dX would be wasted.
         if ctx.needs_input_grad[0]:
+            # A quantized weight is dequantized again here: keeping it dense from forward would undo the saving.
             dx = dy @ layer.weight
             dx.addmm_(d_low, layer.A)
             dx = swiglu_gradient(x, dx) if ctx.gated else dx
         r = layer.rank
+        # The masters are fp32 and micro-batches accumulate: only the product itself is rounded to the model's type.
         per_a = [d_a[i * r : (i + 1) * r].float() for i in range(len(layer.adapted))]
         per_b = [d_b[i * r : (i + 1) * r, m.rows].t().float() for i, m in enumerate(layer.adapted)]
         return (dx, None, None, *per_a, *per_b)
@@ -198,7 +209,8 @@ class Adapter:
         flat       | A of layer 0 q_proj | B of layer 0 q_proj | A of layer 0 k_proj | ...
         flat.grad  |        the same places                                          | ...
 
-    A starts uniform as `kaiming_uniform_(a=√5)`, B at zero (PEFT's own start), so that a new adapter changes nothing.
+    A starts uniform as `kaiming_uniform_(a=√5)` and B at zero, as in PEFT, so a new adapter changes nothing.
+    Raises ValueError if no linear is named in `targets`.
     """
 
     def __init__(
@@ -216,6 +228,7 @@ class Adapter:
             raise ValueError(f"no layer of this model is named in {list(targets)}")
         self.layers = [layer for _, layer in wanted]
         plan = [(path, layer, layer.add_lora(targets, rank, scale, dropout)) for path, layer in wanted]
+        # fp32: bf16 masters would lose small updates. It is little: 4.4 million values at 0.5B and rank 8.
         size = sum(rank * (inputs + outputs) for _, _, members in plan for _, inputs, outputs in members)
         device = self.layers[0].device
         self.flat = nn.Parameter(torch.zeros(size, dtype=torch.float32, device=device))
@@ -230,6 +243,7 @@ class Adapter:
                     self.masters[f"{path}.{name}.{kind}.weight"] = master
                     offset += master.numel()
                 bound = 1 / math.sqrt(inputs)
+                # Drawn on the CPU: a seed gives the same start on every device.
                 start = torch.rand((rank, inputs), generator=generator) * (2 * bound) - bound
                 with torch.no_grad():
                     layer.lora_A[-1].copy_(start)
@@ -237,18 +251,22 @@ class Adapter:
 
     def _view(self, offset: int, shape: tuple[int, int]) -> nn.Parameter:
         part = slice(offset, offset + shape[0] * shape[1])
+        # .data: a leaf that shares memory with `flat` and is not a result of it in autograd.
         master = nn.Parameter(self.flat.data[part].view(shape))
         assert self.flat.grad is not None
+        # Autograd adds in place to a .grad that exists, so the sum lands in `flat.grad` without a copy.
         master.grad = self.flat.grad[part].view(shape)
         return master
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Renew the layers' computing copies; to be called after every change of the masters."""
+        """Copy the masters into the layers; call this after every change of the masters."""
+        # `masters` has the order of `blocks`: layer, member, A before B. Once per step, not per product.
         copies = [part for layer in self.layers for block in layer.blocks() for part in block]
+        # One call for all masters (336 in a 0.5B model with all seven modules) instead of one each.
         torch._foreach_copy_(copies, list(self.masters.values()))
 
     def enable(self, on: bool) -> None:
-        """With `on` false the model is the base model."""
+        """Switch the updates on or off; off gives the base model."""
         for layer in self.layers:
             layer.enabled = on

@@ -1,8 +1,8 @@
-"""A decoder of the Llama shape, from a checkpoint's own numbers and under its own parameter names.
+"""A decoder of the Llama architecture, with the sizes and the parameter names of its checkpoint.
 
 Qwen2 / Qwen2.5 (biases on q, k, v), Qwen3 (norms on q and k) and Llama (with its rope scaling) are flags of
-one `Shape`. `Decoder` takes ids and positions of a row of tokens and gives hidden states (T, D); logits and
-loss are `loss.py`, who sees whom is `attention.py` or a key-value cache, both handed in as `attend`.
+one `Shape`. `Decoder` maps ids and positions of a row of tokens to hidden states (T, hidden). `loss.py` makes
+logits and loss. The caller passes attention in as `attend`: `attention.py` or a key-value cache.
 
     ids (T,) -> embed -> [ x + o(attend(rope(qkv(norm(x))))) ; x + down(silu(gate) * up) ] * layers -> norm
 """
@@ -27,7 +27,7 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """Llama 3.1's stretching of the slow frequencies (its model card; factor 1 = none); "linear" divides all."""
+    """Rope type "llama3", which stretches the slow frequencies (factor 1 = none); `linear` divides all of them."""
 
     factor: float
     low_freq_factor: float = 1.0
@@ -38,7 +38,7 @@ class RopeScaling:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes and flags of a checkpoint."""
+    """Sizes and flags of a checkpoint; `tied`: the embedding is also the output head."""
 
     vocab_size: int
     hidden_size: int
@@ -63,6 +63,7 @@ class RMSNorm(nn.Module):
 
     def __init__(self, size: int, epsilon: float, dtype: torch.dtype, device: torch.device):
         super().__init__()
+        # A buffer and not a parameter, like every base tensor here: frozen, without memory for a gradient.
         self.register_buffer("weight", torch.empty(size, dtype=dtype, device=device))
         self.epsilon = epsilon
 
@@ -71,7 +72,8 @@ class RMSNorm(nn.Module):
 
 
 def rope_tables(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """cos and sin of every position, (T, 1, D/2); RoPE of Su et al. 2021, arXiv 2104.09864."""
+    """Return cos and sin of every position, each (T, 1, D/2); RoPE of Su et al. 2021, arXiv 2104.09864."""
+    # Angles in fp32: bf16 holds integers exactly only up to 256, and a position may be larger.
     half = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=positions.device)
     frequency = shape.rope_theta ** -(half / shape.head_dim)
     if shape.rope_scaling is not None:
@@ -81,11 +83,12 @@ def rope_tables(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Te
 
 
 def _scaled(frequency: Tensor, scaling: RopeScaling) -> Tensor:
-    """Waves longer than the original context are stretched by the factor, short ones kept, those between blended."""
+    """Return frequencies with long waves stretched by the factor, short ones kept, and those between blended."""
     if scaling.linear:
         return frequency / scaling.factor
     turns = scaling.original_max_positions * frequency / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    # Turns within the original context: up to `low` a frequency is fully stretched, from `high` on it is kept.
     keep = ((turns - low) / (high - low)).clamp(0, 1)
     return frequency * (keep + (1 - keep) / scaling.factor)
 
@@ -103,9 +106,11 @@ class Attention(nn.Module):
         self.shape = shape
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-        """(T, hidden) -> what attention read, (T, H·D), before the output projection."""
+        """Map (T, hidden) to what attention read, (T, H·D), before the output projection."""
         s = self.shape
+        # A view: the product is split into heads without a copy.
         heads = self.qkv(x).view(x.shape[0], -1, s.head_dim)
+        # q and k side by side, so that one call rotates both.
         turning, v = heads.split([s.heads + s.kv_heads, s.kv_heads], dim=1)
         if s.qk_norm:
             q, k = turning.split([s.heads, s.kv_heads], dim=1)
@@ -123,6 +128,7 @@ class MLP(nn.Module):
         self.down = LoRALinear(wide, {"down_proj": shape.hidden_size}, shape.mlp_bias, dtype, device, bits)
 
     def forward(self, x: Tensor) -> Tensor:
+        # gated: `down` applies swiglu itself, so that its fused path keeps only gate and up for the backward pass.
         return self.down(self.gate_up(x), gated=True)  # type: ignore[no-any-return]
 
 
@@ -137,8 +143,9 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, attend: Callable[..., Tensor], rows: Tensor | None
     ) -> Tensor:
-        """(T, hidden) -> the same; with `rows` (M,) only these, as the others are needed for k and v alone."""
+        """Map (T, hidden) to (T, hidden), or to (M, hidden) of `rows` (M,) only."""
         read = self.self_attn(self.input_layernorm(x), cos, sin, attend)
+        # In the last layer other rows give only keys and values, so o and the MLP skip them. The result is exact.
         if rows is not None:
             x, read = x[rows], read[rows]
         x = x + self.self_attn.o(read)
@@ -146,9 +153,9 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The whole model but its output head, which `head` names for whoever needs logits.
+    """The whole model without its output head; `head` is the weight for code that needs logits.
 
-    `bits`: the linears inside the blocks are quantized; embeddings, head and norms never are.
+    `bits` quantizes the linears inside the blocks; embeddings, head and norms are never quantized.
     """
 
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device, bits: Bits | None = None):
@@ -160,7 +167,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(shape.hidden_size, shape.norm_epsilon, dtype, device)
         self.register_buffer("lm_head", None if shape.tied else torch.empty(vocabulary, dtype=dtype, device=device))
         self.recomputed_layers = 0
-        """The first so many keep no activations for the backward pass, and compute them again there."""
+        """Number of layers, from the first, that recompute their activations in the backward pass."""
 
     embed_tokens: Tensor
     lm_head: Tensor | None
@@ -171,25 +178,28 @@ class Decoder(nn.Module):
         return self.embed_tokens if self.lm_head is None else self.lm_head
 
     def forward(self, ids: Tensor, positions: Tensor, attend: Attend, rows: Tensor | None = None) -> Tensor:
-        """Hidden states after the last norm: (T, hidden), or (M, hidden) of the wanted `rows` (M,)."""
+        """Return hidden states after the last norm: (T, hidden), or (M, hidden) of `rows` (M,)."""
+        # Once for all layers: the angles depend only on the positions.
         cos, sin = rope_tables(self.shape, positions, self.dtype)
         x = F.embedding(ids, self.embed_tokens)
         for i, block in enumerate(self.blocks()):
             wanted = rows if i == self.shape.layers - 1 else None
             arguments = (x, cos, sin, _of_layer(attend, i), wanted)
             if i < self.recomputed_layers and torch.is_grad_enabled():
+                # Non-reentrant: the reentrant kind needs an input with a gradient, and the first layer has none.
                 x = checkpoint(block, *arguments, use_reentrant=False)
             else:
                 x = block(*arguments)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def blocks(self) -> Iterator[Block]:
+        """Yield the layers in order."""
         for block in self.layers:
             assert isinstance(block, Block)
             yield block
 
     def linears(self) -> Iterator[tuple[str, LoRALinear]]:
-        """(where in the checkpoint, such as `model.layers.3.mlp`; the group) of every group of linears."""
+        """Yield (path in the checkpoint, such as `model.layers.3.mlp`; group) of every group of linears."""
         for i, block in enumerate(self.blocks()):
             yield f"model.layers.{i}.self_attn", block.self_attn.qkv
             yield f"model.layers.{i}.self_attn", block.self_attn.o
@@ -197,7 +207,7 @@ class Decoder(nn.Module):
             yield f"model.layers.{i}.mlp", block.mlp.down
 
     def slots(self) -> Iterator[tuple[str, Tensor]]:
-        """(name in the checkpoint, the memory that it goes to) of every base tensor."""
+        """Yield (name in the checkpoint, tensor to fill) of every base tensor."""
         yield "model.embed_tokens.weight", self.embed_tokens
         for i, block in enumerate(self.blocks()):
             at = f"model.layers.{i}."
@@ -208,6 +218,7 @@ class Decoder(nn.Module):
                 yield f"{at}self_attn.k_norm.weight", block.self_attn.k_norm.weight
         for path, group in self.linears():
             for member in group.members:
+                # A view: the file is read into its rows of the stacked weight. If quantized, only while it is open.
                 yield f"{path}.{member.name}.weight", group.frozen[member.rows]
                 if group.bias is not None:
                     yield f"{path}.{member.name}.bias", group.bias[member.rows]
@@ -217,4 +228,5 @@ class Decoder(nn.Module):
 
 
 def _of_layer(attend: Attend, layer: int) -> Callable[..., Any]:
+    # Binds the layer number now: a lambda in the loop would see the last one when backward recomputes.
     return lambda q, k, v: attend(layer, q, k, v)

@@ -1,12 +1,12 @@
-"""Sizes rounded up, so that few different ones occur.
+"""Round sizes up, so that few different sizes occur.
 
-oneDNN builds a kernel for every new size of a matrix product and keeps it: with each step's own token count
-that is 60 MB a step on a CPU. The few added rows carry nothing.
+oneDNN builds a kernel for every new size of a matrix product and keeps it. If every step has a token count of
+its own, this takes 60 MB per step on a CPU. The few added rows carry no data.
 """
 
 STEP = 32
 
 
 def rounded(size: int, step: int = STEP) -> int:
-    """The next multiple of `step`."""
+    """Return the smallest multiple of `step` that is at least `size`."""
     return -(-size // step) * step

@@ -1,4 +1,4 @@
-"""An honest interval for a difference in loss: a paired bootstrap over questions."""
+"""A confidence interval for a difference in loss: a paired bootstrap over questions."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 CELLS_PER_CHUNK = 1_000_000
-"""Bound on the numbers that the bootstrap holds at once, about 8 MB an array."""
+"""Maximum numbers per array that the bootstrap holds at once, about 8 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ def paired_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of sum(tuned)/sum(weights) - sum(base)/sum(weights), in nats per target token.
+    """Return the 95 % interval of sum(tuned)/sum(weights) - sum(base)/sum(weights), in nats per target token.
 
-    base, tuned: summed loss of each item (N,) under either model; weights: its target tokens, above 0.
+    base, tuned: summed loss of each item (N,) under each model; weights: its number of target tokens, above 0.
     groups: one label per item. Items of one question are not independent, so whole groups are drawn with
     replacement: percentile bootstrap (Efron & Tibshirani 1993, chapter 13) of a cluster sample. The same
     seed gives the same interval. Below about 20 groups the interval is too narrow.
-    Raises DataError for fewer than two groups, ValueError for arrays that do not fit together.
+    Raises DataError for fewer than two groups, ValueError for arrays of other shapes or with values out of range.
     """
     _check_items(base, tuned, weights, groups)
     places: dict[Hashable, int] = {}
@@ -44,6 +44,7 @@ def paired_bootstrap(
             "只有一组题目，估计不出误差范围：请至少准备两个不同的问题",
             "one group of questions cannot show how far the result may vary: give at least two different questions",
         )
+    # Differences first: paired, so what makes a question hard for both models cancels out. Sums need float64.
     difference = np.bincount(place, tuned.astype(np.float64) - base.astype(np.float64), count)
     tokens = np.bincount(place, weights.astype(np.float64), count)
     random = np.random.default_rng(seed)
@@ -51,6 +52,7 @@ def paired_bootstrap(
     means = np.empty(resamples)
     for start in range(0, resamples, rows):
         drawn = random.integers(count, size=(min(rows, resamples - start), count))
+        # A ratio of sums and not a mean of ratios: long answers weigh by their tokens, as in the point estimate.
         means[start : start + rows] = difference[drawn].sum(1) / tokens[drawn].sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(low), float(high))

@@ -1,10 +1,10 @@
-"""Is it better? Base against tuned, on rows that neither has learned.
+"""Compare the base with the tuned model on held-out rows.
 
-    loss        -log p of the human answers, token by token, the same prompt for both; the difference with a
-                paired bootstrap interval over questions
-    generated   answers of both to the same prompts: do they stop, end, repeat themselves?
+    loss        -log p of the human answers per token, the same prompts for both; the difference with a paired
+                bootstrap interval over questions
+    generated   answers of both to the same prompts: do they stop, end whole, repeat themselves?
 
-The loss alone misleads: a tuned model can write like the book and loop like a broken record.
+The loss alone misleads: a model with a low loss can still loop.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +28,18 @@ ANSWERS_AT_A_TIME = 8
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Health of generated answers (`measures` says what each can and cannot see)."""
+    """Health of generated answers; `measures` says what each number can and cannot show."""
 
-    stop_rate: float  # share that the model ended by itself
-    ends_complete: float  # share that stopped and whose last sentence is whole
-    rep4: float  # mean share of repeated 4-character sequences
-    chars: float  # mean length without white space
-    clause_length: float  # mean characters between commas and stops
-    dialogue_share: float  # mean share of characters inside quotation marks
+    stop_rate: float  # share of answers that the model ended by itself, 0 to 1
+    ends_complete: float  # share of answers that stopped and whose last sentence is whole, 0 to 1
+    rep4: float  # mean share of repeated 4-character sequences, 0 to 1
+    chars: float  # mean length in characters without white space
+    clause_length: float  # mean clause length in letters, digits and han characters
+    dialogue_share: float  # mean share of characters inside quotation marks, 0 to 1
 
 
 def health(answers: Sequence[tuple[str, str]]) -> Generated:
-    """Of (text, stop) pairs."""
+    """Return the health of answers given as (text, stop) pairs; needs at least one."""
     count = len(answers)
     return Generated(
         sum(stop == "stop" for _, stop in answers) / count,
@@ -58,7 +58,11 @@ def compare_losses(
     conversations: Sequence[Conversation],
     advance: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Base against tuned on the answers of these conversations. Raises DataError for fewer than two questions."""
+    """Return losses in nats per token and bits per character of base and tuned, with their difference and interval.
+
+    `conversations` are those of `examples`, in the same order. `advance` gets the number of further examples done,
+    over both models. Leaves the adapter on. Raises DataError for fewer than two different questions.
+    """
     questions = [c.messages[-2].content for c in conversations]
     if len(set(questions)) < 2:
         raise DataError(
@@ -95,13 +99,18 @@ def compare_answers(
     sampling: Sampling,
     advance: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Answers of base and tuned to the last question of each conversation: their health, and the texts."""
+    """Return the health and the texts of base and tuned answers to the last question of each conversation.
+
+    `advance` gets 1 per answer. Without a seed in `sampling` the seed is 0. Leaves the adapter on.
+    """
     prompts = [c.messages[:-1] for c in conversations]
+    # A seed: both models draw with the same random numbers, and a second comparison gives the same texts.
     sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
     written: dict[str, list[tuple[str, str]]] = {}
     for name in ("base", "tuned"):
         adapter.enable(name == "tuned")
         answers = [("", "length")] * len(prompts)
+        # Several at a time read the weights once per token; the bound keeps the key-value cache small.
         for start in range(0, len(prompts), ANSWERS_AT_A_TIME):
             for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling):
                 answers[start + row] = (text, stop)

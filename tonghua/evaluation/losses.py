@@ -1,4 +1,4 @@
-"""The loss of held-out samples, one by one, in packed batches."""
+"""The loss of each held-out sample, computed in packed batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ TOKENS_PER_BATCH = 1024
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Of each example: summed -log p of its targets in nats, and how many targets."""
+    """Per example (N,): summed -log p of its targets in nats, and its number of targets."""
 
     nll: np.ndarray
     targets: np.ndarray
 
     @property
     def per_token(self) -> float:
+        """Mean loss in nats per target token over all examples."""
         return float(self.nll.sum() / self.targets.sum())
 
 
@@ -34,13 +35,18 @@ def losses(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Losses:
-    """The loss of every example; `advance` is told how many more are done."""
+    """Return the loss of every example; `advance` gets the number of further examples done.
+
+    The decoder is in evaluation mode meanwhile, so there is no dropout.
+    """
     was_training = decoder.training
     decoder.eval()
     nll = np.zeros(len(examples))
     for packed in pack(examples, tokens_per_batch):
         batch = packed.to(decoder.device)
+        # float64: summing many fp32 losses adds no visible rounding.
         each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
+        # `pack` sorts the examples; `order` brings each loss back to its place.
         for index, part in zip(batch.order, each.split(batch.targets), strict=True):
             nll[index] = float(part.sum())
         advance(len(batch.order))

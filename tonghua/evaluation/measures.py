@@ -1,8 +1,8 @@
-"""Cheap measures of generated text, and an honest interval for a difference in loss.
+"""Cheap measures of generated text, and the loss in bits per character.
 
-Every length is in characters without white space, for Chinese and English alike. The measures are health
-and regression checks: they catch loops, cuts and drifts of style, and none of them sees whether a story is
-good. Each says below what it is blind to.
+Every length is in characters without white space, for Chinese and English alike. The measures are health and
+regression checks: they catch loops, cuts and drifts of style. None of them measures whether a story is good.
+Each docstring says what its measure cannot show.
 """
 
 import math
@@ -20,14 +20,14 @@ CLAUSE_MARKS = re.compile(
 )
 
 QUOTED = re.compile(r"“([^“”\n]*)”|「([^「」\n]*)」|『([^『』\n]*)』|\"([^\"\n]*)\"")
-"""A quotation within one paragraph; a mark without its partner there matches nothing."""
+"""A quotation within one line; a mark without its partner in the line matches nothing."""
 
 
 def rep_n(text: str, n: int = 4) -> float:
-    """Repetition: 1 - distinct / all character n-grams, 0 (none) to 1; 0.0 for texts shorter than n.
+    """Return the repetition, 1 - distinct / all character n-grams, 0 (none) to 1; 0.0 for texts shorter than n.
 
-    Human children's stories: mean 0.06, 95th percentile 0.15 (n = 4). Welleck et al. 2020 (seq-rep-n).
-    Blind to order and sense, and it grows with length: compare texts of equal length only.
+    Welleck et al. 2020 (seq-rep-n). Human children's stories: mean 0.06, 95th percentile 0.15 (n = 4).
+    Ignores order and sense. Grows with length: compare texts of equal length only.
     """
     characters = without_space(text)
     total = len(characters) - n + 1
@@ -41,11 +41,11 @@ def _ngrams(characters: str, n: int) -> Iterable[str]:
 
 
 def clause_length(text: str) -> float:
-    """Mean number of letters, digits and han characters in a clause; 0.0 for a text without any.
+    """Return the mean number of letters, digits and han characters per clause; 0.0 for a text without any.
 
     Clauses end at ，。！？；：、… and , . ! ? ; : (not within numbers). Human children's stories: mean 7.8,
-    5th to 95th percentile 6.0 to 9.9. Blind to how hard the words are; a line without punctuation runs on
-    into the next one. Chinese and English texts cannot be compared with each other.
+    5th to 95th percentile 6.0 to 9.9. Ignores how hard the words are. A line without punctuation continues in
+    the next one. Do not compare Chinese with English texts.
     """
     lengths = [sum(map(str.isalnum, clause)) for clause in CLAUSE_MARKS.split(text)]
     spoken = [length for length in lengths if length]
@@ -53,25 +53,25 @@ def clause_length(text: str) -> float:
 
 
 def dialogue_share(text: str) -> float:
-    """Share of the characters that stand inside “ ”, 「 」, 『 』 or straight double quotes, 0 to 1.
+    """Return the share of characters inside “ ”, 「 」, 『 』 or straight double quotes, 0 to 1.
 
-    The quotes themselves count as outside. A quote without its partner in the same paragraph is passed over.
-    Blind to speech without quotes, and takes quoted words and titles for speech.
+    The quotes themselves count as outside. A quote without its partner in the same line is ignored.
+    Misses speech without quotes, and counts quoted words and titles as speech.
     """
     total = len(without_space(text))
     if not total:
         return 0.0
-    # Within one match three of the four groups are empty.
+    # Of the four groups in a match at most one holds text, so joining gives that one.
     quoted = sum(len(without_space("".join(groups))) for groups in QUOTED.findall(text))
     return quoted / total
 
 
 def distinct_n(texts: Sequence[str], n: int, budget_chars: int) -> float:
-    """Diversity: distinct / all character n-grams (Li et al. 2016) of the first `budget_chars` characters.
+    """Return the diversity, distinct / all character n-grams (Li et al. 2016), of the first `budget_chars` characters.
 
-    The texts are taken in their order, the last one is cut, and no n-gram crosses from one to the next.
-    Falls as the budget grows, so compare equal budgets only; blind to sense: random characters score best.
-    Raises DataError if the texts hold less than the budget, since the number would be too good.
+    Reads the texts in order and cuts the last one; no n-gram crosses from one text to the next. Falls as the
+    budget grows, so compare equal budgets only. Ignores sense: random characters score best.
+    Raises DataError if the texts hold less than the budget, as the number would be too good.
     """
     left = budget_chars
     seen: set[str] = set()
@@ -94,9 +94,9 @@ def distinct_n(texts: Sequence[str], n: int, budget_chars: int) -> float:
 
 
 def bits_per_character(nll_nats: float, characters: int) -> float:
-    """Loss in bits for each character, comparable between tokenizers; from the summed loss in nats.
+    """Return the loss in bits per character, from the summed loss in nats; comparable between tokenizers.
 
-    Blind to how the model writes by itself: a low loss is not good generation. Raises ZeroDivisionError
+    Does not show how the model writes by itself: a low loss is not good generation. Raises ZeroDivisionError
     for zero characters.
     """
     return nll_nats / (math.log(2) * characters)

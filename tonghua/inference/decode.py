@@ -1,4 +1,4 @@
-"""Tokens one after another out of a decoder, with a key-value cache."""
+"""Generate tokens from a decoder with a key-value cache."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,45 +14,49 @@ from .sampling import penalize, pick
 
 
 class Cache:
-    """Keys and values of B conversations, in every layer (B, K, capacity, D), filled from the left.
-
-    They start as zeros: what is masked still enters as 0 · value, which must not be a NaN.
-    """
+    """Keys and values of B conversations, per layer (B, K, capacity, D), filled from the left."""
 
     def __init__(self, decoder: Decoder, capacities: Sequence[int]):
         s = decoder.shape
+        # Allocated once at full size: growing would copy the whole cache. K heads and not H: they are never repeated.
         size = (s.layers, len(capacities), s.kv_heads, max(capacities), s.head_dim)
+        # Zeros: a masked place still enters as 0 * value, and fresh memory may hold a NaN.
         self.keys, self.values = (torch.zeros(size, dtype=decoder.dtype, device=decoder.device) for _ in range(2))
         self.lengths = torch.zeros(len(capacities), dtype=torch.long, device=decoder.device)
         self.decoder = decoder
 
     def prefill(self, row: int, ids: Sequence[int]) -> Tensor:
-        """Read the prompt of one conversation; returns the hidden state of its last token, (1, hidden)."""
+        """Read the prompt of conversation `row`; return the hidden state of its last token, (1, hidden)."""
         decoder, s = self.decoder, self.decoder.shape
         device = decoder.device
         layout = attention.lay_out(0, [len(ids)], s.heads, s.kv_heads, device, decoder.dtype)
         attend = attention.choose(device)
 
         def read(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            # Keys are stored after rotation, so a later step rotates only its own token.
             self.keys[layer, row, :, : len(ids)] = k.transpose(0, 1)
             self.values[layer, row, :, : len(ids)] = v.transpose(0, 1)
             return attend(q, k, v, layout)
 
         positions = torch.arange(len(ids), device=device)
+        # Only the last token predicts: the last layer skips o and the MLP of all others.
         last = torch.tensor([len(ids) - 1], device=device)
         self.lengths[row] = len(ids)
         return decoder(torch.tensor(ids, device=device), positions, read, last)  # type: ignore[no-any-return]
 
     def step(self, ids: Tensor) -> Tensor:
-        """One more token (B,) of every conversation; returns hidden states (B, hidden)."""
+        """Read one more token (B,) of every conversation; return hidden states (B, hidden)."""
         decoder, rows = self.decoder, torch.arange(len(ids), device=self.decoder.device)
+        # Waits for the device once per token; in return no layer reads places beyond the longest conversation.
         longest = int(self.lengths.max()) + 1
         places = torch.arange(longest, device=decoder.device)
         mask = torch.zeros(len(ids), 1, 1, longest, dtype=decoder.dtype, device=decoder.device)
+        # `>` and not `>=`: the token of this step is written at `lengths` and sees itself.
         mask.masked_fill_((places > self.lengths[:, None])[:, None, None], float("-inf"))
 
         def read(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = self.keys[layer], self.values[layer]
+            # Conversations differ in length: each writes at its own place, so a pair of indices and no slice.
             keys[rows, :, self.lengths], values[rows, :, self.lengths] = k, v
             return attend_cached(q, keys[:, :, :longest], values[:, :, :longest], mask)
 
@@ -61,14 +65,18 @@ class Cache:
         return hidden  # type: ignore[no-any-return]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all conversations but these."""
+        """Keep only these conversations; the others take no more time or memory."""
         kept = torch.tensor(rows, device=self.decoder.device)
         self.keys, self.values = self.keys[:, kept], self.values[:, kept]
         self.lengths = self.lengths[kept]
 
 
 def attend_cached(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """One query per conversation, q (B, H, D), against keys and values (B, K, L, D) and mask (B, 1, 1, L)."""
+    """Return attention (B, H·D) of one query per conversation.
+
+    q (B, H, D), keys and values (B, K, L, D), mask (B, 1, 1, L).
+    """
+    # The query heads of one key head form one matrix, so the cached keys and values are not repeated.
     queries: Tensor = q.unflatten(1, (keys.shape[1], -1))
     scores = (queries @ keys.mT) * q.shape[2] ** -0.5 + mask
     out: Tensor = scores.softmax(-1) @ values
@@ -83,17 +91,21 @@ def tokens(
     stop_ids: Sequence[int],
     breakers: frozenset[int],
 ) -> Iterator[tuple[int, int]]:
-    """(which prompt, next token) in turn; an answer is over after a stop token or `max_new_tokens`.
+    """Yield (index of the prompt, next token) in turn.
 
-    Raises DataError where a prompt leaves no room for an answer.
+    An answer ends after a stop token, after `max_new_tokens`, or when the model's context is full.
+    Raises DataError if a prompt leaves no room for an answer.
     """
     room = [_room(decoder, prompt, sampling.max_new_tokens) for prompt in prompts]
     cache = Cache(decoder, [len(p) + r for p, r in zip(prompts, room, strict=True)])
+    # One prompt at a time, so none is padded to the length of another.
     hidden = torch.cat([cache.prefill(row, prompt) for row, prompt in enumerate(prompts)])
     answers: list[list[int]] = [[] for _ in prompts]
+    # A generator per answer: what one draws does not depend on how many others run beside it.
     generators = [_generator(sampling.seed, row) for row in range(len(prompts))]
     alive = list(range(len(prompts)))
     while True:
+        # One read of the head for all conversations. fp32: penalties in bf16 would round the logits.
         logits = linear(hidden, decoder.head).float()
         for line, row in enumerate(alive):
             penalized = penalize(logits[line], answers[row], sampling, breakers)
@@ -104,6 +116,7 @@ def tokens(
         ]
         if not going:
             return
+        # Dropping a row copies the cache, so only when an answer has ended.
         if len(going) < len(alive):
             cache.keep(going)
             alive = [alive[line] for line in going]
@@ -123,6 +136,7 @@ def _room(decoder: Decoder, prompt: Sequence[int], wanted: int) -> int:
 
 
 def _generator(seed: int | None, row: int) -> torch.Generator:
+    # A generator of its own leaves PyTorch's global one, and so training, untouched.
     generator = torch.Generator()
     if seed is None:
         generator.seed()

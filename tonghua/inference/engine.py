@@ -1,9 +1,9 @@
-"""From prompts to answers, token by token, with a key-value cache.
+"""Turn prompts into answers, token by token, with a key-value cache.
 
-    prompts (ids) --prefill--> Cache --decode--> (which prompt, token) as they come, until each has ended
+    prompts (ids) --prefill--> Cache --decode--> (index of the prompt, token) as they come, until all have ended
 
-`tokens` is the one loop that generates; `Engine` puts the prompt contract around it and gives text.
-Several prompts go through one loop: a CPU reads the weights once for all of them.
+`tokens` is the only generation loop; `Engine` applies the prompt contract and returns text.
+Several prompts share one loop, so each step reads the weights once for all of them.
 """
 
 import time
@@ -23,26 +23,30 @@ StopReason = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer and how it came about."""
+    """One answer, how it ended and how fast it came."""
 
     text: str
     stop: StopReason  # "stop": the model ended it; "length": it was cut off
-    tokens: int
-    first_token_s: float
-    tokens_per_s: float
+    tokens: int  # with the stop token
+    first_token_s: float  # seconds until the first token, reading the prompt included
+    tokens_per_s: float  # without the first token
 
 
 class Engine:
-    """A model, with or without its adapter, that answers under its contract."""
+    """A model, with or without its adapter, that answers under its prompt contract."""
 
     def __init__(self, decoder: Decoder, renderer: Renderer, contract: Contract):
         self.decoder, self.renderer, self.contract = decoder, renderer, contract
-        decoder.eval()
+        decoder.eval()  # turns dropout off
+        # One answer multiplies one row at a time, which reads a weight by rows fastest.
         for _, layer in decoder.linears():
             layer.lay_by_rows()
 
     def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
-        """Pieces of text as they come, then the whole `Answer`. The contract's system prompt is put in front."""
+        """Yield pieces of text as they come, then the whole `Answer`; the contract's system prompt comes first.
+
+        Raises DataError if the messages leave no room for an answer, DivergedError if the model gives NaN or infinity.
+        """
         start = time.perf_counter()
         text, stream, first, count = "", self.renderer.text_stream(), 0.0, 0
         ended: StopReason = "length"
@@ -52,23 +56,25 @@ class Engine:
             if token in self.contract.stop_ids:
                 ended = "stop"
                 break
+            # May be empty: a character of several tokens comes out when its last token is there.
             piece = stream.push(token)
             text += piece
             if piece:
                 yield piece
         elapsed = time.perf_counter() - start
+        # Without the first token, whose time is mostly that of reading the prompt.
         rate = (count - 1) / (elapsed - first) if count > 1 else 0.0
         yield Answer(text, ended, count, first, rate)
 
     def answers(
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> Iterator[tuple[int, str, StopReason]]:
-        """(which, text, stop) of each conversation as its answer ends."""
+        """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does."""
         ids: list[list[int]] = [[] for _ in conversations]
         for row, token in self._tokens(conversations, sampling):
             if token in self.contract.stop_ids:
                 yield row, self.renderer.decode(ids[row]), "stop"
-                ids[row].clear()
+                ids[row].clear()  # marks the answer as given: what is left below was cut off
             else:
                 ids[row].append(token)
         for row, rest in enumerate(ids):

@@ -1,12 +1,12 @@
-"""How the next token of one answer is chosen from its logits.
+"""Choose the next token of one answer from its logits.
 
     logits (V,) --penalize--> logits (V,) --candidates--> ids (n,), probabilities (n,) --pick--> one id
                     ^                                     likeliest first, sum 1
                     answer so far
 
-Choosing is done on the CPU in float64 with a CPU generator, so that a seed gives the same draw from
-the same logits on every device. `candidates_plain` says what is meant with one full sort of the
-vocabulary; `candidates` gives the same from the likeliest `HEAD` tokens.
+The choice runs on the CPU in float64 with a CPU generator, so a seed gives the same draw from the same logits
+on every device. `candidates_plain` is the definition, with one full sort of the vocabulary; `candidates` gives
+the same from the likeliest `HEAD` tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,29 +18,29 @@ from ..config.schema import Sampling
 from ..errors import DivergedError
 
 HEAD = 1024
-"""How many of the likeliest tokens are looked at before the whole vocabulary is sorted."""
+"""Number of likeliest tokens to try before sorting the whole vocabulary."""
 
 LONGEST_EXCESS = 50
-"""A match counts for at most this many tokens beyond `dry_allowed_length`."""
+"""Maximum tokens of a match that count beyond `dry_allowed_length`."""
 
 LARGEST_PENALTY = 1e30
-"""The DRY penalty stops growing here: as good as a ban, yet even the lowest float32 less this is finite."""
+"""Maximum DRY penalty: as good as a ban, yet the lowest float32 minus this is still finite."""
 
 Candidates = tuple[Tensor, Tensor]
 
 
 def penalize(logits: Tensor, answer: Sequence[int], sampling: Sampling, dry_breakers: frozenset[int]) -> Tensor:
-    """The logits (V,) after both penalties for the tokens in `answer`, the answer so far without its prompt.
+    """Return new logits (V,) after both penalties for the tokens of `answer`, the answer so far without its prompt.
 
-    Repetition penalty: Keskar et al. 2019 (CTRL), section 4.1, for negative logits as in transformers
-    (multiplied, not divided), once for each distinct token. DRY: see `dry_penalties`. The logits passed in
-    stay as they are, and finite logits stay finite.
+    Repetition penalty: Keskar et al. 2019 (CTRL), section 4.1, once for each distinct token; negative logits are
+    multiplied, not divided, as in transformers. DRY: see `dry_penalties`. Finite logits stay finite.
     """
     penalized = logits.clone()
     if sampling.repetition_penalty != 1 and answer:
         ids = torch.tensor(sorted(set(answer)), device=logits.device)
         old = logits[ids]
         factor = sampling.repetition_penalty
+        # Dividing a negative logit would raise it, that is reward the repetition.
         penalized[ids] = _bounded(torch.where(old < 0, old * factor, old / factor), old)
     penalties = dry_penalties(answer, sampling, dry_breakers)
     if penalties:
@@ -51,18 +51,18 @@ def penalize(logits: Tensor, answer: Sequence[int], sampling: Sampling, dry_brea
 
 
 def _bounded(new: Tensor, old: Tensor) -> Tensor:
-    """`new` within the finite numbers wherever `old` was; a token that was ruled out (-inf) stays so."""
+    """Return `new` clamped to finite numbers where `old` is finite, else `old`: an excluded token (-inf) stays so."""
     limits = torch.finfo(new.dtype)
     return torch.where(old.isfinite(), new.clamp(limits.min, limits.max), old)
 
 
 def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset[int]) -> dict[int, float]:
-    """What the DRY penalty ("don't repeat yourself") takes off the logits: {token: amount}.
+    """Return the DRY penalties ("don't repeat yourself") to subtract from the logits: {token: amount}.
 
-    Where the last n tokens of the answer stood earlier in it, the token that followed them there would
-    prolong the repetition. It costs dry_multiplier * dry_base ** (n - dry_allowed_length) for the longest
-    such n, if n >= dry_allowed_length. A breaker is never part of a match and never penalized. Definition
-    and names: text-generation-webui pull request 5677, and llama.cpp.
+    If the last n tokens of the answer also stand earlier in it, the token that followed them there would
+    extend the repetition. It costs dry_multiplier * dry_base ** (n - dry_allowed_length) for the longest
+    such n, if n >= dry_allowed_length. A breaker is never part of a match and is never penalized.
+    Definition and names: text-generation-webui pull request 5677, and llama.cpp.
     """
     if sampling.dry_multiplier == 0 or not answer or answer[-1] in breakers:
         return {}
@@ -73,7 +73,7 @@ def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset
         if answer[end] != last:
             continue
         follower = answer[end + 1]
-        # In a loop nearly every occurrence is a full match: once is enough, else 2,000 tokens are slow.
+        # In a loop nearly every occurrence is a full match. One is enough, else 2,000 tokens are slow.
         if follower in breakers or matches.get(follower, 0) >= longest:
             continue
         matches[follower] = max(matches.get(follower, 0), _match_length(answer, end, longest, breakers))
@@ -85,7 +85,7 @@ def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset
 
 
 def _match_length(answer: Sequence[int], end: int, longest: int, breakers: frozenset[int]) -> int:
-    """How many tokens up to and including `end`, at most `longest`, equal those at the answer's end."""
+    """Return how many tokens up to and including `end`, at most `longest`, equal those at the end of the answer."""
     length = 1
     while length < longest and length <= end:
         token = answer[-1 - length]
@@ -104,14 +104,16 @@ def _dry_penalty(sampling: Sampling, excess: int) -> float:
 
 
 def candidates_plain(logits: Tensor, sampling: Sampling) -> Candidates:
-    """What can be drawn: the token ids (n,), likeliest first (equal ones by id), and their float64
-    probabilities (n,), which sum to 1; n >= 1. `sampling.temperature` must be above 0.
+    """Return the ids (n,) that can be drawn and their float64 probabilities (n,), which sum to 1; n >= 1.
 
-    In this order: temperature; top-k (Fan et al. 2018; tokens as likely as the k-th stay too, as in
-    transformers); nucleus (Holtzman et al. 2020: the fewest tokens whose probabilities reach top_p);
-    min-p (Nguyen et al. 2024: at least min_p times the top probability).
+    Likeliest first, equal ones by id. `sampling.temperature` must be above 0. The filters in their order:
+    temperature; top-k (Fan et al. 2018; tokens as likely as the k-th stay too, as in transformers); nucleus
+    (Holtzman et al. 2020: the fewest tokens whose probabilities reach top_p); min-p (Nguyen et al. 2024: at
+    least min_p times the top probability).
     """
+    # stable: tokens with equal logits keep the order of their ids, on every machine.
     values, ids = torch.sort(logits.double(), descending=True, stable=True)
+    # Relative to the largest, so a small temperature cannot overflow exp.
     scaled = (values - values[0]) / sampling.temperature
     if sampling.top_k:
         scaled = scaled[values >= values[min(sampling.top_k, len(values)) - 1]]
@@ -119,6 +121,7 @@ def candidates_plain(logits: Tensor, sampling: Sampling) -> Candidates:
     kept = probabilities > 0
     if sampling.top_p < 1:
         mass = torch.cumsum(probabilities, 0)
+        # Shifted by one: the token that reaches top_p stays, and the first token always does.
         kept[1:] &= mass[:-1] < sampling.top_p
     kept &= probabilities >= sampling.min_p * probabilities[0]
     probabilities = probabilities[kept]
@@ -126,28 +129,30 @@ def candidates_plain(logits: Tensor, sampling: Sampling) -> Candidates:
 
 
 def candidates(logits: Tensor, sampling: Sampling) -> Candidates:
-    """The same as `candidates_plain`, without sorting the whole vocabulary unless it must.
+    """Return what `candidates_plain` returns, and sort the whole vocabulary only if necessary.
 
-    Every filter keeps the likeliest tokens down to some place. If that place lies within the first `HEAD`
-    tokens, the rest matters only through its mass, which a sum gives.
+    Every filter keeps the likeliest tokens down to some place. If that place is within the first `HEAD` tokens,
+    the rest matters only through its mass, which a sum gives.
     """
     head = _likeliest(logits, sampling.top_k or HEAD)
+    # top-k comes before the nucleus, so with top-k the mass is that of the k tokens alone.
     mass = _mass(logits[head] if sampling.top_k else logits, sampling.temperature)
-    # Relative to the top token's; min_p is relative to it as well.
+    # Relative to the top token's weight, as min_p is.
     weights = _weights(logits[head], sampling.temperature)
     kept = int(((weights >= sampling.min_p) & (weights > 0)).sum())
     if sampling.top_p < 1:
         short_of_nucleus = int((torch.cumsum(weights, 0) < sampling.top_p * mass).sum())
         kept = min(kept, short_of_nucleus + 1)
+    # The filters kept the whole head, so tokens after it may pass too.
     if kept == len(head) < len(logits) and not sampling.top_k:
         return candidates_plain(logits, sampling)
     return head[:kept], weights[:kept] / weights[:kept].sum()
 
 
 def _likeliest(logits: Tensor, count: int) -> Tensor:
-    """Ids of the `count` largest logits and of all that equal the last of them; largest first, then by id."""
+    """Return ids of the `count` largest logits and of all that equal the last of them; largest first, then by id."""
     smallest = torch.topk(logits, min(count, len(logits)), sorted=False).values.min()
-    # topk leaves open which of several equal tokens it gives; a stable sort of rising ids does not.
+    # topk does not define which of several equal tokens it returns; a stable sort of ascending ids does.
     ids = torch.nonzero(logits >= smallest).squeeze(1)
     return ids[torch.sort(logits[ids], descending=True, stable=True).indices]
 
@@ -161,15 +166,15 @@ def _mass(logits: Tensor, temperature: float) -> Tensor:
 
 
 def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The id of the next token, drawn with a CPU `generator` from `logits` (V,); temperature 0 is the argmax.
+    """Return the id of the next token, drawn with a CPU `generator` from `logits` (V,); temperature 0 is the argmax.
 
-    Raises DivergedError where no largest finite logit exists: NaN or infinity came out of the model.
+    Raises DivergedError if the largest logit is NaN or infinite.
     """
     return _pick(logits, sampling, generator, candidates)
 
 
 def pick_plain(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The slow twin of `pick`: the same token for the same generator state, by a full sort."""
+    """Return what `pick` returns for the same generator state, by a full sort: its plain twin."""
     return _pick(logits, sampling, generator, candidates_plain)
 
 
@@ -180,7 +185,7 @@ def _pick(
     choose_from: Callable[[Tensor, Sampling], Candidates],
 ) -> int:
     logits = logits.detach().to("cpu", torch.float32)
-    # NaN passes through max, so this one number tells about all of them.
+    # max propagates NaN, so one check covers all logits.
     if not logits.max().isfinite():
         raise DivergedError(
             "模型算出了 NaN 或无穷大，选不出下一个字：请改用 float32 精度，或降低学习率重新训练",
@@ -191,5 +196,6 @@ def _pick(
         return int(logits.argmax())
     ids, probabilities = choose_from(logits, sampling)
     cumulative = torch.cumsum(probabilities, 0)
+    # Times the last sum and not 1: after rounding it may be just below 1, and no id lies above it.
     point = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
     return int(ids[torch.searchsorted(cumulative, point)])

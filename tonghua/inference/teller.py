@@ -1,4 +1,4 @@
-"""From a run folder to something that answers, after checking that it and its base belong together."""
+"""Open a run folder for generation, after a check that the run and its base belong together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ History = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Teller:
-    """A run, ready to talk: `tell("写一个关于月亮的故事")`, or `pieces` for the words as they come."""
+    """An opened run that answers: `tell("写一个关于月亮的故事")`, or `pieces` for the text as it comes."""
 
     run: Run
     base: ModelFiles
@@ -33,29 +33,30 @@ class Teller:
     adapter: Adapter
 
     def tell(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> str:
-        """The answer to one message; see `pieces`."""
+        """Return the answer to one message; arguments and errors as in `pieces`."""
         return "".join(self.pieces(text, tuned=tuned, history=history, **sampling))
 
     def pieces(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> Iterator[str]:
-        """The answer in pieces as they come.
+        """Return an iterator over the pieces of the answer as they come.
 
-        text      what the user says
-        tuned     False: the base answers, without what was trained
-        history   what was said before: [{"role": "user", "content": …}, {"role": "assistant", …}, …]
-        sampling  `temperature=0.8` and the like, in place of the run's own
+        text      the message of the user
+        tuned     False: the base answers, without the adapter
+        history   earlier messages: [{"role": "user", "content": …}, {"role": "assistant", …}, …]
+        sampling  values such as `temperature=0.8` that replace those of the run
 
-        Several answers may be written in turn, by one thread. Raises UsageError at once for a sampling value out of
-        its bounds and for a history of another shape, DataError where no room is left for an answer.
+        One thread may read several answers in turn. Raises UsageError at once if a sampling value is out of bounds
+        or the history has another shape; raises DataError at the first piece if no room is left for an answer.
         """
+        # Not a generator function itself, so that wrong arguments raise at the call and not at the first piece.
         messages = [*map(_message, history), Message("user", text)]
         stream = self.stream(messages, resampled(self.run.config.sampling, sampling), tuned)
         return (piece for piece in stream if isinstance(piece, str))
 
     def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
-        """Pieces of text as they come, then the `Answer`."""
+        """Yield pieces of text as they come, then the `Answer`."""
         pieces = self.engine.stream(messages, sampling)
         while True:
-            # Each time anew: another answer may have been written in between.
+            # Before every piece: another answer may have switched the adapter in between.
             self.adapter.enable(tuned)
             piece = next(pieces, None)
             if piece is None:
@@ -64,7 +65,7 @@ class Teller:
 
 
 def _message(said: Mapping[str, Any]) -> Message:
-    """One message of a history; its content is a text, or parts of which those that hold text are read."""
+    """Return one message of a history; its content is a text, or a list of parts whose texts are joined."""
     content = said.get("content")
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         content = "".join(str(part.get("text", "")) for part in content)
@@ -78,7 +79,7 @@ def _message(said: Mapping[str, Any]) -> Message:
 
 
 def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:
-    """An opened run on its base, or on `model` if the base has moved.
+    """Open a run on its base, or on `model` if the base has moved.
 
     Raises UsageError if the base is not on this machine, DataError if base, tokenizer or template are not those of
     the training, naming what differs.
@@ -87,13 +88,14 @@ def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype:
     base = scan_model(find(model or run.config.model))
     scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)
+    # Before loading, which takes long: files that do not belong together fail at once.
     check_contract(run.contract, base, renderer)
     decoder = load_base(base, devices.choose(device, dtype), run.config.quantization_bit)
     return Teller(run, base, Engine(decoder, renderer, run.contract), load_adapter(adapter, decoder))
 
 
 def check_contract(contract: Contract, base: ModelFiles, renderer: Renderer) -> None:
-    """Raises DataError naming everything in which the base or the run folder's own files differ from the contract."""
+    """Raise DataError if files of the base, or else of the run folder, differ from the contract; name all of these."""
     found = fingerprint(base)
     names = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
     differing = [name for key, name in names.items() if found[key] != contract.base[key]]
