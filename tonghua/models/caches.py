@@ -1,4 +1,4 @@
-"""Models in the caches of the hubs' own libraries: read where they lie, never copied or changed."""
+"""Find models in the caches of huggingface_hub and modelscope: read in place, never copied or changed."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from .manifest import Model
 
 
 def hugging_face_cache() -> Path:
+    """Return the cache folder of huggingface_hub: HF_HUB_CACHE, else `hub` in HF_HOME, else its default."""
     named = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if named:
         return Path(named).expanduser()
@@ -17,18 +18,19 @@ def hugging_face_cache() -> Path:
 
 
 def modelscope_cache() -> Path:
+    """Return the cache folder of modelscope: MODELSCOPE_CACHE, else ~/.cache/modelscope."""
     named = os.environ.get("MODELSCOPE_CACHE")
     return Path(named).expanduser() if named else Path.home() / ".cache" / "modelscope"
 
 
 def cached_models(name: str) -> Iterator[Model]:
-    """Folders of this repository in the hubs' caches, the likeliest first; they may be half downloads."""
+    """Yield the folders of this repository in the caches, most likely first; a folder may be incomplete."""
     for folder in _snapshots(hugging_face_cache() / f"models--{name.replace('/', '--')}"):
         yield Model(name, folder, "huggingface")
     base = modelscope_cache()
     for folder in _snapshots(base / "models" / name.replace("/", "--")):
         yield Model(name, folder, "modelscope")
-    # Up to modelscope 1.37 a dot in a name was written as three underscores; still older ones kept it.
+    # modelscope up to 1.37 writes a dot in a name as three underscores; still older versions keep the dot.
     owner, _, plain = name.partition("/")
     for above in (base / "models", base / "hub" / "models", base, base / "hub"):
         for last in (plain.replace(".", "___"), plain):
@@ -37,7 +39,7 @@ def cached_models(name: str) -> Iterator[Model]:
 
 
 def _snapshots(cached: Path) -> list[Path]:
-    """The revisions in `<cached>/snapshots`: the one that `main` or `master` means, then the newest."""
+    """Return the revisions in `<cached>/snapshots`: first the one of `main` or `master`, then the newest."""
     try:
         found = [folder for folder in (cached / "snapshots").iterdir() if folder.is_dir()]
     except OSError:
@@ -48,6 +50,7 @@ def _snapshots(cached: Path) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
+    """Return the subfolders, sorted; an empty list if the folder cannot be read."""
     try:
         return sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError:

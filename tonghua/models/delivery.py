@@ -1,4 +1,4 @@
-"""What a download is made of: files as a hub lists them, what is delivered, how far it is, and how it fails."""
+"""Data types of a download: listed files, the plan, the progress, the result and the errors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from .manifest import WEIGHT_SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """How far a download is. While it waits, `waiting` says for what; no byte flows then."""
+    """Progress of a download. If `waiting` is set, it says what the download waits for; no bytes arrive then."""
 
     model: str
     source: str
@@ -24,16 +24,16 @@ class DownloadProgress:
 
     @property
     def remaining_s(self) -> float | None:
-        """Seconds to the end at the present speed, None while there is none."""
+        """Seconds left at the present speed; None if the speed is zero."""
         return (self.total_bytes - self.done_bytes) / self.bytes_per_s if self.bytes_per_s else None
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A model on this machine, and what it took: `bytes` came over the network in this call.
+    """A model on this machine. `bytes` counts what this call received over the network.
 
-    `verified`: the sha256 of every file agrees with what the hub told, but for `unchecked` ones, small files of
-    which it told none. A folder or a cache without hashes is not verified. `resumed`: earlier bytes were used.
+    `verified`: every file matches its known hash, except the `unchecked` small files, for which the hub lists none.
+    A folder or a cache without hashes is not verified. `resumed`: the download used bytes from an earlier one.
     """
 
     model: str
@@ -45,13 +45,14 @@ class Downloaded:
     unchecked: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields for JSON output, without `unchecked`."""
         named = ("model", "path", "source", "bytes", "verified", "resumed")
         return {name: getattr(self, name) for name in named} | {"path": str(self.path)}
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file as a hub lists it. `git_sha1` is what Hugging Face tells of small files instead of a sha256."""
+    """A file in a hub's listing. For small files, Hugging Face lists `git_sha1` instead of a sha256."""
 
     name: str
     url: str
@@ -61,16 +62,18 @@ class ListedFile:
 
     @property
     def is_weight(self) -> bool:
+        """True if this is a safetensors file."""
         return self.name.endswith(WEIGHT_SUFFIX)
 
     @property
     def is_known(self) -> bool:
+        """True if the hub lists both a size and a hash."""
         return self.size is not None and (self.sha256 or self.git_sha1) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one source would deliver, small files first."""
+    """The files to download from one source, weights last."""
 
     model: str
     source: Source
@@ -79,15 +82,17 @@ class Delivery:
 
     @property
     def weights(self) -> dict[str, str | None]:
+        """The sha256 of each weight file, by file name."""
         return {entry.name: entry.sha256 for entry in self.entries if entry.is_weight}
 
     @property
     def size_bytes(self) -> int:
+        """Total size of the files whose size is listed, in bytes."""
         return sum(entry.size or 0 for entry in self.entries)
 
 
 class FaultyError(Exception):
-    """This source cannot deliver; another one may."""
+    """This source cannot deliver the model; another source may."""
 
     def __init__(self, kind: type[UserError], what: Text, mend: Text):
         super().__init__(what.en)
@@ -95,7 +100,7 @@ class FaultyError(Exception):
 
 
 class PassingError(Exception):
-    """Worth another attempt at the same source, after `wait_s` if it asks for that."""
+    """A temporary error: retry the same source, after `wait_s` seconds if it asks for that."""
 
     def __init__(self, zh: str, en: str, wait_s: float | None = None):
         super().__init__(en)
@@ -111,18 +116,21 @@ ELSEWHERE = Text("请换一个下载源（--source），或稍后再试", "take 
 
 
 def odd_answer() -> FaultyError:
+    """Return the error for a listing in an unexpected format."""
     return FaultyError(RefusedError, Text("的文件列表看不懂", "gives a listing that makes no sense"), ELSEWHERE)
 
 
 def short(told: Any) -> str:
+    """Return a hub's value for a message: the first 80 characters if it is printable text, else its ASCII form."""
     return ascii(told) if not isinstance(told, str) or not told.isprintable() else told[:80]
 
 
 class RangeError(PassingError):
-    """The hub has no such part of the file (HTTP 416)."""
+    """The hub does not have the requested range of the file (HTTP 416)."""
 
 
 def web_page() -> FaultyError:
+    """Return the error for a web page in place of a file, such as a network's login page."""
     return FaultyError(
         RefusedError,
         Text("给的是一个网页，不是文件", "sends a web page instead of the file"),
@@ -134,5 +142,6 @@ def web_page() -> FaultyError:
 
 
 def wrong_size(entry: ListedFile) -> FaultyError:
+    """Return the error for a file whose size differs from the listed size."""
     what = Text(f"的 {entry.name} 与它公布的大小不符", f"sends a {entry.name} that is not of the size it told")
     return FaultyError(RefusedError, what, ELSEWHERE)

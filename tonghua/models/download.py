@@ -1,14 +1,14 @@
-"""A model's files from a hub to this machine, each compared with the hash that the hub told.
+"""Download a model's files from a hub and check each file against the hash that the hub lists.
 
     sources ──► listing ──► plan ──► <file>.part ──► <file> ──► MANIFEST.json
-    nearest     names,      only     goes on after    its        last of all: only now
-    first       sizes,      what a   a break or a     sha256     is the model whole
-                hashes      model    kill             agrees
+    fastest     names,      only     resumes after    its        written last: only
+    first       sizes,      what a   a break or a     hash       now is the model
+                hashes      model    kill             agrees     complete
                             needs
 
-One small fetcher serves both hubs. Their own libraries cannot: huggingface_hub since 1.18 starts a file anew in
-each process and compares its size alone, and neither goes on with what the other has begun.
-Nothing is printed here; `on_progress` is told what happens.
+One small client serves both hubs, because their own libraries are not enough. Since 1.18, huggingface_hub restarts
+a file in each process and checks only its size. Neither library resumes a download that the other began.
+This module prints nothing; it reports to `on_progress`.
 """
 
 import errno
@@ -34,7 +34,7 @@ from .part import Digest
 from .shipped import TINY, is_tiny, tiny
 
 SPARE_BYTES = 100_000_000
-"""Disk space that a download leaves free."""
+"""Disk space that a download leaves free, in bytes."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -46,12 +46,13 @@ def download(
     on_progress: Callable[[DownloadProgress], None] | None = None,
     folder: Path | None = None,
 ) -> Downloaded:
-    """The model `name`, whole: what is on this machine if it is sound, else from the nearest hub or from `source`.
+    """Return the complete model `name`: from this machine if it is intact, else from the fastest hub or `source`.
 
-    `folder` takes the place of tonghua's own folder and is written anew. `offline`, or TONGHUA_OFFLINE, opens no
-    socket. Damaged files of tonghua's own are fetched again. Raises UsageError for what has no such name, is not
-    there, or is not here while offline; RefusedError for wrong bytes, hostile listings, pickled weights and
-    untrusted certificates; ResourceError for a full disk; Stopped where the network fails, with what has come kept.
+    `folder` replaces tonghua's own folder; it must be empty or hold this model. Damaged downloads are repaired.
+    `offline` or TONGHUA_OFFLINE opens no socket. Raises UsageError if the name is unknown, the hubs lack the model,
+    it is not here while offline, or the folder cannot be used; RefusedError for damaged files or wrong bytes, unsafe
+    listings, pickled weights and untrusted certificates; ResourceError if the disk is full; Stopped if the network
+    fails (the received bytes are kept).
     """
     offline = offline or is_offline()
     chosen = hubs.sources(source)
@@ -61,7 +62,7 @@ def download(
     if present is not None and not present.damaged:
         return _reused(present)
     if present is not None and (offline or present.model.origin in ("folder", "tiny")):
-        store.on_disk(name if folder is None else str(folder))  # tells of git-lfs pointers in words of their own
+        store.on_disk(name if folder is None else str(folder))  # raises its own error for Git LFS pointers
         raise store.damaged_error(present)
     if is_tiny(name):
         raise UsageError(
@@ -100,7 +101,7 @@ def _reused(found: Verified) -> Downloaded:
 
 @contextmanager
 def _only_one(repository: str, target: Path, tell: Callable[[DownloadProgress], None]) -> Iterator[bool]:
-    """Whether another process was at it, waited for. The system frees the lock of a process that was killed."""
+    """Yields True if another process held the lock and we waited. The OS frees the lock of a killed process."""
     waited = False
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def _only_one(repository: str, target: Path, tell: Callable[[DownloadProgress], 
 
 
 def _kept_in(folder: Path, repository: str | None) -> Model | None:
-    """The model in a folder of the user's choice, if an earlier download put this one there."""
+    """Return the model in a folder of the user's choice; None if no earlier download put this model there."""
     path = folder.expanduser().absolute()
     if repository is None or not (path / MANIFEST).is_file():
         return None
@@ -133,7 +134,7 @@ def _kept_in(folder: Path, repository: str | None) -> Model | None:
 
 
 def _require_own(target: Path, repository: str) -> None:
-    """Files of the user's, such as a README.md, must not be overwritten."""
+    """Raise UsageError if the folder holds the user's own files: a download must not overwrite them."""
     names = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
     if names and UNFINISHED not in names and _kept_in(target, repository) is None:
         raise UsageError(
@@ -145,7 +146,7 @@ def _require_own(target: Path, repository: str) -> None:
 def _from_any(
     sources: Sequence[Source], repository: str, target: Path, tell: Callable[[DownloadProgress], None]
 ) -> Downloaded:
-    """From the first source that delivers. The weights that the first listing promised bind those after it."""
+    """Download from the first source that can deliver. Later sources must list the same weights as the first."""
     line = HubLine(repository, tell)
     faults: list[tuple[Source, FaultyError]] = []
     promised: dict[str, str | None] | None = None
@@ -168,8 +169,8 @@ def _from_any(
 
 
 def _summary(repository: str, faults: Sequence[tuple[Source, FaultyError]]) -> UserError:
-    """One line for all sources; its kind and its mend are those of the gravest fault."""
-    # What one hub lacks, the one that could not be reached may have.
+    """Combine the faults of all sources in one error. Its type and remedy come from the gravest fault."""
+    # Stopped before UsageError: the hub that could not be reached may have what another hub lacks.
     gravity = (RefusedError, Stopped, UsageError)
     _, gravest = min(faults, key=lambda pair: gravity.index(pair[1].kind))
     zh = "；".join(f"{source.title} {fault.what.zh}" for source, fault in faults)
@@ -184,9 +185,9 @@ def _summary(repository: str, faults: Sequence[tuple[Source, FaultyError]]) -> U
 
 
 def answer_seconds(sources: Sequence[Source]) -> dict[str, float]:
-    """How long each source took to answer, by its name; all are asked at once, and late ones are left out.
+    """Return the response time of each source in seconds, by name. Probes all at once and omits late ones.
 
-    Raises UsageError where the environment names certificates that cannot be read.
+    Raises UsageError if the certificate file that the environment names cannot be read.
     """
     return _seconds_by_name(sources, HubLine("", lambda progress: None))
 
@@ -199,7 +200,7 @@ def _seconds_by_name(sources: Sequence[Source], line: "HubLine") -> dict[str, fl
         if line.answers(source):
             taken_s[source.name] = monotonic() - began
 
-    # Daemons: looking up a name can hang longer than anyone would wait for the program to end.
+    # Daemon threads: a DNS lookup can hang, and it must not delay the end of the program.
     threads = [threading.Thread(target=knock, args=(source,), daemon=True) for source in sources]
     for thread in threads:
         thread.start()
@@ -210,7 +211,7 @@ def _seconds_by_name(sources: Sequence[Source], line: "HubLine") -> dict[str, fl
 
 
 def _nearest_first(sources: Sequence[Source], line: "HubLine") -> list[Source]:
-    """The sources that answer first in front, those that do not at the end; the mirror after the hub it mirrors."""
+    """Sort the sources: those that answer, fastest first but the mirror last; then those that do not answer."""
     if len(sources) == 1:
         return list(sources)
     heard = _seconds_by_name(sources, line)
@@ -218,9 +219,9 @@ def _nearest_first(sources: Sequence[Source], line: "HubLine") -> list[Source]:
 
 
 def _transfer(line: "HubLine", plan: Delivery, target: Path) -> Downloaded:
-    """All files of a plan; those already there are hashed and kept."""
+    """Download all files of a plan. Keep files that are already there if their hash agrees."""
     try:
-        # From here until the end this folder is no model, whatever it was.
+        # From here until the manifest is written, the folder does not count as a model.
         (target / UNFINISHED).touch()
         (target / MANIFEST).unlink(missing_ok=True)
         kept = {entry.name: record for entry in plan.entries if (record := _kept_file(target / entry.name, entry))}

@@ -1,4 +1,4 @@
-"""Small files of strangers, read within bounds: regular, of limited size, plain JSON without duplicate keys."""
+"""Read small untrusted files within limits: regular files, bounded size, JSON without duplicate keys."""
 
 import json
 import math
@@ -8,20 +8,23 @@ from typing import Any
 from ..errors import RefusedError, UsageError
 
 CONFIG_LIMIT_BYTES = 1_000_000
+"""Maximum size of config.json, adapter_config.json and MANIFEST.json, in bytes."""
 
 SIDE_FILE_LIMIT_BYTES = 10_000_000
+"""Maximum size of the other JSON files, such as the index of the shards, in bytes."""
 
 LFS_POINTER_START = b"version https://git-lfs"
 
 
 def refused(where: str, zh: str, en: str) -> RefusedError:
+    """Return a RefusedError that starts with the file or place `where`."""
     return RefusedError(f"{where}：{zh}", f"{where}: {en}")
 
 
 def shown_value(value: object, limit: int = 80) -> str:
-    """A stranger's value for a one-line message: no control characters, no endless text."""
+    """Return an untrusted value for a one-line message: cut to `limit` characters, control characters escaped."""
     if isinstance(value, dict | list):
-        # repr() of a deeply nested value could itself run out of stack.
+        # repr() of a deeply nested value could overflow the stack.
         return "{…}" if isinstance(value, dict) else "[…]"
     text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
     cut = text if len(text) <= limit else text[:limit] + "…"
@@ -29,7 +32,7 @@ def shown_value(value: object, limit: int = 80) -> str:
 
 
 def damaged_file(path: Path, zh: str, en: str) -> RefusedError:
-    """A fault that only a broken transfer or a forger makes."""
+    """Return the error for damage that only a broken transfer or a forged file explains."""
     return refused(
         shown_value(path.name),
         f"{zh}，文件已损坏；请重新下载这个文件",
@@ -38,11 +41,14 @@ def damaged_file(path: Path, zh: str, en: str) -> RefusedError:
 
 
 def holds(folder: Path, name: str) -> bool:
-    """Whether the folder has an entry of this name, of whatever kind; what kind is told when it is read."""
+    """True if the folder has an entry of this name, of any type; the type is checked when it is read.
+
+    Raises UsageError if the folder cannot be opened.
+    """
     try:
         return any(entry.name == name for entry in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        # ValueError: the path holds a NUL character.
+        # ValueError: the path contains a NUL character.
         return False
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -53,6 +59,10 @@ def holds(folder: Path, name: str) -> bool:
 
 
 def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """Return the bytes of a file.
+
+    Raises RefusedError if it is no regular file, cannot be read, is over `limit_bytes` or is a Git LFS pointer.
+    """
     require_regular(path)
     try:
         with path.open("rb") as file:
@@ -66,7 +76,8 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
 
 
 def require_regular(path: Path) -> None:
-    # Opening a pipe or a device could wait for ever.
+    """Raise RefusedError unless the path is a regular file."""
+    # Opening a pipe or a device could block forever.
     if not path.is_file():
         raise refused(
             shown_value(path.name),
@@ -76,6 +87,7 @@ def require_regular(path: Path) -> None:
 
 
 def unreadable(path: Path, error: OSError) -> RefusedError:
+    """Return the error for a file that the OS cannot read."""
     reason = error.strerror or type(error).__name__
     return refused(
         shown_value(path.name),
@@ -85,6 +97,7 @@ def unreadable(path: Path, error: OSError) -> RefusedError:
 
 
 def too_large(where: str, limit_bytes: int) -> RefusedError:
+    """Return the error for a file or text over `limit_bytes`."""
     limit = f"{limit_bytes // 1_000_000} MB" if limit_bytes >= 1_000_000 else f"{limit_bytes // 1_000} kB"
     return refused(
         where,
@@ -94,6 +107,7 @@ def too_large(where: str, limit_bytes: int) -> RefusedError:
 
 
 def refuse_lfs_pointer(path: Path, start: bytes) -> None:
+    """Raise RefusedError if `start`, the first bytes of the file, begins a Git LFS pointer."""
     if start.startswith(LFS_POINTER_START):
         raise refused(
             shown_value(path.name),
@@ -103,19 +117,21 @@ def refuse_lfs_pointer(path: Path, start: bytes) -> None:
 
 
 def read_json(path: Path, limit_bytes: int) -> Any:
-    """What a json file holds; raises RefusedError unless it is a plain UTF-8 file of at most `limit_bytes`.
+    """Return the content of a JSON file. Raises RefusedError unless it is UTF-8 of at most `limit_bytes`.
 
-    Stricter than the json module: no key twice in one object (two readers could each take another one),
-    no NaN or infinity; text that is nested too deeply is refused like any other damage.
+    Stricter than the json module: no duplicate key in an object (two readers could use different ones), no NaN,
+    no infinity. JSON that is nested too deeply is refused as damage.
     """
     return parse_json(read_bounded(path, limit_bytes), path)
 
 
 def parse_json(data: bytes, path: Path) -> Any:
+    """Parse JSON as strictly as `read_json` does; messages name `path`."""
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         known: dict[str, Any] = {}
         for key, value in pairs:
-            key.encode("utf-8")  # half a surrogate pair is no text, and could not even be printed
+            key.encode("utf-8")  # a lone surrogate is not text and cannot be printed
             if key in known:
                 raise damaged_file(path, f"“{shown_value(key)}”出现了两次", f'"{shown_value(key)}" appears twice')
             known[key] = value
@@ -141,6 +157,7 @@ def parse_json(data: bytes, path: Path) -> Any:
 
 
 def read_object(path: Path, limit_bytes: int) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises RefusedError as `read_json` does, and if it is not an object."""
     value = read_json(path, limit_bytes)
     if not isinstance(value, dict):
         raise damaged_file(path, "内容不是一个 JSON 对象", "it does not hold a JSON object")

@@ -1,4 +1,4 @@
-"""The hubs that models come from: their addresses, the short names of models, and names that lead nowhere."""
+"""The model hubs: their addresses, the short names of models, and the errors for unknown models."""
 
 import difflib
 import os
@@ -14,13 +14,13 @@ NAMES = {
     **{f"qwen2.5-{size}": f"Qwen/Qwen2.5-{size.upper()}-Instruct" for size in ("0.5b", "1.5b", "3b", "7b")},
     **{f"qwen3-{size}": f"Qwen/Qwen3-{size.upper()}" for size in ("0.6b", "1.7b", "4b", "8b")},
 }
-"""The short names, and the repository that each stands for on every hub."""
+"""Short names of models; each repository has the same name on every hub."""
 
 MEANWHILE = Text(
     "想先试试，可以写 model=tiny：随 tonghua 一起装好的小模型，不用下载",
     "to try things meanwhile, write model=tiny: a small model that came with tonghua, nothing to download",
 )
-"""What to do where a model is neither here nor to be had."""
+"""Advice if a model is not on this machine and cannot be downloaded."""
 
 MODELSCOPE = "https://modelscope.cn"
 
@@ -39,7 +39,7 @@ SourceName = Literal["modelscope", "huggingface", "mirror"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A hub to download from. `token` goes to this endpoint's host and to no other."""
+    """A hub to download from. `token` is sent only to the host of this endpoint."""
 
     name: SourceName
     title: str
@@ -48,16 +48,16 @@ class Source:
 
 
 def sources(name: str | None = None) -> tuple[Source, ...]:
-    """The hubs to ask, or the one that is named. HF_ENDPOINT takes the place of Hugging Face and its mirror.
+    """Return the hubs to try, or only the hub `name`. With HF_ENDPOINT, the mirror is used only by name.
 
-    Raises UsageError for a source that does not exist, and for an endpoint without https.
+    Raises UsageError if there is no such source, or if an endpoint is neither https nor on this machine.
     """
     endpoint = os.environ.get("HF_ENDPOINT")
     token = os.environ.get("HF_TOKEN") or None
     known = [
         Source("modelscope", "ModelScope", _endpoint("MODELSCOPE_ENDPOINT", MODELSCOPE)),
         Source("huggingface", "Hugging Face", _endpoint("HF_ENDPOINT", HUGGING_FACE), token),
-        # The mirror belongs to volunteers: it gets no token.
+        # Volunteers run the mirror, so it gets no token.
         Source("mirror", "hf-mirror", MIRROR),
     ]
     if urlsplit(known[1].endpoint).hostname == urlsplit(MIRROR).hostname:
@@ -91,12 +91,12 @@ def _endpoint(variable: str, usual: str) -> str:
 
 
 def certificate_file() -> str | None:
-    """A file of further authorities to trust, by the names that other programs read; ssl reads SSL_CERT_FILE itself."""
+    """Return the extra certificate file in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; ssl itself reads SSL_CERT_FILE."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or None
 
 
 def repository(model: str) -> str | None:
-    """`owner/name` of what the text names, or None where it is no name of a model."""
+    """Return `owner/name` for a short name or a repository's name; None if the text is neither."""
     short = model.lower()
     if short.removesuffix("-instruct") in NAMES:
         return NAMES[short.removesuffix("-instruct")]
@@ -106,7 +106,7 @@ def repository(model: str) -> str | None:
 
 
 def not_here(model: str) -> UsageError:
-    """What to do about a model that is not on this machine, with and without a network."""
+    """Return the error for a model that is not on this machine. It says how to get it with and without a network."""
     name = repository(model) or model
     short = next((short for short, known in NAMES.items() if known == name), name)
     return UsageError(
@@ -120,7 +120,7 @@ def not_here(model: str) -> UsageError:
 
 
 def no_such(model: str) -> UsageError:
-    """What to do about a text that is neither a folder nor a name."""
+    """Return the error for a text that is neither a folder nor a model's name."""
     near = difflib.get_close_matches(model.lower(), NAMES, 1)
     example = near[0] if near else "qwen2.5-0.5b"
     return UsageError(
@@ -130,5 +130,6 @@ def no_such(model: str) -> UsageError:
 
 
 def shown_name(text: str) -> str:
+    """Return a user's text for a message: cut to 300 characters, control characters escaped."""
     cut = text if len(text) <= 300 else text[:300] + "…"
     return "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in cut)

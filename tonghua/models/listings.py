@@ -1,4 +1,4 @@
-"""What each hub lists of a model, and which of its files a model needs."""
+"""Read the file listing of a model at each hub, and select the files that the model needs."""
 
 import re
 from typing import Any
@@ -22,7 +22,10 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def find_delivery(line: "HubLine", source: Source, repository: str) -> Delivery:
-    """The files to fetch from this source, small ones first. Raises RefusedError for a hostile listing."""
+    """Return the files to download from this source, weights last.
+
+    Raises RefusedError if the listing is unsafe; FaultyError if a file, or the size or hash of a weight, is missing.
+    """
     revision, entries = (_modelscope if source.name == "modelscope" else _hugging_face)(line, source, repository)
     wanted = [entry for entry in entries if _WANTED.fullmatch(entry.name)]
     weights = [entry for entry in wanted if entry.is_weight]
@@ -66,7 +69,7 @@ def _no_weights(pickled: str | None) -> FaultyError:
 
 
 def _hugging_face(line: "HubLine", source: Source, repository: str) -> tuple[str, list[ListedFile]]:
-    """The commit that `main` is now, and the files at the root of it (api/models/.../tree/<commit>)."""
+    """Return the current commit of `main` and the files at its root (api/models/.../tree/<commit>)."""
     api = f"{source.endpoint}/api/models/{repository}"
     commit = _asked(line.json(source, f"{api}/revision/main"), "sha")
     if not isinstance(commit, str) or not re.fullmatch(r"[0-9a-f]{40}", commit):
@@ -84,7 +87,7 @@ def _hugging_face(line: "HubLine", source: Source, repository: str) -> tuple[str
 
 
 def _modelscope(line: "HubLine", source: Source, repository: str) -> tuple[str, list[ListedFile]]:
-    """The files at the root of `master`. ModelScope pins no commit here; the sha256 of every file does instead."""
+    """Return the files at the root of `master`. No commit pins them here; the sha256 of each file does."""
     api = f"{source.endpoint}/api/v1/models/{repository}/repo"
     answer = line.json(source, f"{api}/files?Revision=master&Recursive=False")
     entries = []
@@ -120,7 +123,7 @@ def _hex(told: Any, digits: int) -> str | None:
 
 
 def _safe_name(told: Any, source: Source, repository: str) -> str:
-    """The listed path, if it stays in its folder on every system; one that does not condemns the listing."""
+    """Return the listed path if it stays in its folder on every OS; else refuse the whole listing."""
     parts = told.split("/") if isinstance(told, str) else [""]
     odd = not isinstance(told, str) or not told.isprintable() or set(told) & set('\\:*?"<>|')
     if odd or any(part in ("", ".", "..") or part[-1] in ". " or _DEVICE.fullmatch(part) for part in parts):

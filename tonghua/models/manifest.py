@@ -1,4 +1,4 @@
-"""What a model folder holds: the manifest that a download writes last, and the hashes that it is compared with."""
+"""The content of a model folder: the manifest that a download writes last, and the hashes of the files."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from .guarded import CONFIG_LIMIT_BYTES, read_json
 MANIFEST = "MANIFEST.json"
 
 UNFINISHED = f"{MANIFEST}.part"
-"""Present from the first byte of a download until its manifest takes its place."""
+"""Marks an unfinished download: present from its start until it becomes the manifest."""
 
 WEIGHT_SUFFIX = ".safetensors"
 
@@ -27,13 +27,15 @@ Origin = Literal["tiny", "tonghua", "huggingface", "modelscope", "folder"]
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
+    """Size in bytes and sha256 (hex) of a file."""
+
     size: int
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished download holds; `unchecked` are small files for which the hub told no hash."""
+    """The content of a finished download. `unchecked` are small files for which the hub lists no hash."""
 
     model: str
     source: str
@@ -44,7 +46,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on this machine; `name` is its repository, or the path where a folder was given."""
+    """A model on this machine. `name` is its repository, or the path if the user gave a folder."""
 
     name: str
     path: Path
@@ -52,17 +54,18 @@ class Model:
 
     @property
     def has_manifest(self) -> bool:
-        """Whether tonghua itself put it there, and noted what it holds."""
+        """True if tonghua downloaded or ships the model, and so has a manifest of it."""
         return self.origin in ("tonghua", "tiny")
 
     @property
     def size_bytes(self) -> int:
+        """Total size of the files directly in the folder, in bytes."""
         return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Which files of a model are damaged or missing, and which nothing is known of to compare with."""
+    """The files of a model that are damaged or missing, and those without a hash to compare with."""
 
     model: Model
     damaged: tuple[str, ...]
@@ -70,7 +73,7 @@ class Verified:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What `download` noted of a folder. Raises RefusedError where it is damaged."""
+    """Return the manifest of a folder. Raises RefusedError if it is missing or damaged."""
     value = read_json(folder / MANIFEST, CONFIG_LIMIT_BYTES)
     try:
         files = {name: FileRecord(int(entry["size"]), str(entry["sha256"])) for name, entry in value["files"].items()}
@@ -86,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """The last act of a download: from here on the folder counts as whole."""
+    """Write the manifest, as the last step of a download: now the folder counts as complete."""
     unfinished = folder / UNFINISHED
     with unfinished.open("w", encoding="utf-8") as file:
         json.dump({"format": 1, **asdict(manifest)}, file, ensure_ascii=False, indent=1)
@@ -96,12 +99,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file's content, in hex."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def differing_files(folder: Path, manifest: Manifest, weights: bool) -> list[str]:
-    """The files that are not as the manifest says; without `weights`, of those the sizes alone are compared."""
+    """Return the names of files that differ from the manifest. Without `weights`, weights are compared by size only."""
     damaged = []
     for name, record in manifest.files.items():
         file = folder / name
@@ -113,6 +117,6 @@ def differing_files(folder: Path, manifest: Manifest, weights: bool) -> list[str
 
 
 def git_sha1(file: Path) -> str:
-    """The name that git gives to a file's content: sha1 of "blob", its size, NUL and the bytes."""
+    """Return git's hash of a file's content, in hex: the sha1 of "blob", its size, NUL and the bytes."""
     content = file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

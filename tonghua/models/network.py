@@ -1,4 +1,4 @@
-"""The line to one hub at a time: requests with bounds on time, size and redirects, retried if that can help."""
+"""HTTP requests to one hub at a time: limited in time, size and redirects, retried if that can help."""
 
 import email.utils
 import http.client
@@ -37,25 +37,31 @@ from .manifest import FileRecord
 from .part import BLOCK_BYTES, PartialFile
 
 PROBE_S = 2.0
+"""Timeout to find out whether a source answers, in seconds."""
 
 TIMEOUT_S = 20.0
 
 ATTEMPTS = 5
+"""Failed attempts in a row, without a new byte, before trying the next source."""
 
 BACKOFF_S = 1.0
+"""Maximum pause after the first failed attempt, in seconds; it doubles each time, up to 30 s."""
 
 LONGEST_WAIT_S = 120.0
-"""Between two attempts. A hub that asks for a longer pause is left for the next source."""
+"""Maximum pause between two attempts, in seconds. If a hub asks for more, the next source is tried."""
 
 SLOW_WINDOW_S = 30.0
 
 SLOW_BYTES_PER_S = 10_000
+"""Minimum average speed over SLOW_WINDOW_S; below it the next source is tried."""
 
 LISTING_LIMIT_BYTES = 10_000_000
 
 UNSIZED_LIMIT_BYTES = 10_000_000
+"""Maximum size of a file for which the hub lists no size, in bytes."""
 
 REPORT_S = 0.2
+"""Minimum interval between two progress reports, in seconds."""
 
 RATE_WINDOW_S = 5.0
 
@@ -63,7 +69,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow to https, and between addresses of this machine; nowhere else, so never from https to http."""
+    """Follow redirects only to https or between addresses of this machine, so never from https to http."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -80,7 +86,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class HubLine:
-    """The way to the network for one download: what has come, how fast, and how long to bear with faults."""
+    """The network connection of one download: counts received bytes, reports progress, retries errors."""
 
     def __init__(self, model: str, tell: Callable[[DownloadProgress], None]):
         self.fetched_bytes = 0
@@ -88,7 +94,7 @@ class HubLine:
         self._progress = DownloadProgress(model, "", "", 0, 0, 0.0)
         self._reported = 0.0
         self._recent = deque([(monotonic(), 0)])
-        # Proxies come from the environment, certificates from the system and the environment; both are always on.
+        # Proxies come from the environment, certificates from the system and the environment; both always apply.
         context = ssl.create_default_context()
         authorities = certificate_file()
         if authorities:
@@ -102,12 +108,12 @@ class HubLine:
                 ) from None
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects())
 
-    # What the caller is told.
-
     def begin(self, plan: Delivery, kept_bytes: int) -> None:
+        """Start the progress of a plan, of which `kept_bytes` are on disk already."""
         self._progress = DownloadProgress(plan.model, plan.source.name, "", kept_bytes, plan.size_bytes, 0.0)
 
     def end(self) -> None:
+        """Report the final progress without waiting for REPORT_S."""
         self._reported = 0.0
         self._report()
 
@@ -124,10 +130,8 @@ class HubLine:
         rate = (self.fetched_bytes - bytes_then) / max(now - since, 1e-3)
         self._tell(replace(self._progress, bytes_per_s=0.0 if waiting else rate))
 
-    # One request.
-
     def answers(self, source: Source) -> bool:
-        """Whether anything that speaks HTTP answers there within the time of a probe."""
+        """True if the source answers with any HTTP status within PROBE_S."""
         try:
             request = urllib.request.Request(source.endpoint, method="HEAD")  # noqa: S310
             with self._opener.open(request, timeout=PROBE_S):
@@ -139,13 +143,13 @@ class HubLine:
             return False
 
     def _open(self, source: Source, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        """The answer to one GET. Raises _PassingError or _FaultyError, whatever goes wrong."""
-        # The address is one of hub.sources, https or loopback, and redirects are held to the same.
+        """Return the response to one GET. Raises only PassingError and FaultyError."""
+        # The address comes from hubs.sources, so it is https or loopback; redirects obey the same rule.
         request = urllib.request.Request(url, headers=headers)  # noqa: S310
         request.add_header("User-Agent", f"tonghua/{__version__}")
         request.add_header("Accept-Encoding", "identity")
         if source.token:
-            # "Unredirected": urllib sends it to this address alone, to no other host and along no redirect.
+            # urllib sends an "unredirected" header only to this address, never along a redirect.
             request.add_unredirected_header("Authorization", f"Bearer {source.token}")
         try:
             answer: http.client.HTTPResponse = self._opener.open(request, timeout=TIMEOUT_S)
@@ -160,7 +164,7 @@ class HubLine:
         return answer
 
     def _patiently(self, source: Source, attempt: Callable[[], Any]) -> Any:
-        """The attempt's value, with growing pauses after faults that pass; a new byte starts the count anew."""
+        """Return the attempt's value. Retry temporary errors after growing pauses; a new byte resets the count."""
         failed, fetched = 0, self.fetched_bytes
         while True:
             try:
@@ -178,7 +182,7 @@ class HubLine:
                 sleep(wait_s)
 
     def json(self, source: Source, url: str) -> Any:
-        """What a hub's listing says."""
+        """Return the parsed JSON at `url`. Raises FaultyError if the source fails or sends no JSON."""
         self._progress = replace(self._progress, source=source.name)
 
         def attempt() -> bytes:
@@ -194,10 +198,11 @@ class HubLine:
         except (ValueError, RecursionError):
             raise web_page() if _is_page(told) else odd_answer() from None
 
-    # One file.
-
     def file(self, source: Source, entry: ListedFile, target: Path) -> FileRecord:
-        """Fetch one file and put it in its place; what had come of it before is kept if it is the same content."""
+        """Download one file into `target`, resuming an earlier part of the same content; return size and sha256.
+
+        Raises FaultyError if the source fails or the content does not match the listing.
+        """
         part = PartialFile(target, entry)
         self._progress = replace(self._progress, file=entry.name)
         began = part.digest.size
@@ -205,7 +210,7 @@ class HubLine:
         if began != entry.size:
             self._patiently(source, lambda: self._receive(source, part))
         if began and not part.digest.agrees:
-            # The disk may have spoilt what was there before: once more, from the start.
+            # The earlier part may be damaged on disk: try once more from the start.
             self._clear(part)
             self._patiently(source, lambda: self._receive(source, part))
         if part.digest.agrees:
@@ -219,7 +224,7 @@ class HubLine:
         part.clear()
 
     def _receive(self, source: Source, part: "PartialFile") -> None:
-        """Bring a part to its end by one request. Raises _PassingError where less came than was promised."""
+        """Complete a part with one request. Raises PassingError if fewer bytes arrive than promised."""
         if not part.entry.is_known:
             self._clear(part)
         try:
@@ -248,7 +253,7 @@ class HubLine:
                 if part.digest.size == 0 and _is_page(block):
                     raise web_page()
                 file.write(block)
-                # What has come survives a kill of this process from here on.
+                # After the flush, the bytes survive a kill of this process.
                 file.flush()
                 part.digest.update(block)
                 self.fetched_bytes += len(block)
@@ -264,9 +269,9 @@ class HubLine:
 
 
 def _start_of(answer: http.client.HTTPResponse, entry: ListedFile) -> int:
-    """Where in the file an answer begins. Raises _FaultyError where it is not of the promised size.
+    """Return the offset in the file at which a response begins. Raises FaultyError if the size is not the listed one.
 
-    ModelScope answers a range with the status 200 and a Content-Range, so that the header decides.
+    ModelScope answers a range request with status 200 and a Content-Range, so the header decides.
     """
     told = answer.headers.get("Content-Range")
     length = answer.length
@@ -318,7 +323,7 @@ def _raise_status(code: int, retry_after: str | None) -> NoReturn:
 
 
 def _asked_wait_s(retry_after: str | None) -> float | None:
-    """Retry-After in seconds: it is a number of them, or a date (RFC 9110, 10.2.3)."""
+    """Return Retry-After in seconds; the header is a number or a date (RFC 9110, section 10.2.3)."""
     if retry_after is None:
         return None
     try:
@@ -332,7 +337,7 @@ def _asked_wait_s(retry_after: str | None) -> float | None:
 
 
 def _raise_network(error: Exception) -> NoReturn:
-    """Tell what a failed connection means: a certificate is not tried again, all else is."""
+    """Raise the error for a failed connection: final for an untrusted certificate, temporary for all else."""
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, ssl.SSLCertVerificationError):
         raise FaultyError(

@@ -1,4 +1,4 @@
-"""A file that is still coming: its bytes go to `<file>.part` and get their name when the hash agrees."""
+"""A partial download: the bytes go to `<file>.part`, which gets the final name when the hash agrees."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ BLOCK_BYTES = 262_144
 
 
 class Digest:
-    """The hashes of bytes as they come: sha256 always, and git's sha1 where the hub told that one."""
+    """Running hashes of the received bytes: always sha256, and git's sha1 if the hub lists that."""
 
     def __init__(self, entry: ListedFile):
         self._entry = entry
@@ -22,22 +22,26 @@ class Digest:
         self.size = 0
 
     def update(self, block: bytes) -> None:
+        """Add a block of bytes to the hashes."""
         self.size += len(block)
         self._sha256.update(block)
         if self._entry.git_sha1:
             self._git.update(block)
 
     def read(self, file: Path) -> None:
+        """Add the content of a file to the hashes."""
         with file.open("rb") as opened:
             while block := opened.read(BLOCK_BYTES):
                 self.update(block)
 
     @property
     def sha256(self) -> str:
+        """The sha256 of the bytes so far, in hex."""
         return self._sha256.hexdigest()
 
     @property
     def agrees(self) -> bool:
+        """True if size and hashes equal the listed ones; values that are not listed are ignored."""
         entry = self._entry
         return (
             entry.size in (None, self.size)
@@ -47,7 +51,7 @@ class Digest:
 
 
 class PartialFile:
-    """The beginning of a file on disk, `<name>.part`, and beside it what it is the beginning of."""
+    """The first bytes of a file in `<name>.part`; `<name>.part.json` notes which content they belong to."""
 
     def __init__(self, target: Path, entry: ListedFile):
         self.entry = entry
@@ -61,7 +65,7 @@ class PartialFile:
             size = self.file.stat().st_size
         except (OSError, ValueError, TypeError):
             size = 0
-        # The same content may go on from another source: the hash of the whole decides in the end.
+        # Another source may resume the same content: the hash of the complete file decides in the end.
         same = entry.is_known and all(self._told.get(key) == value for key, value in self._content.items())
         if same and 0 < size <= (entry.size or 0):
             self.digest.read(self.file)
@@ -69,27 +73,32 @@ class PartialFile:
             self.clear()
 
     def clear(self) -> None:
+        """Delete the part and its note."""
         self.file.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
         self.digest, self._told = Digest(self.entry), {}
 
     def begin(self, etag: str | None) -> None:
-        """Note what the bytes to come belong to, before the first of them is written."""
+        """Write the note of which content the bytes belong to, before the first byte is written."""
         self._told = {"url": self.entry.url, "etag": etag, **self._content}
         self.note.write_text(json.dumps(self._told), encoding="utf-8")
 
     def range_headers(self) -> dict[str, str]:
-        """Ask for the rest alone, and for the whole file if it is no longer the one that was begun."""
+        """Return the request headers: none for a new file, else Range for the missing bytes.
+
+        If-Range makes the hub send the whole file if it has changed since (RFC 9110, section 13.1.5).
+        """
         if not self.digest.size:
             return {}
         headers = {"Range": f"bytes={self.digest.size}-"}
         etag = self._told.get("etag")
-        # A weak ETag ("W/...") says nothing of bytes, and one of another address nothing of this one.
+        # A weak ETag ("W/...") does not guarantee equal bytes, and an ETag holds only for its own URL.
         if isinstance(etag, str) and etag.startswith('"') and self._told.get("url") == self.entry.url:
             headers["If-Range"] = etag
         return headers
 
     def finish(self) -> FileRecord:
+        """Flush the part to disk and give it the final name; return its size and sha256."""
         with self.file.open("ab") as file:
             os.fsync(file.fileno())
         self.file.replace(self.file.with_name(self.entry.name))

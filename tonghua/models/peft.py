@@ -1,4 +1,4 @@
-"""The adapter to and from PEFT's format: adapter_model.safetensors and adapter_config.json."""
+"""Convert an adapter to and from PEFT's format: adapter_model.safetensors and adapter_config.json."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ PEFT_PREFIX = "base_model.model."
 
 
 def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, bytes]:
-    """The adapter as PEFT writes it: name of each file and its content."""
+    """Return the files of an adapter in PEFT's format, as file name to content."""
     tensors = {PEFT_PREFIX + name: master.detach().cpu().contiguous() for name, master in adapter.masters.items()}
     config = {
         "peft_type": "LORA",
@@ -43,7 +43,10 @@ def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, b
 
 
 def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
-    """Put a saved adapter, ours or PEFT's, on its base. Raises DataError where it was made for other layers."""
+    """Add a saved adapter, from tonghua or PEFT, to its base model, and return it.
+
+    Raises DataError if its tensors do not fit the layers of `decoder`; ValueError if no layer has a target's name.
+    """
     config = files.config
     targets = config["target_modules"]
     targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]

@@ -1,8 +1,8 @@
-"""The header of a safetensors file, checked byte by byte before any tensor is read.
+"""Read the header of a safetensors file and check it completely before any tensor is read.
 
-    8 bytes: length of the header | JSON: name -> dtype, shape, span | the tensors, without holes or overlaps
+    8 bytes: length of the header | JSON: name -> dtype, shape, span | the tensors, without gaps or overlaps
 
-The format: huggingface.co/docs/safetensors, "Format".
+Format: huggingface.co/docs/safetensors, "Format".
 """
 
 import math
@@ -24,6 +24,7 @@ from .guarded import (
 )
 
 HEADER_LIMIT_BYTES = 100_000_000
+"""Maximum size of the JSON header, in bytes."""
 
 DTYPE_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -35,11 +36,12 @@ DTYPE_BYTES = {
 DIMENSIONS_LIMIT = 8
 
 DIMENSION_LIMIT = 2**40
+"""Maximum length of a dimension, and maximum offset in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """One tensor as its file's header declares it; `dtype` is safetensors' name, such as "BF16"."""
+    """One tensor as the header declares it; `dtype` is the name in safetensors, such as "BF16"."""
 
     file: Path
     dtype: str
@@ -47,11 +49,11 @@ class TensorEntry:
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors that one safetensors file declares, in the header's order; no tensor data is read.
+    """Return the tensors that a safetensors file declares, in the header's order; read no tensor data.
 
     Format (safetensors README): the header's length in 8 little-endian bytes, the header as a JSON object
     {name: {dtype, shape, data_offsets}}, then the data. Raises RefusedError unless the tensors fill the data
-    exactly, each span being dtype times shape.
+    exactly and each span equals the size of its dtype times its shape.
     """
     header, data_start, size_bytes = _read_header_json(path)
     entries: dict[str, TensorEntry] = {}
@@ -68,7 +70,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def _read_header_json(path: Path) -> tuple[dict[str, Any], int, int]:
-    """The header, where the data after it starts, and where the file ends, both in bytes."""
+    """Return the header, the offset of the data and the size of the file, both in bytes."""
     require_regular(path)
     try:
         size_bytes = path.stat().st_size
@@ -135,7 +137,7 @@ def _is_dimension(value: object) -> bool:
 
 
 def _check_spans(path: Path, spans: list[tuple[int, int, str]], data_start: int, size_bytes: int) -> None:
-    """The spans must follow one another without overlap or hole, from the header to the end of the file."""
+    """Raise RefusedError unless the spans cover all bytes after the header, without overlap or gap."""
     position = 0
     for start, end, name in sorted(spans):
         if start < position:

@@ -1,12 +1,12 @@
-"""Look at a model or adapter folder that a stranger made, before anything in it is opened for use.
+"""Check an untrusted model folder before anything in it is loaded; `scan_adapter.py` does so for adapters.
 
-    folder ──► names and links ──► json files ──► chat templates ──► safetensors headers ──► ModelFiles
-               nothing outside     bounded,       parsed, never      offsets, dtypes and     AdapterFiles
+    folder ──► names and links ──► JSON files ──► chat templates ──► safetensors headers ──► ModelFiles
+               nothing outside     bounded,       parsed, never      offsets, dtypes and
                                    plain data     rendered           shapes agree
 
-Only json, template text and safetensors headers are read. No tensor is loaded, nothing from the folder
-is run and no pickle is opened. A wrong folder is a `UsageError`; whatever is damaged or could run code
-is a `RefusedError` that names the file, the tensor where there is one, and the mend.
+Only JSON, template text and safetensors headers are read. No tensor is loaded, no code of the folder runs, no
+pickle is opened. `UsageError` means a wrong folder. `RefusedError` means a file that is damaged or could run
+code; it names the file, the tensor if there is one, and the remedy.
 """
 
 import re
@@ -35,9 +35,10 @@ from .safetensors_file import TensorEntry, read_header
 from .template_lint import TEMPLATE_LIMIT_BYTES, lint_template
 
 MODEL_TYPES = ("qwen2", "qwen3", "llama", "mistral")
-"""The architectures whose code is part of this package or its dependencies, never of the folder."""
+"""Supported architectures: their code is in this package or its dependencies, never in the folder."""
 
 TOKENIZER_LIMIT_BYTES = 200_000_000
+"""Maximum size of tokenizer.json, in bytes."""
 
 SIZE_LIMITS = {
     "hidden_size": 65_536,
@@ -46,10 +47,11 @@ SIZE_LIMITS = {
     "intermediate_size": 1_000_000,
     "num_attention_heads": 1_024,
 }
+"""Maximum of each size in config.json; the minimum is 1."""
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
-# Keys whose value can name code: a module in the folder, or a repository to fetch it from.
+# Keys whose value can name code: a module in the folder, or a repository to download it from.
 _CODE_KEYS = ("auto_map", "custom_pipelines", "model_file", "trust_remote_code")
 
 _CODE_KEY_START = "_attn_implementation"
@@ -61,7 +63,7 @@ _TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model folder that passed: its config.json, and where each tensor is."""
+    """A model folder that passed the scan: its config.json, and the file of each tensor."""
 
     folder: Path
     config: dict[str, Any]
@@ -70,9 +72,9 @@ class ModelFiles:
 
 
 def scan_model(folder: Path) -> ModelFiles:
-    """The files of a model folder, none of them opened for use.
+    """Check a model folder and return its files; no tensor is loaded.
 
-    Raises UsageError when this is no model folder, RefusedError when a part of it is damaged or unsafe.
+    Raises UsageError if this is not a model folder, RefusedError if a file is damaged or unsafe.
     """
     if not holds(folder, "config.json"):
         raise _not_a_model_folder(folder)
@@ -87,7 +89,7 @@ def scan_model(folder: Path) -> ModelFiles:
 
 
 def scan_tokenizer(folder: Path) -> None:
-    """Whether the files by which a model is prompted are safe to open; raises as `scan_model` does."""
+    """Check the tokenizer, the chat templates and generation_config.json; raise as `scan_model` does."""
     if holds(folder, "generation_config.json"):
         generation = read_object(folder / "generation_config.json", SIDE_FILE_LIMIT_BYTES)
         refuse_code(generation, "generation_config.json")
@@ -114,6 +116,7 @@ def _not_a_model_folder(folder: Path) -> UsageError:
 
 
 def no_folder(folder: Path, wanted: Text) -> UsageError:
+    """Return the error for a path that is missing or is a file; `wanted` says which folder to give."""
     if folder.is_file():
         return UsageError(
             f"{folder} 是一个文件，不是文件夹；{wanted.zh}", f"{folder} is a file, not a folder; {wanted.en}"
@@ -122,10 +125,10 @@ def no_folder(folder: Path, wanted: Text) -> UsageError:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse links that lead out, so that every direct entry may then be read by its plain name.
+    """Raise RefusedError for a link that leads out of the folder. Every direct entry is then safe to read by name.
 
     The cache of huggingface_hub links `<repository>/snapshots/<revision>/<name>` to `<repository>/blobs/`;
-    there the repository's own folder is the fence.
+    there, links may lead anywhere in `<repository>`.
     """
     real = folder.resolve()
     repository = real.parent.parent
@@ -138,7 +141,7 @@ def check_links(folder: Path) -> None:
         try:
             target = entry.resolve(strict=True)
         except (OSError, RuntimeError):
-            # RuntimeError is how Python up to 3.12 tells of a loop of links.
+            # Python up to 3.12 raises RuntimeError for a loop of links.
             raise refused(
                 name,
                 "链接指向的文件不存在；请重新下载这个模型",
@@ -153,7 +156,7 @@ def check_links(folder: Path) -> None:
 
 
 def refuse_code(config: dict[str, Any], where: str) -> None:
-    """Refuse every key, at any depth, by which a config can bring code along or fetch it."""
+    """Raise RefusedError for a key, at any depth, that makes loaders run code of the folder or download it."""
     pending: list[Any] = [config]
     while pending:
         value = pending.pop()
@@ -175,7 +178,7 @@ def refuse_code(config: dict[str, Any], where: str) -> None:
 def _names_code(key: str, value: object) -> bool:
     if value is None or value is False:
         return False
-    # Older transformers wrote `_attn_implementation_autoset: true`; a bool names no code.
+    # Older transformers versions write `_attn_implementation_autoset: true`; a bool names no code.
     return key in _CODE_KEYS or (key.startswith(_CODE_KEY_START) and value is not True)
 
 
@@ -218,7 +221,7 @@ def _check_sizes(config: dict[str, Any]) -> None:
 
 
 def is_count(value: object, limit: int) -> bool:
-    # True is an int to isinstance.
+    """True if the value is an int (not a bool) from 1 to `limit`."""
     return type(value) is int and 1 <= value <= limit
 
 
@@ -244,7 +247,7 @@ def _check_tokenizer(folder: Path) -> None:
 
 
 def _check_templates(folder: Path) -> None:
-    """Lint every chat template of the folder; having none is no fault here."""
+    """Lint every chat template of the folder. A folder without one passes."""
     if holds(folder, "tokenizer_config.json"):
         path = folder / "tokenizer_config.json"
         config = read_object(path, SIDE_FILE_LIMIT_BYTES)
@@ -261,7 +264,7 @@ def _check_templates(folder: Path) -> None:
 
 
 def _named_templates(value: Any, path: Path) -> Iterator[tuple[str, str]]:
-    """The templates of tokenizer_config.json: none, one text, or a list of {"name", "template"}."""
+    """Yield (name, template) from tokenizer_config.json: none, one text, or a list of {"name", "template"}."""
     if value is None:
         return
     listed = [{"name": "default", "template": value}] if isinstance(value, str) else value
@@ -275,7 +278,7 @@ def _named_templates(value: Any, path: Path) -> Iterator[tuple[str, str]]:
                 "chat_template 的每一项都要有 name 和 template",
                 "each chat_template needs a name and a template",
             )
-        # Such names have been used as file names by programs that save the tokenizer.
+        # Some programs use these names as file names when they save the tokenizer.
         if not _TEMPLATE_NAME.fullmatch(name):
             raise refused(
                 path.name,
@@ -334,7 +337,7 @@ def _merged_headers(weight_files: Iterable[Path]) -> dict[str, TensorEntry]:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Tensor name to file name, each file a plain name that is there."""
+    """Return tensor name to file name. Each file must exist directly in the folder."""
     weight_map = read_object(path, SIDE_FILE_LIMIT_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise damaged_file(path, "没有 weight_map", "it has no weight_map")
@@ -359,7 +362,7 @@ def _read_index(path: Path) -> dict[str, str]:
 
 
 def refuse_missing_weights(folder: Path, wanted: str) -> NoReturn:
-    """Say why there is nothing to read: pickles only, shards without their index, or no weights."""
+    """Raise RefusedError that says why: shards without their index, only pickles, or no weights at all."""
     names = sorted(entry.name for entry in folder.iterdir())
     pickles = [name for name in names if name.lower().endswith(PICKLE_SUFFIXES)]
     shards = [name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name)]

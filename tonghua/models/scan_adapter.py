@@ -1,4 +1,4 @@
-"""Look at an adapter folder that a stranger made, before anything in it is opened for use."""
+"""Check an untrusted LoRA adapter folder before anything in it is loaded."""
 
 import re
 from dataclasses import dataclass
@@ -12,10 +12,12 @@ from .safetensors_file import TensorEntry, read_header
 from .scan import check_links, is_count, no_folder, refuse_code, refuse_missing_weights
 
 RANK_LIMIT = 1_024
+"""Maximum of `r` in adapter_config.json."""
 
 ALPHA_LIMIT = 1_000_000
+"""Maximum of `lora_alpha` in adapter_config.json."""
 
-# Key: the values that leave the adapter a plain `W + scale * B A`; any other would change what it computes.
+# The values of each key with which the adapter computes `W + scale * B A`; any other value changes that.
 _ADAPTER_PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
     "bias": ("none",),
     "use_dora": (False, None),
@@ -31,7 +33,7 @@ _ADAPTER_PLAIN_VALUES: dict[str, tuple[Any, ...]] = {
     "target_parameters": (None, []),
     "trainable_token_indices": (None,),
     "alora_invocation_tokens": (None,),
-    # PiSSA, OLoRA, CorDA and LoftQ also change the base weights, which the adapter file does not hold.
+    # PiSSA, OLoRA, CorDA and LoftQ also change the base weights, but the adapter file does not hold those.
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }
 
@@ -42,7 +44,7 @@ _LORA_TENSOR = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
-    """An adapter folder that passed: its adapter_config.json and the tensors of its one weight file."""
+    """An adapter folder that passed the scan: its adapter_config.json and the tensors of its one weight file."""
 
     folder: Path
     config: dict[str, Any]
@@ -50,10 +52,11 @@ class AdapterFiles:
 
 
 def scan_adapter(folder: Path) -> AdapterFiles:
-    """The files of a LoRA adapter folder, in the layout that PEFT writes.
+    """Check a LoRA adapter folder in PEFT's format and return its files; no tensor is loaded.
 
-    Raises UsageError when this is no adapter folder, RefusedError when it is damaged, unsafe, or asks for
-    more than the scaled product of its two matrices (the scale is alpha / r, or alpha / sqrt(r) with rsLoRA).
+    The adapter adds scale * B A to a weight: scale is alpha / r (Hu et al., 2021), or alpha / sqrt(r) with rsLoRA
+    (Kalajdzievski, 2023). Raises UsageError if this is not an adapter folder; RefusedError if it is damaged,
+    unsafe, or computes anything else.
     """
     if not holds(folder, "adapter_config.json"):
         raise _not_an_adapter_folder(folder)
@@ -137,7 +140,7 @@ def _check_target_modules(modules: object, where: str) -> None:
     listed = modules if isinstance(modules, list) else []
     wrong = [name for name in listed if not (isinstance(name, str) and _MODULE_NAME.fullmatch(name))]
     if wrong or not listed:
-        # A text is a regular expression to PEFT, and one can be written that never ends.
+        # PEFT reads a string as a regular expression, and a hostile one can run forever.
         shown = shown_value(wrong[0] if wrong else modules)
         raise refused(
             where,
@@ -147,7 +150,7 @@ def _check_target_modules(modules: object, where: str) -> None:
 
 
 def _check_adapter_tensors(tensors: dict[str, TensorEntry], rank: int, where: str) -> None:
-    """Each tensor is an A (rank, in) or a B (out, rank), and each A has its B."""
+    """Raise RefusedError unless the tensors are pairs of A (rank, inputs) and B (outputs, rank)."""
     sides: dict[str, set[str]] = {}
     for name, entry in tensors.items():
         found = _LORA_TENSOR.fullmatch(name)

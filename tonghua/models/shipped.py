@@ -1,10 +1,10 @@
-"""What comes with tonghua: the small model `tiny`, and datasets that can be named instead of given by path.
+"""What ships with tonghua: the small model `tiny`, and datasets that a config can name without a path.
 
     tonghua/tiny/             the model; also what `model=tiny` means
     dataset/<name>.json       rows to train on: `dataset=fairytale`
     dataset/<name>.heldout.json               `eval_dataset=fairytale.heldout`
 
-A file or folder of the user's own that is called so comes first.
+If the user has a file or folder of the same name, that one is used.
 """
 
 from pathlib import Path
@@ -17,17 +17,17 @@ _SUFFIX = ".json"
 
 
 def tiny() -> Path:
-    """The folder of the model."""
+    """Return the folder of the shipped model."""
     return _PACKAGE / TINY
 
 
 def is_tiny(model: str) -> bool:
-    """Whether this names the model."""
+    """True if this names the shipped model, in upper or lower case."""
     return model.lower() == TINY
 
 
 def datasets() -> dict[str, Path]:
-    """Every dataset by its name, those to train on before those held out."""
+    """Return the path of each shipped dataset by name, training sets before held-out sets."""
     installed, cloned = _PACKAGE / "dataset", _PACKAGE.parent / "dataset"
     files = sorted((installed if installed.is_dir() else cloned).glob(f"*{_SUFFIX}"))
     named = {file.name.removesuffix(_SUFFIX): file for file in files}

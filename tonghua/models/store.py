@@ -1,13 +1,13 @@
-"""Models by name: what a name means, where on this machine it lies, what is there, and whether it is sound.
+"""Find, list, verify and remove the models on this machine by name.
 
     "qwen2.5-0.5b"    ──► Qwen/Qwen2.5-0.5B-Instruct ─┬► <home>/models/Qwen--Qwen2.5-0.5B-Instruct/   tonghua's own
     "owner/name"      ──►                             ├► <cache of huggingface_hub>/models--owner--name/snapshots/
     "D:/模型/qwen"     ──► this folder                  └► <cache of modelscope>/models/...
-    "tiny"            ──► the folder that comes with tonghua
+    "tiny"            ──► the folder that ships with tonghua
 
-A model of tonghua's own is whole once its MANIFEST.json is there, which `download` writes last; it holds the
-size and sha256 of every file. The caches of the hubs' own libraries are read where they lie, never copied or
-changed. This is the one room besides the command line that reads the environment.
+A model in tonghua's own folder is complete once it has a MANIFEST.json, which `download` writes last. The manifest
+holds the size and sha256 of every file. The caches of the hubs' own libraries are read in place, never copied or
+changed.
 """
 
 import hashlib
@@ -41,28 +41,32 @@ from .scan import ModelFiles
 from .shipped import TINY, is_tiny, tiny
 
 FINGERPRINT_WINDOWS = 16
+"""Windows that the fingerprint reads from each weight file, at equal distances."""
 
 FINGERPRINT_BYTES = 65536
+"""Size of a window, in bytes."""
 
 POINTER_LIMIT_BYTES = 1024
+"""Maximum size of a Git LFS pointer, in bytes."""
 
 _POINTER_SIZE = re.compile(rb"^size (\d{1,15})$", re.MULTILINE)
 
 
 def folder_of(repository: str) -> Path:
-    """Where tonghua keeps this repository, whether it is there or not."""
+    """Return the folder where tonghua keeps this repository; it may not exist."""
     return home() / "models" / repository.replace("/", "--")
 
 
 def lock_of(folder: Path) -> Path:
-    """The lock under which a model folder is written or removed."""
+    """Return the lock file to hold while a model folder is written or removed."""
     return folder.parent / f".{folder.name}.lock"
 
 
 def locate(model: str | None) -> Model | None:
-    """What `model` names on this machine, unchecked: a folder, tonghua's own, or one in a hub's cache.
+    """Return the model on this machine that `model` names: a folder, `tiny`, tonghua's own, or in a hub's cache.
 
-    None where it names a repository that is not here; UsageError where it names nothing at all.
+    Its files are not verified. Returns None if it names a repository that is not here. Raises UsageError if `model`
+    is empty or names neither a folder nor a repository.
     """
     if not model:
         raise UsageError("没有指定模型；请写 model=模型文件夹", "no model is named; write model=FOLDER of a model")
@@ -78,12 +82,15 @@ def locate(model: str | None) -> Model | None:
 
 
 def shipped() -> Model:
-    """The model that came with tonghua."""
+    """Return the model that ships with tonghua."""
     return Model(TINY, tiny(), "tiny")
 
 
 def name_of(model: str | None, folder: Path) -> str:
-    """What others may call the model that lies in `folder`: its repository, or the folder's own name."""
+    """Return a name for the model in `folder` that others can read too: its repository, or the folder's own name.
+
+    Raises what `locate` raises.
+    """
     located = locate(model)
     return folder.name if located is None or located.origin == "folder" else located.name
 
@@ -96,10 +103,10 @@ def _stored(name: str) -> Model | None:
 
 
 def on_disk(model: str | None) -> Path | None:
-    """The folder of a model, ready to be scanned; None where the model is named well but not here.
+    """Return the folder of a model, ready to scan; None if the name is valid but the model is not here.
 
-    Of a model of tonghua's own the sizes are compared, and the hashes of all but the weights, which `verify`
-    reads. Raises UsageError for what is no model, RefusedError for git-lfs pointers and for damage.
+    If there is a manifest, compares all sizes, and all hashes but those of the weights (`verify` compares these).
+    Raises UsageError if this names no model or the download is unfinished; RefusedError for pointers and damage.
     """
     found = locate(model)
     if found is None:
@@ -114,7 +121,10 @@ def on_disk(model: str | None) -> Path | None:
 
 
 def find(model: str | None) -> Path:
-    """The folder of `model`, from this machine alone. Raises UsageError with the ways to get what is not here."""
+    """Return the folder of `model`, without a download.
+
+    Raises UsageError if it is not on this machine (the message says how to get it), and what `on_disk` raises.
+    """
     folder = on_disk(model)
     if folder is None:
         raise not_here(str(model))
@@ -126,12 +136,12 @@ def _folder(model: str) -> Path | None:
         folder = Path(model).expanduser()
         return folder.resolve() if folder.is_dir() else None
     except (OSError, RuntimeError, ValueError):
-        # An unknown ~user, a name that is too long, a NUL character: no folder has such a path.
+        # No folder has such a path: an unknown ~user, a name that is too long, a NUL character.
         return None
 
 
 def _weight_faults(folder: Path) -> list[str]:
-    """Weight files that are missing, cut short or mere pointers; only their headers are read."""
+    """Return weight files that are missing or damaged (by their headers), and other needed files that are missing."""
     index = folder / "model.safetensors.index.json"
     names = {file.name for file in folder.glob(f"*{WEIGHT_SUFFIX}")}
     try:
@@ -163,7 +173,7 @@ def _refuse_unfinished(folder: Path) -> None:
 
 
 def pointers(folder: Path) -> dict[str, int]:
-    """The files of a folder cloned without git-lfs that only point at content, and the bytes each stands for."""
+    """Return the files that are only Git LFS pointers, with the size of the missing content in bytes (0 if unknown)."""
     found = {}
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.stat().st_size <= POINTER_LIMIT_BYTES:
@@ -187,22 +197,22 @@ def _refuse_pointers(folder: Path) -> None:
 
 
 def models() -> list[Model]:
-    """Every whole model that was fetched to this machine, tonghua's own first, then those in the hubs' caches."""
+    """Return every complete model that was downloaded: tonghua's own first, then those in the hubs' caches."""
     own = home() / "models"
     kept = [folder.name for folder in subfolders(own) if (folder / MANIFEST).is_file()]
     cached = [folder.name.removeprefix("models--") for folder in subfolders(hugging_face_cache())]
     cached += [folder.name for folder in subfolders(modelscope_cache() / "models")]
     names = {name.replace("--", "/", 1): None for name in (*kept, *cached) if "--" in name}
-    names |= dict.fromkeys(NAMES.values())  # the older layouts of modelscope cannot be told from other folders
+    names |= dict.fromkeys(NAMES.values())  # older modelscope layouts look like any folder: try known names
     found = [_stored(name) for name in names if repository(name) == name]
     return [model for model in found if model is not None]
 
 
 def verify(model: Model) -> Verified:
-    """Read every byte of a model and compare it with all that is known of it.
+    """Read every byte of a model and compare it with the known hashes; return the damaged and unchecked files.
 
-    tonghua's own models and `tiny` have a manifest; the cache of huggingface_hub names each file by its hash; of other
-    folders only the headers of the weights can be judged.
+    tonghua's own models and `tiny` have a manifest. The cache of huggingface_hub names each file by its hash. In
+    other folders, only the headers of the weights can be checked. Raises RefusedError if the manifest is damaged.
     """
     if model.has_manifest:
         manifest = read_manifest(model.path)
@@ -221,7 +231,7 @@ def verify(model: Model) -> Verified:
 
 
 def damaged_error(verified: Verified) -> RefusedError:
-    """The refusal of a model of which files are damaged or missing."""
+    """Return the error for a model with damaged or missing files."""
     files = ", ".join(verified.damaged)
     if verified.model.origin == "folder":
         mend_zh, mend = "请重新下载或拷贝这些文件", "fetch or copy these files again"
@@ -237,9 +247,9 @@ def damaged_error(verified: Verified) -> RefusedError:
 
 
 def remove(model: str) -> int:
-    """Delete a model of tonghua's own, a half download included; the bytes that this freed.
+    """Delete a model from tonghua's own folder, even an unfinished one; return the freed bytes.
 
-    Raises UsageError where there is none, where it lies in another program's cache, or is being downloaded.
+    Raises UsageError if there is none, if it is in another program's cache, or if a download of it is running.
     """
     named = repository(model)
     if named is None:
@@ -256,7 +266,7 @@ def remove(model: str) -> int:
     try:
         with FileLock(lock_of(folder), timeout=0):
             freed = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-            # Without its manifest a folder that is only half removed does not count as a model.
+            # The manifest goes first: without it, a folder that is only half removed does not count as a model.
             (folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(folder)
             return freed
@@ -268,9 +278,9 @@ def remove(model: str) -> int:
 
 
 def fingerprint(files: ModelFiles) -> dict[str, str]:
-    """Which base this is: hashes of config.json, and of each weight file's header and 16 windows of 64 KiB.
+    """Return the sha256 of config.json, and of the name, size, header and 16 windows of 64 KiB of all weight files.
 
-    The windows tell a base from its Instruct edition or another revision in a tenth of a second.
+    The windows distinguish a base from its Instruct version or another revision in a tenth of a second.
     """
     config = hashlib.sha256(json.dumps(files.config, sort_keys=True).encode()).hexdigest()
     weights = hashlib.sha256()

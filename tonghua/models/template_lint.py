@@ -1,4 +1,4 @@
-"""A chat template read as a program of a stranger, and refused before it runs if it could reach or exhaust anything."""
+"""Check an untrusted chat template before it runs: no access to internals, no imports, no huge loops."""
 
 import math
 import re
@@ -16,24 +16,26 @@ from .guarded import refused, shown_value, too_large
 TEMPLATE_LIMIT_BYTES = 200_000
 
 RANGE_LIMIT = 10_000
+"""Maximum literal argument of range(), as an absolute value."""
 
 REPEAT_LIMIT = 1_000
+"""Maximum product of the literals that a text is multiplied by."""
 
 LOOP_DEPTH_LIMIT = 4
 
-# Compiling a template recurses over its tree; far below Python's own limit, far above any real template.
+# Compiling a template recurses over its tree. Far below Python's recursion limit, far above any real template.
 TREE_DEPTH_LIMIT = 100
 
 _PRIVATE_PART = re.compile(r"(?:^|\.)_\w")
 
-# The filters whose text arguments are names of attributes.
+# Filters whose text arguments are attribute names.
 _ATTRIBUTE_FILTERS = frozenset(
     ("attr", "map", "selectattr", "rejectattr", "groupby", "sort", "sum", "unique", "min", "max")
 )
 
 
 class _GenerationBlock(Extension):
-    """`{% generation %}...{% endgeneration %}` marks the trained text; for the lint it is just its body."""
+    """`{% generation %}...{% endgeneration %}` marks the trained text; the lint checks its body."""
 
     tags = {"generation"}  # noqa: RUF012
 
@@ -43,10 +45,10 @@ class _GenerationBlock(Extension):
 
 
 def lint_template(template: str, where: str) -> None:
-    """Raise RefusedError unless the chat template is one that a sandbox can be trusted with.
+    """Raise RefusedError unless the chat template is safe enough to render in a sandbox.
 
-    The template is parsed, never rendered. This narrows what the sandbox has to hold (imports, private
-    attributes, the largest loops and repeats); it does not bound the time that rendering takes.
+    The template is parsed, never rendered. The lint refuses imports, private attributes, and the largest loops and
+    repeats, so that the sandbox has less to block. It does not limit the time of rendering.
     """
     try:
         size_bytes = len(template.encode("utf-8"))
@@ -84,7 +86,7 @@ def _template_refused(where: str, line: int, fault: Text) -> RefusedError:
 
 
 def _template_fault(node: nodes.Node) -> Text | None:
-    """What is wrong with this one node of a template's tree, its children left aside."""
+    """Return the fault of this node without its children; None if it has none."""
     match node:
         case nodes.Import() | nodes.FromImport() | nodes.Include() | nodes.Extends():
             return Text("模板不能引入别的模板", "a template must not bring in another one")
@@ -102,7 +104,7 @@ def _template_fault(node: nodes.Node) -> Text | None:
         case nodes.Mul():
             return _repeat_fault(node)
         case nodes.Pow():
-            # Constants are multiplied out when a template is compiled: 9**9**9 would never come back.
+            # Compiling a template evaluates constants: 9**9**9 would never finish.
             return Text("不允许乘方（**）", "powers (**) are not allowed")
     return None
 
@@ -120,7 +122,7 @@ def _text_arguments(node: nodes.Filter) -> Iterator[str]:
 
 
 def _constant(node: nodes.Node) -> float | None:
-    """The number that the template writes here, with its sign; None for whatever is not a written number."""
+    """Return the number at this node, with its sign; None if the node is not a literal number."""
     if isinstance(node, nodes.Neg):
         value = _constant(node.node)
         return None if value is None else -value
@@ -130,7 +132,7 @@ def _constant(node: nodes.Node) -> float | None:
 
 
 def _repeat_fault(product: nodes.Mul) -> Text | None:
-    """A text (or anything but written numbers) times written numbers that come to more than the limit."""
+    """Return the fault if the literal numbers that multiply a text (or other value) exceed the limit."""
     factors: list[nodes.Node] = []
     pending: list[nodes.Node] = [product]
     while pending:

@@ -1,9 +1,8 @@
-"""Weights between files and memory: the base model from its folder, the adapter to and from PEFT's format.
+"""Load the weights of a base model from its folder, quantized if asked.
 
-    model.safetensors, config.json               --load_base-->     Decoder
-    adapter_model.safetensors + adapter_config.json  <--save_adapter / load_adapter-->  Adapter
+    config.json, model.safetensors  --scan_model-->  ModelFiles  --load_base-->  Decoder
 
-Every file has been through `scan` before one tensor of it is opened.
+`scan_model` checks every file before any tensor is read. `peft.py` loads and saves adapters.
 """
 
 import math
@@ -26,9 +25,9 @@ from .scan import ModelFiles
 
 
 def shape_of(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> Shape:
-    """Sizes and flags from config.json; which parts have biases or norms is read from the tensors' own names.
+    """Return the sizes and flags in config.json; the tensor names of layer 0 say which parts have biases or norms.
 
-    Raises RefusedError for what the decoder does not compute (other activations, windows, rope variants).
+    Raises RefusedError for what the decoder does not compute: other activations, sliding windows, other RoPE types.
     """
     if config.get("hidden_act", "silu") != "silu":
         raise _unsupported(f"hidden_act={config['hidden_act']}")
@@ -81,12 +80,12 @@ def _unsupported(what: str) -> RefusedError:
 
 
 def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Decoder:
-    """The base model, frozen, in the type of `place`, its linears in `bits` if given.
+    """Return the base model, frozen, in the dtype of `place`; with `bits`, the linears of its layers are quantized.
 
-    No more than one layer is in memory unquantized. Raises RefusedError where tensors are missing or misshapen,
-    UsageError where the model's sizes cannot be quantized, ResourceError where it does not fit into free memory.
+    Quantizes one layer at a time, so at most one is in memory unquantized. Raises RefusedError if tensors are
+    missing or have a wrong shape; UsageError if the sizes cannot be quantized; ResourceError if memory is short.
     """
-    # Where memory is short a system may end the process without a word; better that it never begins.
+    # Check first: when memory runs out, the OS may kill the process silently.
     if _needed_bytes(files, place, bits) > free_bytes(place.device):
         raise _too_large(files, place, bits)
     try:
@@ -94,7 +93,7 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-    # Free memory was enough, but this program may have less: a container, a bound set by the system.
+    # Free memory was enough, but a container or a system limit may allow this process less.
     raise _too_large(files, place, bits)
 
 
@@ -151,7 +150,7 @@ def _too_large(files: ModelFiles, place: Place, bits: Bits | None) -> ResourceEr
 
 def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: Place) -> None:
     for file, names in by_file.items():
-        # A file is opened anew for each layer: what is read through it is given back when it closes.
+        # Open the file again for each layer: closing it frees the memory of what was read through it.
         with safe_open(file, "pt", device=str(place.device)) as opened:
             for name in names:
                 slots[name].copy_(opened.get_tensor(name))
