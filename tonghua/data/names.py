@@ -1,7 +1,7 @@
-"""What a dataset's name means: rows that come along, a file, or several with a weight each.
+"""Resolve dataset names: a shipped dataset, a path, or several, each with a weight.
 
-fairytale               rows that come with tonghua, by name
-D:/rows.json*0.5        a file of the user's, seen half as often
+fairytale               a dataset shipped with tonghua
+D:/rows.json*0.5        a user's file, seen half as often
 """
 
 import re
@@ -17,26 +17,26 @@ from .read.archives import STORY_SUFFIX, SUFFIXES
 from .read.sources import require_there
 
 MOST_OFTEN = 100
-"""Times that a dataset's rows are seen in an epoch."""
+"""Maximum weight of a dataset: times that its rows are seen in an epoch."""
 
 _WEIGHT = re.compile(r"(?P<path>.+)\*(?P<weight>\d+(\.\d+)?)")
 
 
 def require_datasets(config: Config) -> None:
-    """Raises DataError for a dataset that is not there: to be told before a model is fetched or loaded."""
+    """Raise DataError if a dataset does not exist. Call it before a model is downloaded or loaded."""
     for each in (*several(config.dataset), *several(config.eval_dataset)):
         require_there(dataset_path(each))
 
 
 def several(datasets: str | Sequence[str] | None) -> tuple[str, ...]:
-    """One dataset or several, as it may be written, one after another."""
+    """Return the names as a tuple, from one name, several or None."""
     return (datasets,) if isinstance(datasets, str) else tuple(datasets or ())
 
 
 def dataset_path(named: str) -> Path:
-    """`rows.json*0.5` -> the path; `fairytale` -> the dataset that comes with tonghua, unless a file is called so.
+    """`rows.json*0.5` -> its path; `fairytale` -> the shipped dataset, unless a file has this name.
 
-    Raises DataError for a bare name that is neither, with the names that there are.
+    Raises DataError, with the shipped names, if a bare name is neither.
     """
     weighted = _weighted(named)
     written = weighted["path"] if weighted else named
@@ -54,12 +54,15 @@ def dataset_path(named: str) -> Path:
 
 
 def from_anywhere(named: str) -> str:
-    """A dataset as it can be written in any folder: its path from the root, or its name if it came with tonghua."""
+    """Return a name that is valid in any working directory: the absolute path, or the name if it is shipped."""
     return named if dataset_path(named) in datasets().values() else str(user_path(named).resolve())
 
 
 def weight_of(named: str) -> float:
-    """`rows.json*0.5` -> how often its rows are seen in an epoch. Raises UsageError for 0 and for too often."""
+    """`rows.json*0.5` -> 0.5, the times that its rows are seen in an epoch; 1.0 without a weight.
+
+    Raises UsageError if the weight is 0 or above `MOST_OFTEN`.
+    """
     weighted = _weighted(named)
     weight = float(weighted["weight"]) if weighted else 1.0
     if not 0 < weight <= MOST_OFTEN:
@@ -75,7 +78,7 @@ def _weighted(named: str) -> re.Match[str] | None:
 
 
 def named(datasets: str | Sequence[str] | None) -> str:
-    """One dataset or several, for people."""
+    """Return the names as one string, for messages."""
     return "、".join(several(datasets))
 
 

@@ -1,4 +1,4 @@
-"""Zip archives of rows, read without unpacking anything by name, with bounds on what they may hold."""
+"""List the data files in a zip archive, within size limits; nothing is unpacked to a path."""
 
 import re
 import stat
@@ -14,22 +14,29 @@ SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
 
 STORY_SUFFIX = ".txt"
 
-# A registry of other programs, often beside the rows; it holds none.
+# Metadata of LLaMA-Factory and Hugging Face datasets, often next to the data. They hold no rows.
 NOT_ROWS = ("dataset_info.json", "dataset_infos.json")
 
 ZIP_ENTRIES_LIMIT = 10_000
+"""Maximum files in an archive."""
 
 ZIP_UNPACKED_LIMIT_BYTES = 4_000_000_000
 
 ZIP_RATIO_LIMIT = 200
+"""Maximum ratio of the unpacked size to the size of the archive."""
 
 ZIP_HARMLESS_BYTES = 10_000_000
-"""So much may be unpacked at any ratio: a small file of repeated rows is no bomb."""
+"""Unpacked size allowed at any ratio, in bytes: a small file of repeated rows is no zip bomb."""
 
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
 
 
 def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
+    """Return (path, entry) of each data file in an archive, sorted by path, without hidden files and metadata.
+
+    Raises DataError if the archive cannot be opened. Raises RefusedError if it is damaged or over a limit, or if it
+    holds a link, an encrypted file or another archive.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except OSError as error:
@@ -41,7 +48,7 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
     found: list[tuple[str, Path | ArchiveEntry]] = []
     for info in entries:
         inner = _inner_name(info)
-        # Where it would be unpacked to does not matter, as it never is.
+        # ".." is harmless here: no entry is unpacked to its path.
         parts = [part for part in re.split(r"[/\\]", inner) if part not in ("", ".", "..")] or [""]
         suffix = PurePath(parts[-1]).suffix.lower()
         if stat.S_ISLNK(info.external_attr >> 16):
@@ -63,7 +70,7 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
 
 
 def _refuse_bombs(name: str, packed_bytes: int, entries: Sequence[zipfile.ZipInfo]) -> None:
-    # An entry is never read past the size it declares, so the sum of these bounds the work.
+    # zipfile never reads an entry past its declared size, so the sum of these sizes bounds the work.
     unpacked_bytes = sum(info.file_size for info in entries)
     if len(entries) > ZIP_ENTRIES_LIMIT:
         what = Text(f"里有 {len(entries)} 个文件", f"holds {len(entries)} files")
@@ -83,7 +90,7 @@ def _refuse_bombs(name: str, packed_bytes: int, entries: Sequence[zipfile.ZipInf
 
 
 def _inner_name(info: zipfile.ZipInfo) -> str:
-    """The name in an archive as its maker wrote it: Windows writes GBK where the format says cp437."""
+    """Return the file name as its author wrote it: the format says cp437, but Windows writes GBK."""
     name = info.orig_filename
     if info.flag_bits & 0x800:  # marked as UTF-8
         return name

@@ -1,13 +1,13 @@
-"""How the columns of a file stand for a conversation, and the conversation of one row.
+"""Detect which columns of a file hold which part of a conversation.
 
     {"instruction", "input", "output", "system", "history"}     Alpaca, by these names or by others: query and response,
                                                                 prompt and completion, 问题 and 回答
-    {"messages": [{"role", "content"}, ...]}                    OpenAI; a content may be a list of parts of text
+    {"messages": [{"role", "content"}, ...]}                    OpenAI; content may be a list of text parts
     {"conversations": [{"from", "value"}, ...]}                 ShareGPT
     {"conversation": [{"system", "input", "output"}, ...]}      XTuner
     {"prompt": [messages], "completion": [messages]}            the two halves of a list of messages
         |
-        |  find_columns: by the names of the columns and what the first rows hold in them; nothing is registered
+        |  find_columns: by the column names, and by which columns are filled in the first rows
         v
     ColumnMap(form="alpaca", names=(("instruction", "问题"), ("output", "回答")))
         |
@@ -15,7 +15,7 @@
         v
     [Message, ...] or faults
 
-Nothing is mapped in silence (the map is part of every result), and what could be meant in two ways is asked.
+The map is part of every result, so no column is renamed silently. If two columns fit one role, the user must choose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,16 +29,16 @@ from .roles import KNOWN, OTHER_NAMES, ROLE_NAMES, ROLE_OF, ColumnMap, Form, Sam
 def find_columns(
     sample: Sample, name: str, separated: bool = False, columns: Mapping[str, str] | None = None
 ) -> ColumnMap:
-    """How the rows of the file called `name` are to be read; `columns` gives {role: column} where it knows better.
+    """Return the column map of a file; `name` is its name in messages.
 
-    `separated` tells of a file whose columns are cut by separators. Raises UsageError for a role that there is
-    not, and DataError where a needed column is missing, two would do for one role, or every row holds something
-    in a column that must not be left out.
+    `columns` maps role to column and overrides the detection. `separated` is True for CSV and TSV. Raises
+    UsageError if a role is unknown. Raises DataError if a needed column is missing, two columns fit one role, or
+    every row fills a column that must not be ignored.
     """
     names = tuple(dict.fromkeys(key for row in sample.rows for key in row))
     asked = _asked(columns or {}, names, name)
     if not names:
-        return ColumnMap("alpaca", ())  # no row is an object: each says so itself
+        return ColumnMap("alpaca", ())  # no row is an object: RowReader reports each
     filled = {key for row in sample.rows for key, holds in row.items() if holds}
     candidates = _candidates(names, filled, asked)
     form = _form(candidates, names, asked)
@@ -71,7 +71,7 @@ def _asked(columns: Mapping[str, str], names: Sequence[str], name: str) -> dict[
 
 
 def _candidates(names: Sequence[str], filled: set[str], asked: Mapping[str, str]) -> dict[str, list[str]]:
-    """The columns that may have each role: what was asked for, or all that hold something, or an empty one."""
+    """Return the columns that fit each role: the one the user named, else all filled ones, else one empty one."""
     candidates: dict[str, list[str]] = {role: [column] for role, column in asked.items() if column}
     taken = set(asked.values())
     empty: dict[str, list[str]] = {}
@@ -94,7 +94,7 @@ def _form(candidates: Mapping[str, list[str]], names: Sequence[str], asked: Mapp
     assert answer and talk
     if any(asked.get(role) for role in ("messages", "instruction", "output")):
         return "messages" if asked.get("messages") else "alpaca"
-    # Both: the one under its own name is meant, and of two such the first.
+    # Both forms are there: take the one whose column has the role's own name, else the one that comes first.
     own = "output" in answer, "messages" in talk
     if own[0] != own[1]:
         return "alpaca" if own[0] else "messages"
@@ -127,7 +127,7 @@ def _ambiguous(role: str, columns: Sequence[str], name: str) -> DataError:
 
 
 def _refuse_everywhere(sample: Sample, reader: "RowReader", name: str) -> None:
-    """DataError for a refused column that every row uses: told once, not once a row."""
+    """Raise DataError if every row fills a refused column: one error instead of one for each row."""
     for column in dict.fromkeys(key for row in sample.rows for key in row):
         refusal = reader.refusal(column)
         if refusal and all(row.get(column) for row in sample.rows):

@@ -1,4 +1,4 @@
-"""One row as a conversation, by the roles of its columns; a row that is none says why."""
+"""Convert one row to a conversation by the roles of its columns, or add faults."""
 
 from collections.abc import Mapping
 
@@ -20,14 +20,17 @@ from .roles import EXAMPLE, KNOWN, NOTHING, OTHER_NAMES, ROLE_NAMES, ColumnMap, 
 
 
 class RowReader:
-    """Reads the rows of one file by its columns, and keeps the names of the columns that were not used."""
+    """Read the rows of one file by its column map; `ignored` collects the names of unused columns.
+
+    `cells_are_text` is True for CSV and TSV: cells that hold a list are then parsed as JSON.
+    """
 
     def __init__(self, columns: ColumnMap, cells_are_text: bool = False) -> None:
         self.ignored: dict[str, None] = {}
         self._columns = columns
         self._cells_are_text = cells_are_text
         found = dict(columns.names)
-        # A role that none of the first rows had may still come, under its own name.
+        # A role that is missing in the first rows may appear later, under its own name.
         own = (role for role in KNOWN[columns.form] if role not in (*columns.asked, *found.values()))
         self._named = {role: role for role in own} | found
         self._used = set(self._named.values())
@@ -37,7 +40,7 @@ class RowReader:
         self._refusals: dict[str, Fault | None] = {}
 
     def messages(self, row: object, faults: Faults) -> list[Message]:
-        """The messages of a row; what is wrong is added to `faults`."""
+        """Return the messages of a row; add what is wrong to `faults`."""
         if not isinstance(row, dict):
             kind, example = type_name(row), EXAMPLE[self._columns.form]
             faults.add(
@@ -47,7 +50,7 @@ class RowReader:
                 f"write it as {example}",
             )
             return []
-        # A row with a column that is likely another one is not judged further: half of that would be untrue.
+        # Stop if a column is refused (such as a misspelled role): further faults of the row could be false.
         for column, value in row.items():
             if column not in self._used and (refusal := self.refusal(column)) and value not in NOTHING:
                 what, mend = refusal
@@ -62,7 +65,7 @@ class RowReader:
         return self._talk(cells, faults)
 
     def refusal(self, column: str) -> Fault | None:
-        """Why a column must not be left out where it holds something; None for one that is used or may be."""
+        """Return why a filled column must not be ignored, or None if it is used or may be ignored."""
         if column in self._used:
             return None
         if column not in self._refusals:
@@ -99,7 +102,7 @@ class RowReader:
                 f'rename it "{other}", or say which to use with columns=',
             )
         if role:
-            if role != column or asked:  # metadata as likely as not; or the user has chosen the form
+            if role != column or asked:  # it may be metadata; or the user has chosen the form
                 return None
             shape = "instruction / output" if form == "alpaca" else "messages"
             return fault(
@@ -119,7 +122,7 @@ class RowReader:
         return None
 
     def _open_cells(self, cells: dict[str, object], faults: Faults) -> None:
-        """Reads the JSON text that a CSV holds where a role is a list."""
+        """Parse the JSON text of the cells whose role is a list."""
         for role in ("history", "messages"):
             cell = cells.get(role)
             if isinstance(cell, str) and cell.strip():

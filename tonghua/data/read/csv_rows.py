@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV, one at a time, with the line on which each starts."""
+"""Read the rows of CSV and TSV files, one at a time, with the line on which each starts."""
 
 import csv
 from collections import Counter
@@ -11,13 +11,17 @@ from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault
 from .sources import Source
 
 CSV_FIELD_CHARACTERS = 10_000_000
-"""The longest CSV field that is read; one unclosed quote must not turn a whole file into a single field."""
+"""Maximum length of a CSV field, in characters: one unclosed quote must not make a whole file one field."""
 
 _HEADER_CHARACTERS = 1_000_000
 
 
 def csv_rows(source: Source) -> Iterator[Found]:
-    # The limit belongs to the whole process: it is only ever raised, so readers in other threads are safe.
+    """Yield each row as a dict from the header's names to text.
+
+    Raises DataError if the header has a duplicate name, if no row follows it, or if the file has changed.
+    """
+    # The limit is global to the process. Only raise it, so that readers in other threads are safe.
     csv.field_size_limit(max(csv.field_size_limit(), CSV_FIELD_CHARACTERS))
     header: tuple[str, ...] = ()
     separator = _separator(source)
@@ -48,7 +52,7 @@ def _csv_lines(stream: TextIO) -> Iterator[str]:
 
 
 def _separator(source: Source) -> str:
-    """Whatever cuts the header into most columns: a comma, a semicolon or a tab."""
+    """Return the separator (comma, semicolon or tab) that gives the header the most columns."""
     usual = "\t" if source.kind == "tsv" else ","
     with source.text(newline="") as stream:
         header = "\n"
@@ -67,7 +71,7 @@ def _refuse_doubled(header: Sequence[str], source: Source) -> None:
 
 
 def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], Fault | None]]:
-    """(first line, fields, fault) of each record that is not blank; a fault is the last."""
+    """Yield (first line, fields, fault) of each record that is not blank; stop after a fault."""
     while True:
         line = reader.line_num + 1
         try:
@@ -92,7 +96,7 @@ def _csv_row(line: int, fields: list[str], header: tuple[str, ...]) -> Found:
         return Found(line, None, (wrong,))
     row: dict[str, object] = {}
     for column, field in zip(header, fields, strict=True):
-        if column or field or column not in row:  # of columns without a name, one that holds something
+        if column or field or column not in row:  # of the columns without a name, keep one that is filled
             row[column] = field
     return Found(line, row)
 

@@ -1,18 +1,18 @@
-"""Users' rows: from a file, a folder or an archive to conversations, and from those to two sides.
+"""Read a user's file, folder or archive as conversations, and split them into train and held-out.
 
     path --sources--> Source --records--> (line, value) --columns--> messages
         |
-        |  stream_rows: one row at a time, in constant memory, however many there are
-        |  read_rows: the same, all at once
+        |  stream_rows: one row at a time, in constant memory
+        |  read_rows: all rows at once
         v
-    Row(source=0, line=3, conversation=Conversation | None, problems=(Problem(line=3, ...),))
+    ReadRow(source=0, line=3, conversation=Conversation | None, problems=(RowProblem(line=3, ...),))
         |
-        |  split: rows that ask the same question stay together
+        |  split: rows with the same question stay on the same side
         v
     train, held-out
 
-What cannot be read as a whole (no such file, a missing column) is a DataError. What is wrong with single rows
-is a Problem, and all of them are told at once. Nothing is dropped, mapped or repaired in silence.
+An error in the whole dataset (no such file, a missing column) is a DataError. An error in a single row is a
+RowProblem, and all of them are reported together. No row is dropped, mapped or repaired silently.
 """
 
 import hashlib
@@ -38,14 +38,14 @@ from .roles import ColumnMap, Form, Sample, filled_columns
 from .sources import Kind, Source, find_sources
 
 SAMPLE_ROWS = 1_000
-"""So many rows of each file are looked at to see what its columns are."""
+"""Maximum rows of each file that are read to detect its columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """One thing wrong in a file: where (1-based line on which the row starts), what, and how to mend it.
+    """One error in a file: the 1-based line on which the row starts, what is wrong, and how to fix it.
 
-    In Parquet, which has no lines, `line` is the number of the row. `file` is "" where there is only one.
+    Parquet has no lines, so `line` is the row number. `file` is "" if the dataset has only one file.
     """
 
     line: int
@@ -54,13 +54,14 @@ class RowProblem:
     file: str = ""
 
     def as_json(self, language: Language) -> dict[str, int | str]:
+        """Return the problem as JSON fields in `language`; `file` only if it is not ""."""
         where: dict[str, int | str] = {"file": self.file} if self.file else {}
         return where | {"line": self.line, "what": self.what.to(language), "mend": self.mend.to(language)}
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """One row: a conversation or problems, never both and never neither. `source` counts the files from 0."""
+    """One row: either a conversation or problems. `source` is the 0-based index of its file."""
 
     source: int
     line: int
@@ -70,7 +71,7 @@ class ReadRow:
 
 @dataclass(frozen=True, slots=True)
 class ReadRows:
-    """What a dataset held. A row is in `kept` or has problems, never both and never neither."""
+    """The content of a dataset. Each of the `read` rows is either in `kept` or has problems."""
 
     path: Path
     kind: Kind | Literal["mixed"]
@@ -79,21 +80,21 @@ class ReadRows:
     kept: tuple[Conversation, ...]
     problems: tuple[RowProblem, ...]
     ignored: tuple[str, ...] = ()
-    """Columns that are not used, such as `id`, in order of appearance."""
+    """Unused columns, such as `id`, in order of appearance."""
     encoding: str = "utf-8"
-    """Python's name for it, "mixed" for files of several, "" for Parquet."""
+    """Python's codec name, "mixed" if the files differ, "" for Parquet."""
     mapping: tuple[ColumnMap, ...] = ()
-    """How the columns were read: one map for each way that the files are written, in order of appearance."""
+    """The distinct column maps of the files, in order of appearance."""
     notes: tuple[Text, ...] = ()
-    """What the user should know: an encoding that is not UTF-8, files that were not read."""
+    """Notes for the user: an encoding other than UTF-8, files that were not read."""
 
 
 class RowStream:
-    """The rows of a dataset, read again from the start each time they are gone through.
+    """Iterate over the rows of a dataset. Each iteration reads the files again from the start.
 
     sources   the files, in order
     columns   the ColumnMap of each file
-    notes     what the user should know of the dataset as a whole
+    notes     notes for the user on the whole dataset
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
@@ -104,32 +105,35 @@ class RowStream:
 
     @property
     def kind(self) -> Kind | Literal["mixed"]:
+        """The kind of the files, "mixed" if they differ."""
         kinds = {source.kind for source in self.sources}
         return kinds.pop() if len(kinds) == 1 else "mixed"
 
     @property
     def form(self) -> Form | Literal["mixed"]:
+        """The form of the columns, "mixed" if the files differ."""
         forms = {columns.form for columns in self.columns}
         return forms.pop() if len(forms) == 1 else "mixed"
 
     @property
     def encoding(self) -> str:
+        """Python's codec name, "mixed" if the files differ, "" for Parquet."""
         encodings = {source.encoding.removesuffix("-sig") for source in self.sources}
         return encodings.pop() if len(encodings) == 1 else "mixed"
 
     @property
     def mapping(self) -> tuple[ColumnMap, ...]:
-        """The different maps of columns, in order of appearance."""
+        """The distinct column maps, in order of appearance."""
         return tuple(dict.fromkeys(self.columns))
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Columns that were not used in the rows read so far, in order of appearance."""
+        """Columns not used in the rows read so far, in order of appearance."""
         return tuple(self._ignored)
 
     @property
     def file_names(self) -> list[str]:
-        """The names of the files, without the path of the dataset; "" for the only one."""
+        """File names relative to the dataset's path; [""] if there is only one file."""
         if len(self.sources) == 1:
             return [""]
         path = shown(str(self.path))
@@ -150,30 +154,29 @@ class RowStream:
             if not faults:
                 yield ReadRow(index, row.line, Conversation(tuple(messages), row.line), ())
                 continue
-            # Of an array on one line: the line alone would not lead anyone there.
+            # Several rows of a JSON array can share a line, so the line alone does not locate the row.
             zh, en = (f"第 {number} 条：", f"row {number}: ") if shares_its_line else ("", "")
             problems = (RowProblem(row.line, Text(zh + what.zh, en + what.en), mend, file) for what, mend in faults)
             yield ReadRow(index, row.line, None, tuple(problems))
 
 
 def stream_rows(path: Path, columns: Mapping[str, str] | None = None) -> RowStream:
-    """The rows of a file, folder or archive, one at a time.
+    """Return the rows of a file, folder or archive, to be read one at a time.
 
-    `columns` gives {role: column} where the columns' names do not tell, such as {"output": "回复内容"}, and
-    {role: ""} for a role that no column has. Raises DataError where there is nothing to read, a needed column is
-    missing or it is not clear which is meant, RefusedError for a harmful archive, UsageError for a role that
-    there is not. Going through it raises DataError where a file has changed since.
+    `columns` maps role to column if the names are not recognized, such as {"output": "回复内容"}. An empty
+    column, {role: ""}, means that no column has this role. Raises DataError if there is nothing to read, or a
+    needed column is missing or ambiguous; RefusedError if an archive is harmful; UsageError if a role is unknown.
+    Iteration raises DataError if a file has changed since this call.
     """
     return RowStream(path, columns)
 
 
 def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
-    """Every conversation of a dataset and every problem in it, in the order of its files.
+    """Read all conversations and problems of a dataset, in the order of its files.
 
-    The kind is known by the suffix, and between .json and .jsonl by looking at the first character. Rows of
-    which nothing can be used give `kept == ()`. A syntax error in a JSON array, or a broken quote in a CSV,
-    is the last problem told of a file, since what follows it cannot be told apart; it counts as one row read.
-    Raises as `stream_rows` does.
+    The suffix gives the kind; for .json and .jsonl the first character decides. `kept` is () if no row is usable.
+    A syntax error in a JSON array, or an unmatched quote in a CSV, is the last problem of its file: the rows after
+    it cannot be separated. It counts as one row read. Raises the errors of `stream_rows` and of its iteration.
     """
     stream = stream_rows(path, columns)
     read = 0
@@ -215,7 +218,7 @@ def _columns_of(source: Source, columns: Mapping[str, str] | None) -> ColumnMap:
 
 
 def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:
-    """Each row with its number from 1, and whether another one starts on its line."""
+    """Yield (1-based number, True if another row starts on the same line, row)."""
     last_line, held = 0, None
     number = 0
     for row in found:
@@ -229,12 +232,13 @@ def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:
 
 
 def split(questions: NDArray[np.uint64], val_size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of the samples of two sides, train and held-out, each in the original order, with no question on both.
+    """Split samples into train and held-out, so that no question is on both sides.
 
-    `questions` (n,): what must be the same for two samples to stay together. `val_size` below 1 is a share of the
-    samples, from 1 on a number, 0 none. The held-out side is as near to the wish as adding whole groups in shuffled
-    order brings it. One group at least stays on each side, if there are two. The same samples in the same order and
-    the same seed give the same sides. Raises UsageError for a negative or infinite `val_size`.
+    `questions` (n,): samples with equal values stay on the same side. `val_size` below 1 is a share of the samples,
+    1 or more is a number of samples, 0 holds out none. Returns the indices of the train and of the held-out samples,
+    each in ascending order. Whole groups are added in shuffled order to get close to `val_size`. Each side keeps at
+    least one group if there are two. The same input and seed give the same split. Raises UsageError if `val_size`
+    is negative or not finite.
     """
     if not (math.isfinite(val_size) and val_size >= 0):
         raise UsageError(
@@ -258,7 +262,7 @@ def split(questions: NDArray[np.uint64], val_size: float, seed: int) -> tuple[ND
             smallest = group
         if held == wished:
             break
-    # Whatever is left overshoots; the smallest of it may still come nearer to the wish than stopping short.
+    # Every remaining group overshoots, but the smallest may be closer to the target than adding none.
     gap = wished - held
     if gap and smallest >= 0 and chosen.sum() < len(sizes) - 1 and (not held or sizes[smallest] - gap < gap):
         chosen[smallest] = True
@@ -267,12 +271,12 @@ def split(questions: NDArray[np.uint64], val_size: float, seed: int) -> tuple[ND
 
 
 def question_hash(conversation: Conversation) -> int:
-    """64 bits that are the same for the same first question, but for letter case, width and white space."""
+    """Return a 64-bit hash of the first user message that ignores letter case, character width and white space."""
     return int.from_bytes(hashlib.blake2b(_question_key(conversation).encode(), digest_size=8).digest())
 
 
 def _question_key(conversation: Conversation) -> str:
     first = next((message.content for message in conversation.messages if message.role == "user"), "")
-    # Case folding can undo the normal form, so that is taken once more.
+    # Case folding can undo the normal form, so normalize again.
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", first).casefold())
     return " ".join(folded.split())

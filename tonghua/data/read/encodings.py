@@ -1,4 +1,4 @@
-"""The encoding of a file of rows: UTF-8, UTF-16 or GB18030, found by decoding it; and text that was decoded wrongly."""
+"""Detect the encoding of a file (UTF-8, UTF-16 or GB18030) by decoding it, and find text that was decoded wrongly."""
 
 import codecs
 import hashlib
@@ -36,7 +36,10 @@ _UTF16_MARKS = re.compile('[\n\r\t ,;:"{}\\[\\]]')
 
 
 class Look(NamedTuple):
-    """What one pass over a file by one encoding finds; `stopped` is (line, byte offset) of what is not in it."""
+    """The result of decoding a file by one encoding. `first` is its first character that is not white space.
+
+    `stopped` is (line, byte offset) of the first invalid bytes, (1, 0) if the text is implausible, else None.
+    """
 
     encoding: str
     sha256: str
@@ -46,13 +49,13 @@ class Look(NamedTuple):
 
 
 def decodable(name: str, look: Callable[[str], Look], candidates: Sequence[str]) -> Look:
-    """The first look that decodes the whole file."""
+    """Return the first look that decodes the whole file. Raises DataError if no candidate does."""
     looks = []
     for encoding in candidates:
         looks.append(look(encoding))
         if looks[-1].stopped is None:
             return looks[-1]
-    # The encoding that holds longest is the one it most likely was meant to be in.
+    # Report the encoding that decodes the most: the file is most likely meant to be in it.
     furthest = max(looks, key=lambda each: each.stopped[1] if each.stopped else 0)
     line, offset = furthest.stopped or (1, 0)
     encoding = ENCODING_NAMES[furthest.encoding]
@@ -65,14 +68,14 @@ def decodable(name: str, look: Callable[[str], Look], candidates: Sequence[str])
 
 
 def candidates(name: str, origin: Path | ArchiveEntry) -> tuple[str, ...]:
-    """Encodings to try, by the first bytes of the file."""
+    """Return the encodings to try, in order, by the first 64 KiB of the file."""
     with open_origin(origin, name) as file:
         start = file.read(1 << 16)
     if start.startswith(codecs.BOM_UTF8):
         return ("utf-8-sig",)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ("utf-16",)
-    # UTF-16 without its mark: read by the right half, it has line breaks, commas or quotes; a stray NUL is not enough.
+    # UTF-16 without a BOM: in the right byte order it has line breaks, commas or quotes. A stray NUL is not enough.
     marks = {wide: len(_UTF16_MARKS.findall(start.decode(wide, "ignore"))) for wide in ("utf-16-le", "utf-16-be")}
     wide = max(marks, key=lambda each: marks[each])
     zeros = start.count(0)
@@ -82,6 +85,7 @@ def candidates(name: str, origin: Path | ArchiveEntry) -> tuple[str, ...]:
 
 
 def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
+    """Decode and hash a file by one encoding; stop at the first invalid bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     sha256 = hashlib.sha256()
     size_bytes, line, first, other = 0, 1, "", ""
@@ -91,7 +95,7 @@ def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                # What the decoder had kept of the chunk before counts as part of this one.
+                # error.object also holds the bytes that the decoder kept from the chunk before.
                 offset = size_bytes - (len(error.object) - len(chunk)) + error.start
                 line += error.object[: error.start].decode(encoding, "replace").count("\n")
                 return Look(encoding, "", size_bytes, "", (line, offset))
@@ -108,10 +112,10 @@ def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
 
 
 def _plausible(other: str) -> bool:
-    """Whether what GB18030 makes of the bytes beyond ASCII is Chinese: nearly any bytes are something in it.
+    """True if the non-ASCII characters decoded by GB18030 are plausible Chinese: almost any bytes decode in it.
 
-    At least half must be the 3755 commonest characters (rows B0 to D7 of GB 2312) or punctuation (A1, A3), and
-    next to none from the area for private use, where much of Big5 comes to lie.
+    At least half must be common characters (the 3755 in rows B0 to D7 of GB 2312) or punctuation (A1, A3). Fewer
+    than 5 % may be in the private use area, to which much of Big5 decodes.
     """
     common = 0
     private = sum("\ue000" <= char <= "\uf8ff" for char in other)
@@ -121,13 +125,10 @@ def _plausible(other: str) -> bool:
     return common * 2 >= len(other) > private * 20
 
 
-# Text that went through a wrong encoding before it came here
-
-
 def find_mojibake(text: str) -> Text | None:
-    """What is wrong with a text that is UTF-8 read as GBK or Latin-1, or whose characters were replaced.
+    """Return what is wrong if a text is UTF-8 decoded as GBK or Latin-1, or has replaced characters; else None.
 
-    Encoded again by the wrong codec, such a text is mostly valid UTF-8, which other text practically never is.
+    If such a text is encoded again by the wrong codec, most of it is valid UTF-8. Other text almost never is.
     """
     if text.isascii():
         return None
@@ -141,7 +142,7 @@ def find_mojibake(text: str) -> Text | None:
     for codec in ("gb18030", "cp1252", "latin-1") if _LATIN_LEAD.search(other) else ("gb18030",):
         content = other.encode(codec, "replace")
         read = content.decode("utf-8", "ignore")
-        # Two-byte sequences come about by chance in GBK; three-byte ones that are Chinese do not.
+        # In GBK, two-byte UTF-8 sequences occur by chance, but three-byte Chinese ones do not.
         good = "".join((_CHINESE if codec == "gb18030" else _BEYOND_ASCII).findall(read))
         if len(good) >= 3 and len(good.encode()) * 2 > len(content):
             seen, meant = shown(other[:12]), shown(good[:6])

@@ -1,4 +1,4 @@
-"""Rows of JSON and JSON Lines, one at a time, through a window that never holds the whole file."""
+"""Read the rows of JSON and JSON Lines files, one at a time; the whole file is never in memory."""
 
 import json
 import re
@@ -13,14 +13,14 @@ from .sources import Source
 
 _WINDOW_CHARACTERS = 1 << 17
 
-# So near to the end of what has been read, an error may come from the cut: the longest token is -Infinity.
+# An error in the last characters of the window may come from the cut. The longest token, -Infinity, has 9.
 _TOKEN_CHARACTERS = 16
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def json_in_a_cell(cell: str, column: str) -> tuple[object, tuple[Fault, ...]]:
-    """What a CSV cell holds as JSON text, and its faults, each of which names the column."""
+    """Parse a CSV cell as JSON; return the value (None if invalid) and the faults."""
     try:
         return _Decoder().whole(cell)
     except json.JSONDecodeError as error:
@@ -30,24 +30,24 @@ def json_in_a_cell(cell: str, column: str) -> tuple[object, tuple[Fault, ...]]:
 
 
 class _Decoder:
-    """JSON as RFC 8259 has it: also tells keys that are doubled and NaN, which the standard library takes."""
+    """JSON (RFC 8259) decoder that also reports duplicate keys, NaN and Infinity, which the json module accepts."""
 
     def __init__(self) -> None:
         self._faults = Faults()
-        # Every number as a float: no column holds numbers, and a very long integer would raise ValueError.
+        # Parse integers as floats: no column holds numbers, and a very long integer raises ValueError.
         self._json = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=self._constant, parse_int=float)
 
     def take(self, text: str, start: int) -> tuple[object, int, tuple[Fault, ...]]:
-        """The value that starts at `start`, where it ends, and its faults.
+        """Return the value that starts at `start`, its end, and its faults.
 
-        Raises json.JSONDecodeError, and RecursionError for a value that is nested too deeply.
+        Raises json.JSONDecodeError, or RecursionError if the value is nested too deeply.
         """
         self._faults.clear()
         value, end = self._json.raw_decode(text, start)
         return value, end, tuple(dict.fromkeys(self._faults))
 
     def whole(self, text: str) -> tuple[object, tuple[Fault, ...]]:
-        """The one value that `text` is. Raises as `take` does."""
+        """Return the only value in `text`, and its faults. Raises as `take` does."""
         value, end, faults = self.take(text, _after_space(text, 0))
         end = _after_space(text, end)
         if end < len(text):
@@ -85,37 +85,37 @@ class _TooLongError(Exception):
 
 
 class _Window:
-    """A piece of a text that slides forward over it, and knows on which line it is.
+    """A window that slides forward over a text and tracks the line number.
 
-    ....[ {...}, {...}, {..|   the piece; what lies before `position` is done with
+    ....[ {...}, {...}, {..|   the window; the text before `position` is processed
                  ^position
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._ended = False
-        self._column = 1  # of the first character of the piece
+        self._column = 1  # 1-based, of the window's first character
         self._line, self._counted = 1, 0  # the line of the character at `_counted`
         self.text = ""
         self.position = 0
 
     @property
     def line(self) -> int:
-        """The line of what stands at `position`."""
+        """The 1-based line of `position`."""
         self._line += self.text.count("\n", self._counted, self.position)
         self._counted = self.position
         return self._line
 
     def fault(self, message: str, position: int) -> Found:
-        """What is found where JSON is broken at `position`, which is not before the window's own."""
+        """Return the fault of a JSON error at `position`, which must be at or after the window's own."""
         line = self.line + self.text.count("\n", self.position, position)
         line_start = self.text.rfind("\n", 0, position)
         column = self._column + position if line_start < 0 else position - line_start
         return Found(line, None, (and_ended(_broken_json(message, column)),))
 
     def grow(self) -> None:
-        """Lets go of what is done with, and reads at least as much as is left."""
-        _ = self.line  # counts what will be gone
+        """Drop the processed text, and read at least as much as is left, so that the total cost is linear."""
+        _ = self.line  # counts the lines that are dropped
         line_start = self.text.rfind("\n", 0, self.position)
         self._column = self._column + self.position if line_start < 0 else self.position - line_start
         left = self.text[self.position :]
@@ -125,7 +125,7 @@ class _Window:
         self.position = self._counted = 0
 
     def follows(self, mark: str = "") -> str:
-        """The character after `mark`, which stands here, and white space; "" at the end. Goes nowhere yet."""
+        """Return the character after `mark` (at `position`) and white space, "" at the end; do not move."""
         while True:
             after = _after_space(self.text, self.position + len(mark))
             if after < len(self.text) or self._ended:
@@ -133,20 +133,20 @@ class _Window:
             self.grow()
 
     def skip(self, mark: str = "") -> str:
-        """Goes on to the character that `follows`, and gives it."""
+        """Move to the character that `follows` returns, and return it."""
         following = self.follows(mark)
         self.position = _after_space(self.text, self.position + len(mark))
         return following
 
     def value(self, decoder: _Decoder) -> tuple[object, tuple[Fault, ...]]:
-        """The value that starts here; the window goes on to its end.
+        """Return the value at `position` and its faults, and move to its end.
 
-        Raises json.JSONDecodeError by positions in `text`, RecursionError, and _TooLongError.
+        Raises json.JSONDecodeError (positions in `text`), RecursionError, or _TooLongError.
         """
         while True:
             try:
                 value, end, faults = decoder.take(self.text, self.position)
-                if end < len(self.text) - _TOKEN_CHARACTERS or self._ended:  # the number 12 might go on as 12.5e3
+                if end < len(self.text) - _TOKEN_CHARACTERS or self._ended:  # a cut "12" may be "12.5e3"
                     self.position = end
                     return value, faults
             except json.JSONDecodeError as error:
@@ -159,10 +159,11 @@ class _Window:
 
 
 def array_rows(source: Source) -> Iterator[Found]:
+    """Yield the items of a JSON array; stop after a syntax error. Raises DataError if the file has changed."""
     decoder = _Decoder()
     with source.text(newline="") as stream:
         window = _Window(stream)
-        while "[" not in window.text:  # nothing but white space stands before it
+        while "[" not in window.text:  # only white space comes before it
             window.position = len(window.text)
             window.grow()
         window.position = window.text.index("[")
@@ -177,7 +178,7 @@ def array_rows(source: Source) -> Iterator[Found]:
 
 
 def _items(window: _Window, decoder: _Decoder) -> Iterator[Found]:
-    """The items of the array that starts here, and what is wrong between them and behind it."""
+    """Yield the items of the array at `position`, and the fault between or after them that ends it."""
     closed = window.skip("[") == "]"
     empty = closed
     while not closed:
@@ -199,9 +200,13 @@ def _items(window: _Window, decoder: _Decoder) -> Iterator[Found]:
 
 
 def line_rows(source: Source) -> Iterator[Found]:
+    """Yield the row of each JSON Lines line that is not blank.
+
+    Raises DataError if the first object spans several lines, or if the file has changed.
+    """
     decoder = _Decoder()
     first = True
-    # Only "\n" ends a line: str.splitlines would also cut at U+2028, which may stand inside a text.
+    # Only "\n" ends a line: str.splitlines also splits at U+2028, which a text may contain.
     with source.text(newline="\n") as stream:
         line = 0
         while written := stream.readline(ROW_CHARACTERS):
@@ -229,6 +234,7 @@ def line_rows(source: Source) -> Iterator[Found]:
 
 
 def _spread_over_lines(source: Source, decoder: _Decoder) -> bool:
+    """True if the first object of the file spans several lines."""
     with source.text(newline="\n") as stream:
         window = _Window(stream)
         window.skip()
@@ -241,7 +247,7 @@ def _spread_over_lines(source: Source, decoder: _Decoder) -> bool:
         return isinstance(value, dict) and window.line > line
 
 
-# By the beginnings of the json module's messages; one that is not here is shown as it is.
+# By the start of the json module's messages. Other messages are shown unchanged.
 _JSON_FAULTS: Mapping[str, Fault] = {
     "Expecting ','": fault(
         "这里缺少逗号",

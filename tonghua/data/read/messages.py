@@ -1,4 +1,4 @@
-"""Messages as OpenAI and ShareGPT files write them, and a history of pairs, as messages of ours, or why not."""
+"""Convert the messages of OpenAI, ShareGPT and XTuner rows, and Alpaca's history, to Message, or add faults."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from .encodings import find_mojibake
 from .faults import Faults
 from .roles import NOTHING
 
-# Columns that say more than text can carry: to leave them out would teach something else than the rows say.
+# These columns hold more than text. Training without them would change the meaning of the rows.
 UNSUPPORTED = ("tools", "functions", "images", "videos", "audios", "chosen", "rejected")
 
 SPEAKERS: Mapping[str, Role] = {
@@ -27,6 +27,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def history_messages(history: object, column: str, faults: Faults) -> list[Message]:
+    """Return the messages of a history [[question, answer], ...]; add what is wrong to `faults`."""
     if history is None or (isinstance(history, str) and not history.strip()):
         return []
     if not isinstance(history, list):
@@ -56,11 +57,12 @@ def history_messages(history: object, column: str, faults: Faults) -> list[Messa
 
 
 def is_messages(value: object) -> TypeGuard[list[object]]:
+    """True if `value` is a list of dicts that is not empty."""
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
 def unfolded(written: list[object]) -> list[object]:
-    """A list of rounds of input and output as the messages they are; any other list as it is."""
+    """Convert XTuner's list of rounds (system, input, output) to role/content dicts; return other lists unchanged."""
     unfolded: list[object] = []
     for item in written:
         if not (isinstance(item, dict) and "output" in item and "role" not in item and "from" not in item):
@@ -73,6 +75,7 @@ def unfolded(written: list[object]) -> list[object]:
 
 
 def messages_of(written: Sequence[object], column: str, faults: Faults) -> list[Message]:
+    """Return a row's list of messages, without an empty system message; add what is wrong to `faults`."""
     before = len(faults)
     talk = [_message(item, number, column, faults) for number, item in enumerate(written, 1)]
     if len(faults) == before:
@@ -105,7 +108,7 @@ def _message(item: object, number: int, column: str, faults: Faults) -> Message:
 
 
 def _joined(content: object, where: Text, faults: Faults) -> object:
-    """The text of a content that is a list of parts of text; any other content as it is."""
+    """Join a content that is a list of text parts; return any other content unchanged."""
     if not isinstance(content, list):
         return content
     texts: list[str] = []
@@ -148,7 +151,7 @@ def _check_message_keys(item: Mapping[str, object], role_key: str, where: Text, 
                 "改成只有文字的对话，或删掉这一条",
                 "make it a conversation of text only, or delete the row",
             )
-    # Every answer is learnt and nothing else; loss_weight, which all messages have, says no more than that.
+    # Only answers are learned, each with weight 1. Accept weights that say just this; loss_weight is on all messages.
     answers = named and SPEAKERS.get(str(said)) == "assistant"
     for key, plain in (("weight", 1), ("loss_weight", 1 if answers else 0)):
         if item.get(key) not in (None, plain):
@@ -183,10 +186,12 @@ def _check_order(talk: Sequence[Message], column: str, faults: Faults) -> None:
 
 
 def optional_text(value: object, column: str, faults: Faults) -> str:
+    """Return the text, "" for None; add a fault as `known_text` does."""
     return "" if value is None else known_text(value, Text(f"{column} ", f'"{column}"'), faults)
 
 
 def required_text(value: object, where: Text, faults: Faults) -> str:
+    """Return the text; add a fault as `known_text` does, or if it is blank."""
     words = known_text(value, where, faults)
     if isinstance(value, str) and not value.strip():
         faults.add(
@@ -199,7 +204,7 @@ def required_text(value: object, where: Text, faults: Faults) -> str:
 
 
 def known_text(value: object, where: Text, faults: Faults) -> str:
-    """`value` if it is text that can be written as UTF-8, exactly as it is."""
+    """Return `value` unchanged if it is text, else "". Add a fault if it is no text, not valid UTF-8, or garbled."""
     if not isinstance(value, str):
         kind = type_name(value)
         faults.add(
@@ -229,6 +234,7 @@ def known_text(value: object, where: Text, faults: Faults) -> str:
 
 
 def type_name(value: object) -> Text:
+    """Return the name of a JSON value's type, for messages."""
     match value:
         case None:
             return Text("空值 null", "null")

@@ -1,4 +1,4 @@
-"""One file of a dataset, on its own or inside an archive, opened and watched for changes."""
+"""Open one file of a dataset, on disk or in an archive, and hash it to detect changes."""
 
 import hashlib
 import io
@@ -15,13 +15,18 @@ CHUNK_BYTES = 1 << 20
 
 
 class ArchiveEntry(NamedTuple):
+    """One file inside a zip archive."""
+
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
 
 
 @contextmanager
 def open_origin(origin: Path | ArchiveEntry, name: str) -> Iterator[IO[bytes]]:
-    """The bytes of a file or of an entry; what goes wrong with them while the block runs is told in one line."""
+    """Open a file or an archive entry in binary mode.
+
+    An error while the block runs becomes RefusedError if the archive is damaged, or DataError if reading fails.
+    """
     try:
         if isinstance(origin, Path):
             with origin.open("rb") as file:
@@ -36,7 +41,7 @@ def open_origin(origin: Path | ArchiveEntry, name: str) -> Iterator[IO[bytes]]:
 
 
 def changed(name: str) -> DataError:
-    """For a file that is not the same from the first look to the last."""
+    """Return the error for a file that changed while it was read."""
     return DataError(
         f"{name} 在读取的过程中变了；请等它写完，再运行一次",
         f"{name} changed while it was being read; wait until it is complete, and run again",
@@ -44,6 +49,7 @@ def changed(name: str) -> DataError:
 
 
 def unreadable(name: str, error: OSError) -> DataError:
+    """Return the error for a file that cannot be opened or read."""
     return DataError(
         f"打不开 {name}（{error.strerror}）；请检查路径和权限",
         f"cannot read {name} ({error.strerror}); check the path and the permissions",
@@ -51,6 +57,7 @@ def unreadable(name: str, error: OSError) -> DataError:
 
 
 def damaged_archive(name: str) -> RefusedError:
+    """Return the error for a damaged archive."""
     return RefusedError(
         f"{name} 损坏了，或者不是 zip；请重新下载或重新打包",
         f"{name} is damaged or no zip; download or pack it again",
@@ -58,16 +65,18 @@ def damaged_archive(name: str) -> RefusedError:
 
 
 class Watched(io.RawIOBase):
-    """A file that keeps the sha256 of what has been read of it."""
+    """A raw stream that keeps the sha256 of the bytes read so far."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.sha256 = hashlib.sha256()
 
     def readable(self) -> bool:
+        """Return True, as io.BufferedReader requires."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read into `buffer`; return the number of bytes, 0 at the end."""
         content = self._file.read(len(buffer))
         buffer[: len(content)] = content
         self.sha256.update(content)
@@ -75,6 +84,7 @@ class Watched(io.RawIOBase):
 
 
 def sha256_and_size(file: IO[bytes]) -> tuple[str, int]:
+    """Read to the end; return (hex sha256, size in bytes)."""
     sha256, size_bytes = hashlib.sha256(), 0
     while chunk := file.read(CHUNK_BYTES):
         sha256.update(chunk)

@@ -1,16 +1,16 @@
-"""Rows as they are written in one file, one at a time: a value, the line it starts on, and its faults.
+"""Read the raw rows of one file, one at a time: a value, the line it starts on, and its faults.
 
-    [ {...},          a JSON array     never held as one text or one list: a window slides over it
+    [ {...},          a JSON array     read through a sliding window, never held as a whole
       {...} ]
     {...}             JSON Lines       only "\\n" ends a line
-    a,b               CSV and TSV      fields by the names of the header; , ; or a tab between them
+    a,b               CSV and TSV      fields named by the header; the separator is , ; or a tab
     1,"2"
-    (columns)         Parquet          by batches; the line is the number of the row
-    雪孩子             a story          one row: {"instruction": a wish made from the title, "output": the story}
+    (columns)         Parquet          read in batches; the line is the row number
+    雪孩子             a story          one row: {"instruction": a request made from the title, "output": the story}
     从前…
 
-A fault in the writing of a row leaves nothing that could be judged further. One in a JSON array, or a broken
-quote in a CSV, is the last thing found: what follows it cannot be told apart.
+A row with a syntax fault is not checked further. A syntax error in a JSON array, or an unmatched quote in a CSV,
+ends the file: the rows after it cannot be separated.
 """
 
 import importlib
@@ -26,6 +26,7 @@ from .json_rows import array_rows, line_rows
 from .sources import Source
 
 TITLE_CHARACTERS = 30
+"""Maximum length of a story's title, in characters."""
 
 _PARQUET_BATCH_ROWS = 1_000
 
@@ -35,10 +36,10 @@ _CHINESE = re.compile("[\u3400-\u9fff]")
 
 
 def records(source: Source) -> Generator[Found, None, None]:
-    """Every row of a file, in constant memory.
+    """Yield each row of a file, in constant memory.
 
-    Raises DataError where the file as a whole is none: no rows, a doubled column, objects that are spread over
-    lines without a list around them, damaged Parquet; and where the file changed since it was found.
+    Raises DataError if the whole file is unusable: it has no rows, a duplicate column, objects over several lines
+    outside a list, or damaged Parquet; if pyarrow is missing; or if the file has changed since it was found.
     """
     match source.kind:
         case "json":
@@ -52,7 +53,7 @@ def records(source: Source) -> Generator[Found, None, None]:
         case "txt":
             found = _story(source)
     number = 0
-    for number, row in enumerate(found, 1):  # noqa: B007 - whether there was one is asked below
+    for number, row in enumerate(found, 1):  # noqa: B007 - tested after the loop
         yield row
     if not number:
         raise DataError(f"{source.name} 里没有一条数据；请先写入数据", f"{source.name} holds no rows; write some first")
@@ -74,7 +75,7 @@ def _parquet_rows(source: Source) -> Iterator[Found]:
                 for value in batch.to_pylist():
                     line += 1
                     yield Found(line, value)
-        except (ValueError, OSError, ArithmeticError, LookupError, TypeError) as error:  # pyarrow's own are of these
+        except (ValueError, OSError, ArithmeticError, LookupError, TypeError) as error:  # bases of pyarrow's errors
             said = shown(str(error), 100)
             raise DataError(
                 f"{source.name} 损坏了，或者不是 Parquet（{said}）；请重新下载",
@@ -83,7 +84,7 @@ def _parquet_rows(source: Source) -> Iterator[Found]:
 
 
 def _without_times(opened: Any) -> list[str]:
-    """Columns that may hold text: a time may lie outside of Python's, or in a zone that this machine does not know."""
+    """Names of all columns but times: Python may not represent a time, or the time zone may be unknown here."""
     types: Any = importlib.import_module("pyarrow.types")
     return [field.name for field in opened.schema_arrow if not types.is_temporal(field.type)]
 

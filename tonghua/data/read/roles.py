@@ -1,4 +1,4 @@
-"""What a column can be, and the names that people give to it in English and Chinese."""
+"""The roles of columns, and their usual names in English and Chinese."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ KNOWN: Mapping[Form, tuple[str, ...]] = {
     "alpaca": ("instruction", "input", "output", "system", "history"),
     "messages": ("messages", "system"),
 }
-"""The roles that columns have in each form; each is also the name that its column has first of all."""
+"""The roles of each form; each is also the primary name of its column."""
 
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "instruction": ("query", "question", "prompt", "指令", "问题", "提问", "问", "提示词", "用户"),
@@ -46,44 +46,46 @@ ROLE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """Which column stands for which role. `names` holds (role, column) of the columns that are there."""
+    """Maps roles to columns; `names` holds (role, column) of the columns found."""
 
     form: Form
     names: tuple[tuple[str, str], ...]
     asked: tuple[str, ...] = ()
-    """Roles whose column the user has named; other columns that might have them are left out without a word."""
+    """Roles whose column the user has named; other columns that fit these roles are ignored without a fault."""
 
     def __str__(self) -> str:
         return ", ".join(f"{role} <- {shown(column, 40)}" for role, column in self.names)
 
     @property
     def renames(self) -> bool:
-        """Whether a column has another name than its role."""
+        """True if a column's name differs from its role."""
         return any(role != column for role, column in self.names)
 
 
 class Sample(NamedTuple):
-    """Of the first rows of a file that are objects, which columns hold something; and whether they are all."""
+    """Which columns are filled in each of the first rows that are objects; `whole` is True if these are all rows."""
 
     rows: Sequence[Mapping[str, bool]]
     whole: bool
 
 
 def filled_columns(row: Mapping[str, object]) -> dict[str, bool]:
-    """Whether each column of a row holds something."""
+    """Return, for each column of a row, True if it is filled."""
     return {column: value not in NOTHING for column, value in row.items()}
 
 
 def role_named(column: str) -> str | None:
+    """Return the role of a column name, or None if the name is unknown."""
     return ROLE_OF.get(column) or ROLE_OF.get(plain_name(column))
 
 
 def plain_name(name: str) -> str:
+    """Return the name in NFKC form, without outer white space and case."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def resembled(name: str, known: Sequence[str]) -> str | None:
-    """The known column that `name` is likely a slip of the pen for."""
+    """Return the known column of which `name` is probably a misspelling, or None."""
     plain = plain_name(name)
     for target in known:
         near = abs(len(plain) - len(target)) <= 2 and SequenceMatcher(None, plain, target).ratio() >= 0.8

@@ -1,19 +1,19 @@
-"""Where rows are: the files of a dataset, each looked through once before any of it is used.
+"""Find the files of a dataset; each is read once as a whole before it is used.
 
     rows.csv                      a file
-    故事/  雪孩子.txt  月亮.txt      a folder: all rows files in it, or all .txt stories where there is none
-    数据.zip                       an archive of either; nothing of it is ever unpacked by name
+    故事/  雪孩子.txt  月亮.txt      a folder: all its data files, or all .txt stories if it has no data file
+    数据.zip                       an archive of either; nothing in it is unpacked to a path
         |
-        |  find_sources: what it is, its encoding, its size and sha256
+        |  find_sources: detect the kind and the encoding, compute the size and the sha256
         v
     Source(name="数据.zip/一.csv", kind="csv", encoding="gb18030", ...)
         |
-        |  text(), file(): read again from the start, and compared with what was looked through
+        |  text(), file(): read again from the start, and verify the sha256
         v
     characters or bytes
 
-Only regular files of this machine are opened: no web address, no pipe, no device. A dataset that cannot be
-read is a DataError; an archive that is damaged or made to do harm is a RefusedError.
+Only regular local files are opened: no web address, no pipe, no device. A dataset that cannot be read is a
+DataError; a damaged or harmful archive is a RefusedError.
 """
 
 import hashlib
@@ -36,12 +36,12 @@ from .opened import CHUNK_BYTES, ArchiveEntry, Watched, changed, open_origin, sh
 
 Kind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # two letters at least: C:\ is a drive
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # at least two letters: C:\ is a drive
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file of rows. `encoding` is Python's name of it, "" for parquet; `name` is for people, `stem` as it is."""
+    """One data file. `encoding` is Python's codec name, "" for Parquet. `name` is for messages; `stem` is unchanged."""
 
     name: str
     stem: str
@@ -53,10 +53,10 @@ class Source:
 
     @contextmanager
     def text(self, newline: str | None) -> Iterator[TextIO]:
-        """The characters, from the start; `newline` as for `open`.
+        """Open as text from the start; `newline` as for `open`.
 
-        Raises DataError where the content is no longer what it was when the source was found; that is known
-        at the end, so it is told to whoever leaves the block normally.
+        Raises DataError if the content has changed since the source was found. The hash is complete only at the
+        end, so the error is raised when the block ends normally.
         """
         with open_origin(self.origin, self.name) as file:
             watched = Watched(file)
@@ -66,14 +66,14 @@ class Source:
                 yield stream
                 while buffered.read(CHUNK_BYTES):
                     pass
-            except UnicodeDecodeError as error:  # it was decoded as a whole before
+            except UnicodeDecodeError as error:  # the whole file was decoded before
                 raise changed(self.name) from error
             if watched.sha256.hexdigest() != self.sha256:
                 raise changed(self.name)
 
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
-        """The bytes, in a file that can be read at any place. Raises DataError as `text` does."""
+        """Open as a seekable binary file. Raises DataError as `text` does."""
         with open_origin(self.origin, self.name) as file:
             if isinstance(self.origin, Path):
                 yield file
@@ -88,17 +88,18 @@ class Source:
 
 
 class Sources(NamedTuple):
-    """The files of a dataset in the order in which they are read, and what their user should know of them."""
+    """The files of a dataset in reading order, and notes on them for the user."""
 
     files: tuple[Source, ...]
     notes: tuple[Text, ...]
 
 
 def find_sources(path: Path) -> Sources:
-    """All files of the dataset at `path`; every byte of them has been read once.
+    """Return all files of the dataset at `path`, after reading every byte of them once.
 
-    Raises DataError where there is nothing to read, or an encoding is none of UTF-8, UTF-16 and GB18030;
-    RefusedError for an archive that is damaged, encrypted, or holds links, archives or far too much.
+    Raises DataError if there is nothing to read, or an encoding is none of UTF-8, UTF-16 and GB18030. Raises
+    RefusedError if an archive is damaged, encrypted, over a limit, or holds a link or an archive; or if a folder's
+    file is a link.
     """
     origins, notes = _origins(path)
     files = tuple(_source(str(each), origin) for each, origin in origins)
@@ -106,7 +107,7 @@ def find_sources(path: Path) -> Sources:
 
 
 def find_text(path: Path) -> Sources:
-    """One .txt file by itself, which `find_sources` takes only as part of a folder; raises DataError as that does."""
+    """Return a single .txt file, which `find_sources` accepts only in a folder. Raises DataError as that does."""
     name = shown(str(path))
     mode = _mode(path, name)
     if stat.S_ISDIR(mode) or path.suffix.lower() != STORY_SUFFIX:
@@ -121,7 +122,10 @@ def find_text(path: Path) -> Sources:
 
 
 def content_sha256(path: Path) -> str:
-    """One hash of the names and bytes of all that `find_sources` would read; raises as that does where nothing is."""
+    """Return the hex sha256 of the names and bytes of all files that `find_sources` reads.
+
+    Raises the errors of `find_sources`, but does not check encodings.
+    """
     whole = hashlib.sha256()
     for each, origin in _origins(path)[0]:
         name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
@@ -131,12 +135,12 @@ def content_sha256(path: Path) -> str:
 
 
 def require_there(path: Path) -> None:
-    """Raises DataError where there is nothing at `path`, or nothing that may be read."""
+    """Raise DataError if `path` does not exist or cannot be accessed."""
     _mode(path, shown(str(path)))
 
 
 def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Text]]:
-    """Every file of the dataset, and what its user should know of them."""
+    """Return (path, origin) of each file of the dataset, and notes for the user."""
     name = shown(str(path))
     mode = _mode(path, name)
     suffix = path.suffix.lower()
@@ -180,7 +184,7 @@ def _encoding_notes(files: Sequence[Source]) -> list[Text]:
 
 def _mode(path: Path, name: str) -> int:
     if _ADDRESS.match(str(path)):
-        name = re.sub(r"[/\\]+", "//", name, count=1)  # a Path keeps only one of the two
+        name = re.sub(r"[/\\]+", "//", name, count=1)  # Path merges the two slashes into one
         raise DataError(
             f"{name} 是网址，只能读本机上的文件；请先下载，再写下载后的路径",
             f"{name} is a web address, and only local files can be read; download it and give its path",
@@ -196,7 +200,7 @@ def _mode(path: Path, name: str) -> int:
 
 
 def _in_folder(folder: Path) -> list[tuple[str, Path | ArchiveEntry]]:
-    """Every file below the folder by name, but for hidden ones and what is in hidden folders."""
+    """Return the data files and stories below the folder, sorted by name; skip hidden files and folders."""
     found: list[tuple[str, Path | ArchiveEntry]] = []
     try:
         children = sorted(folder.iterdir(), key=lambda child: child.name)
@@ -231,7 +235,7 @@ def _rows_or_stories(
             f"{name} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet or .txt); check the path",
         )
     for each, origin in chosen:
-        # A folder from a stranger must not lead out of itself, for instance to a private key.
+        # A link in a folder from elsewhere could point outside of it, for example to a private key.
         if isinstance(origin, Path) and origin.is_symlink():
             raise RefusedError(
                 f"{shown(each)} 是符号链接，文件夹里的链接不读；请换成文件本身",

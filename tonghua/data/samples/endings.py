@@ -1,8 +1,8 @@
-"""No ending is ever cut: a conversation too long for training becomes several that fit and teach all of it.
+"""Split a conversation that is too long for training into several that fit, so that no ending is lost.
 
-    question | answer*                              * = learned; without it an answer is context
+    question | answer*                              * = learned; an answer without * is context
         |
-        |  split_conversation: cut where a paragraph or a sentence ends, in parts of about one length
+        |  split_conversation: cut at the end of a paragraph or sentence, into parts of similar length
         v
     question | p1*
     question | p1  | go on | p2*
@@ -10,11 +10,11 @@
     question | p3  | go on | p4*                    p4 ends as the author ended it
 
     q1 | a1* | q2 | a2* | q3 | a3* | q4 | a4*       several turns: windows of whole turns,
-        v                                           each after the turn before it
+        v                                           with the previous turn as context if it fits
     q1 | a1* | q2 | a2*
     q2 | a2  | q3 | a3* | q4 | a4*
 
-Every answer is learned exactly once, and nothing of it is lost but white space at a cut.
+Every answer is learned exactly once. Only white space at a cut is lost.
 """
 
 import re
@@ -31,16 +31,16 @@ from ...text import Text
 from ..sentences import CLOSERS, LIST_MARKER, ends_complete
 
 GO_ON = Text("请接着讲。", "Please go on.")
-"""What the user says between two parts of an answer, in the language of the answer."""
+"""The user message between two parts of an answer, in the language of the answer."""
 
 Count = Callable[[Sequence[Message]], int]
-"""Tokens of a conversation as it is rendered for training, whichever of its answers are learned."""
+"""Counts the tokens of a conversation rendered for training, whichever answers are learned."""
 
 _PARAGRAPH, _SENTENCE, _STANZA, _LINE, _CLAUSE, _COLON, _SPACE = 0.0, 0.05, 0.2, 0.5, 2.0, 2.5, 4.0
 
 _ENCLOSED = 1.0
-"""What a cut costs by its kind, and what more within a quotation or code. Being half a part away from where equal
-parts would end costs 0.25: more than a paragraph is better than a sentence, less than a broken sentence."""
+"""Extra cost within a quotation or code; the costs above are by the kind of cut. A cut half a part away from the end
+of an equal part costs 0.25: more than the step from a paragraph to a sentence, less than breaking a sentence."""
 
 _ENCLOSURE = re.compile(
     r"""^[ ]{0,3}(?P<fence>```|~~~)[\s\S]*?(?:^[ ]{0,3}(?P=fence)[`~]*[ \t]*$|\Z)
@@ -56,7 +56,7 @@ _STRAIGHT = "\"'"
 
 _CLOSERS = "".join(set(CLOSERS) - set(_STRAIGHT))
 
-# A straight quote or an asterisk before a letter opens something.
+# Only before white space: before a letter, a straight quote or an asterisk opens.
 _CLOSING_MARKUP = re.compile(r"[\"'*_]+(?=\s|\Z)")
 
 _VISIBLE = re.compile(r"\S")
@@ -64,7 +64,7 @@ _VISIBLE = re.compile(r"\S")
 _ABBREVIATION = re.compile(r"(?:^|[\s(\"“‘])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|vs|No|Fig|[A-Z])\.$")
 
 _TAIL = 12
-"""Characters before a point that tell whether it is one of an abbreviation or of a list."""
+"""Characters before a point that are searched for an abbreviation or a list marker."""
 
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 
@@ -72,7 +72,7 @@ _OTHER_WORD = re.compile("[\u3040-\u30ff\uac00-\ud7af]|[^\\W\\d_\u3040-\u30ff\u3
 
 
 class _Place(NamedTuple):
-    """Where an answer may be cut: one part ends at `end`, the next begins at `start`; white space is between."""
+    """A possible cut: one part ends at `end`, the next begins at `start`; between them is only white space."""
 
     end: int
     start: int
@@ -80,16 +80,16 @@ class _Place(NamedTuple):
 
 
 def split_conversation(conversation: Conversation, count: Count, max_length: int) -> list[Conversation] | None:
-    """Conversations of at most `max_length` tokens each that teach every answer of this one exactly once.
+    """Split a conversation into ones of at most `max_length` tokens that teach each answer exactly once.
 
-    One that fits comes back as it is. Otherwise its turns are kept whole where they fit, and an answer that does
-    not fit even behind its own question alone is cut: where a paragraph ends, else a sentence, else at a comma or
-    a space, and within a quotation or code only if nothing else is near. A leading system message stands in all
-    of them. Answers with `learn=False` stay context; where they would be all, nothing comes back.
+    A conversation that fits is returned unchanged. Otherwise turns stay whole if they fit. An answer that does not
+    fit after its question alone is cut: at the end of a paragraph, else of a sentence, else at a comma or a space,
+    and within a quotation or code only if nothing else is near. All results start with the system message, if any.
+    Answers with `learn=False` stay context, and a result without any learned answer is left out.
 
-    None where it cannot be done: a question alone is too long, or words without any place to cut them.
+    Returns None if no split fits: a question is too long, or a text has no place to cut.
 
-    `count` is called a few times for each turn and each part, and must not fall when words are added.
+    `count` is called a few times for each turn and part. It must not decrease when words are added.
     """
 
     def fits(messages: Sequence[Message]) -> bool:
@@ -119,7 +119,7 @@ def split_conversation(conversation: Conversation, count: Count, max_length: int
 
 
 def _turns(messages: Sequence[Message]) -> tuple[tuple[Message, ...], list[tuple[Message, ...]]]:
-    """The system message, if there is one, and the turns: a question and its answer."""
+    """Return the system message, if any, and the turns: each a question and its answer."""
     start = int(messages[0].role == "system")
     ends = [i + 1 for i, message in enumerate(messages) if message.role == "assistant"]
     return tuple(messages[:start]), [tuple(messages[a:b]) for a, b in pairwise([start, *ends])]
@@ -130,13 +130,13 @@ def _as_context(turn: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _to_last_learned(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """Without what follows the last answer that is learned: it would teach nothing."""
+    """Drop the messages after the last learned answer, since they teach nothing."""
     learned = [i for i, message in enumerate(messages) if message.role == "assistant" and message.learn]
     return tuple(messages[: learned[-1] + 1]) if learned else ()
 
 
 def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[tuple[Message, ...]] | None:
-    """The rows of one answer in parts, none for one that is not learned; None where no cut makes them fit."""
+    """Return the rows of one answer in parts, [] if it is not learned, None if no cut makes them fit."""
     *lead, answer = turn
     if not answer.learn:
         return []
@@ -147,7 +147,7 @@ def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[
         return None
     weights = _weights(answer.content)
     ends = [weights[place.end] for place in places]
-    # Two parts share a row.
+    # A row holds two parts: one as context, one to learn.
     parts = ceil(2 * (count(turn) - count([*lead, empty])) / room)
     while True:
         parts = min(parts, weights[-1])
@@ -165,7 +165,7 @@ def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[
 def _rows(
     lead: Sequence[Message], answer: Message, go_on: Message, texts: Sequence[str]
 ) -> Iterator[tuple[Message, ...]]:
-    """Each part behind the one before it. A row teaches one part, its last: some templates would teach no other."""
+    """Yield each part after the previous one. Only the last part is learned: some templates teach only the last."""
     yield (*lead, replace(answer, content=texts[0]))
     for before, text in pairwise(texts):
         yield (*lead, replace(answer, content=before, learn=False), go_on, replace(answer, content=text))
@@ -178,18 +178,18 @@ def _texts(text: str, cuts: Sequence[_Place]) -> list[str]:
 
 
 def _go_on(answer: str) -> str:
-    """By which there is more of: Chinese characters or words of other languages; kana and hangul count singly."""
+    """Choose the language with the larger count: Chinese characters, or other words; each kana or hangul is a word."""
     return GO_ON.zh if len(_HAN.findall(answer)) >= len(_OTHER_WORD.findall(answer)) else GO_ON.en
 
 
 def _weights(text: str) -> list[int]:
-    """UTF-8 bytes before each character and in all: about as many to a token in Chinese as in English."""
+    """Cumulative UTF-8 bytes, (len(text) + 1,): a token has about as many bytes in Chinese as in English."""
     sizes = (1 + (char > "\x7f") + (char > "\u07ff") + (char > "\uffff") for char in text)
     return list(accumulate(sizes, initial=0))
 
 
 def _chosen(places: Sequence[_Place], ends: Sequence[int], total: int, parts: int) -> list[int]:
-    """The best place, by its number, near each end of `parts` equal parts; none where no place is near.
+    """Return the index of the best place near each end of `parts` equal parts, if there is one.
 
     With `total` parts these are all places.
     """
@@ -204,7 +204,7 @@ def _chosen(places: Sequence[_Place], ends: Sequence[int], total: int, parts: in
 
 
 def _places(text: str) -> list[_Place]:
-    """Everywhere that the text may be cut, in order; words stand before and after each place."""
+    """Return all possible cuts in order, each with words before and after it."""
     enclosures = [match.span() for match in _ENCLOSURE.finditer(text)]
     opened = [start for start, _ in enclosures]
     closing = {end - 1: start for start, end in enclosures}
@@ -221,7 +221,7 @@ def _places(text: str) -> list[_Place]:
             continue
         around = bisect_left(opened, end) - 1
         enclosed = around >= 0 and end < enclosures[around][1]
-        # The indent of a line is the line's.
+        # The next part keeps the indent of its first line.
         start = text.rfind("\n", end, gap_end) + 1 or gap_end
         found[end] = _Place(end, start, cost + _ENCLOSED * enclosed)
     return sorted(found.values())
@@ -235,16 +235,16 @@ def _with_closers(text: str, end: int, closing: Container[int]) -> int:
 
 
 def _belongs_before(text: str, end: int, gap_end: int) -> bool:
-    """Whether what comes next is part of what was: an accent, a joiner, a variation, a skin tone, one more mark."""
+    """True if the next character belongs to the one before: accent, joiner, variation, skin tone, another mark."""
     char = text[gap_end]
     changes = unicodedata.category(char) in ("Mn", "Mc", "Me", "Cf") or "\U0001f3fb" <= char <= "\U0001f3ff"
     return changes or (end == gap_end and _MARK.match(char) is not None)
 
 
 def _cost(text: str, match: re.Match[str], end: int, gap_end: int, opened: int | None) -> float | None:
-    """What it costs to cut here, where the words go on at `gap_end`; None where the mark ends nothing, as in 3.14.
+    """Return the cost of a cut at `end`, or None if the mark ends nothing, as in 3.14. The text resumes at `gap_end`.
 
-    `opened` is where the quotation began that ends here, if one does.
+    `opened` is the start of the quotation that ends here, if any.
     """
     if "\n" in text[end:gap_end]:
         line = text[text.rfind("\n", 0, end) + 1 : end]
@@ -266,7 +266,7 @@ def _cost(text: str, match: re.Match[str], end: int, gap_end: int, opened: int |
             return None
     elif mark[-1] in "!?" and not ((spaced and not after.islower()) or after > "\x7f"):
         return None
-    # “走吧！”他说 goes on, unlike 他说：“走吧！”他走了; and so does 我……我不去.
+    # In “走吧！”他说 and 我……我不去 the sentence continues; in 他说：“走吧！”他走了 it does not.
     goes_on = opened is not None and after.isalpha() and not _introduced(text, opened)
     return _LINE if goes_on or set(mark) == {"…"} else _SENTENCE
 

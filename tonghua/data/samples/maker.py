@@ -1,4 +1,4 @@
-"""Rows to token ids: each row that fits as one sample, a longer one as several, and a problem for each that cannot."""
+"""Convert rows to token ids: one sample if a row fits, several if it is longer, a problem if it cannot be split."""
 
 import json
 from collections.abc import Sequence
@@ -20,25 +20,26 @@ from ..read.dataset import RowProblem, question_hash
 from .endings import split_conversation
 
 TARGET = np.uint32(1 << 31)
+"""The bit of an id in tokens.bin that marks a target, a token to learn."""
 
 SAMPLE = np.dtype(
     [
-        ("start", "<u8"),  # of its ids in tokens.bin, in tokens
-        ("text", "<u8"),  # of its line in texts.jsonl, in bytes
-        ("question", "<u8"),  # hash of its first question: samples that agree in it stay on one side
+        ("start", "<u8"),  # offset of its ids in tokens.bin, in tokens
+        ("text", "<u8"),  # offset of its line in texts.jsonl, in bytes
+        ("question", "<u8"),  # hash of its first question: samples with the same hash stay on one side
         ("tokens", "<u4"),
         ("targets", "<u4"),
         ("shared", "<u4"),
         ("line", "<u4"),
-        ("row_tokens", "<u4"),  # of the whole row, where it was split
-        ("part", "<u4"),  # which part of it this is, from 0
+        ("row_tokens", "<u4"),  # of the whole row, even if it was split
+        ("part", "<u4"),  # 0-based index of the sample in its row
     ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSettings:
-    """What the ids depend on beside the rows, the template and the tokenizer."""
+    """The settings that change the ids, beside the rows, the template and the tokenizer."""
 
     system: str | None
     max_length: int
@@ -47,7 +48,7 @@ class SampleSettings:
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """What became of the rows: read = kept + bad + too_long; `split` of the kept ones became several samples."""
+    """Counts of rows: read = kept + bad + too_long. `split` of the kept rows were over max_length and were split."""
 
     read: int = 0
     kept: int = 0
@@ -57,6 +58,7 @@ class RowCounts:
 
     @property
     def dropped(self) -> int:
+        """Rows that are not used: bad or too long."""
         return self.bad + self.too_long
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
@@ -68,10 +70,10 @@ def _values(counts: RowCounts) -> tuple[int, ...]:
 
 
 class Made(NamedTuple):
-    """Some rows' part of the files."""
+    """The output of one batch of rows, for each of the files."""
 
     tokens: bytes
-    samples: NDArray[np.void]  # `start` and `text` counted from this part
+    samples: NDArray[np.void]  # `start` and `text` are relative to this batch
     texts: bytes
     counts: RowCounts
     problems: list[RowProblem]
@@ -80,19 +82,23 @@ class Made(NamedTuple):
 class _Sample(NamedTuple):
     conversation: Conversation
     example: Example
-    row_tokens: int  # of the row that it is a part of
+    row_tokens: int  # of its whole row
     part: int
-    question: int  # hash of the row's first question, also where the part does not have it
+    question: int  # hash of the row's first question, even if the sample lacks that question
 
 
 class Maker:
-    """From rows to their part of the files. Raises DataError for a row that is too long, where that is an error."""
+    """Convert batches of rows to their part of the files."""
 
     def __init__(self, folder: Path, settings: SampleSettings):
         self.renderer, self.settings = Renderer(folder), settings
 
     def __call__(self, rows: Sequence[tuple[Conversation, str]]) -> Made:
-        """`rows`: each conversation with the name of its file, "" where there is only one."""
+        """Tokenize `rows`: each a conversation with its file name, "" if there is only one file.
+
+        Raises DataError if a row is too long and `overlong` is "error", or if the template changes a text. Raises
+        RefusedError if an answer does not end with the end-of-turn token.
+        """
         examples = self.renderer.examples([conversation for conversation, _ in rows], self.settings.system)
         samples: list[_Sample] = []
         problems: list[RowProblem] = []
@@ -114,7 +120,7 @@ class Maker:
         return Made(*self._written(samples), counts, problems)
 
     def _teaches_all(self, conversation: Conversation, example: Example) -> bool:
-        """Whether the template teaches every answer that is to be learned; some teach the last one alone."""
+        """True if the template teaches every answer to learn; some templates teach only the last."""
         wanted = sum(message.role == "assistant" and message.learn for message in conversation.messages)
         if wanted == 1:
             return True
@@ -122,7 +128,7 @@ class Maker:
         return starts == wanted
 
     def _parts(self, conversation: Conversation, example: Example) -> list[Conversation] | None:
-        """Conversations that fit and together teach every answer once; None where there are none."""
+        """Return conversations that fit and together teach every answer once, or None if that is impossible."""
         parts: list[Conversation] = []
         for one in self._by_answer(conversation, example):
             if self.settings.overlong == "split":
@@ -138,7 +144,7 @@ class Maker:
         return self.renderer.count(with_system(messages, self.settings.system))
 
     def _by_answer(self, conversation: Conversation, example: Example) -> list[Conversation]:
-        """The conversation up to each answer, learned alone, where the template would teach the last one only."""
+        """Return the conversation up to each answer, with only that learned, if the template teaches only the last."""
         if self._teaches_all(conversation, example):
             return [conversation]
         learned = [i for i, m in enumerate(conversation.messages) if m.role == "assistant" and m.learn]
@@ -186,7 +192,7 @@ class Maker:
     def _require_endings(
         self, ids: NDArray[np.uint32], wanted: NDArray[np.bool_], ends: NDArray[np.int64], samples: Sequence["_Sample"]
     ) -> None:
-        """Every answer's last target is the token that ends a turn; `ends` (samples,) is where each sample ends."""
+        """Raise RefusedError if an answer's last target is not the end-of-turn token; `ends` (samples,) in tokens."""
         goes_on = np.append(wanted[1:], False)
         goes_on[ends - 1] = False
         lasts = np.flatnonzero(wanted & ~goes_on)

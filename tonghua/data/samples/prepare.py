@@ -1,8 +1,8 @@
-"""From a config to what training, checking and evaluating read: a vetted model folder and tokenized rows.
+"""Prepare what training, checking and evaluation read: a scanned model folder and tokenized rows.
 
 rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> train | held-out
               |                              |
-           problems                      too long: split at a paragraph, or told    (never cut)
+           problems                      too long: split or reported, never truncated
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,14 +29,15 @@ from .samples import Samples
 from .store import Tokenized, key_of, opened, tokenize
 
 MOST_PROBLEMS_SHOWN = 20
+"""Maximum problems listed in the error of `require_usable`."""
 
 MOST_HELD_OUT = 2_000
-"""Samples held out where `val_size` is a share: enough for an interval of a hundredth, and soon measured."""
+"""Maximum held-out samples if `val_size` is a share: enough for an interval of about 0.01, and fast to evaluate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows as training will see them. `mapping` and `notes` are for people: how columns were read, what was odd."""
+    """Rows as training reads them. `mapping` (renamed columns) and `notes` (anything unusual) are for the user."""
 
     model: ModelFiles
     renderer: Renderer
@@ -50,7 +51,7 @@ class Prepared:
     encoding: str
     ignored: tuple[str, ...]
     weights: NDArray[np.float64]
-    """(samples,) how often each is to be seen in an epoch."""
+    """(samples,): times that each sample is seen in an epoch."""
 
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
@@ -66,9 +67,11 @@ def prepare(
     dataset: str | Sequence[str] | None = None,
     advance: Callable[[int], None] = lambda rows: None,
 ) -> Prepared:
-    """All rows of the dataset as examples, and what is wrong with the others; only an unreadable file is refused.
+    """Tokenize all rows of `dataset` (default: config.dataset), and collect the problems of unusable rows.
 
-    Rows that were prepared before are taken from disk. `advance` is told how many rows are done by now.
+    Rows that were prepared before are loaded from disk. `advance` is called with the total of rows done so far.
+    Raises UsageError if no dataset is named, and the errors of `dataset_path`, `weight_of`, `stream_rows` and
+    `tokenize`.
     """
     asked = several(dataset or config.dataset)
     if not asked:
@@ -137,7 +140,7 @@ def _tokenized(
 
 
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
-    """Raises DataError where rows have faults that the user has not agreed to skip, or none is left."""
+    """Raise DataError if there are bad rows and `skip_bad_rows` is False, or if no sample is left."""
     if ready.table.bad and not skip_bad_rows:
         shown = [(p, Text(f"{p.file} " if p.file else "", f"{p.file} " if p.file else "")) for p in ready.problems]
         shown = shown[:MOST_PROBLEMS_SHOWN]
@@ -158,14 +161,20 @@ def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
 
 
 def split(ready: Prepared, val_size: float, seed: int) -> tuple[Samples, Samples]:
-    """Train and held-out side; no question stands on both. A share holds out `MOST_HELD_OUT` samples at most."""
+    """Return (train, held-out) with no question on both sides. A share holds out at most `MOST_HELD_OUT` samples.
+
+    Train samples are repeated by their weights. Raises UsageError if `val_size` is negative.
+    """
     wished = val_size if val_size >= 1 else min(val_size * len(ready.samples), MOST_HELD_OUT)
     train, held_out = data.split(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
     return ready.samples.chosen(weighted(train, ready.weights[train], seed)), ready.samples.chosen(held_out)
 
 
 def weighted(places: NDArray[np.int64], weights: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """Each place as often as its weight says; what is left over 2.5 or 0.5 is drawn, the same for the same seed."""
+    """Repeat each place by its weight: for 2.5, twice, and a third time with probability 0.5, drawn by `seed`.
+
+    `places` and `weights` are (n,). Returns at least one place if there is any.
+    """
     if (weights == 1).all():
         return places
     whole = np.floor(weights)

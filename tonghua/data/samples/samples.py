@@ -1,4 +1,4 @@
-"""Samples of one dataset or several: views of ids on disk, weighted and split without copying."""
+"""Views of the samples on disk of one or more datasets, weighted and split without copying."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Samples:
-    """Samples of one side, read from disk as they are asked for: those of `order` (n,), counted through `parts`."""
+    """Samples read from disk on access: those with the indices `order` (n,) in the concatenation of `parts`."""
 
     def __init__(self, parts: Sequence[Tokenized], order: NDArray[np.int64] | None = None):
         self.parts = parts
@@ -28,68 +28,71 @@ class Samples:
 
     @property
     def tokens(self) -> NDArray[np.int64]:
-        """Tokens of each sample."""
+        """Tokens of each sample, (n,)."""
         return self._index["tokens"][self.order].astype(np.int64)
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """Targets of each sample."""
+        """Targets (learned tokens) of each sample, (n,)."""
         return self._index["targets"][self.order].astype(np.int64)
 
     def packed_tokens(self, samples_per_step: int) -> int:
-        """About how many tokens an epoch reads where the samples of a step share their system prompt."""
+        """Estimate the tokens of an epoch if all samples of a step share one copy of their system prompt."""
         shared = int(self._index["shared"][self.order].astype(np.int64).sum())
         return int(self.tokens.sum()) - shared + shared // samples_per_step
 
     @property
     def row_tokens(self) -> NDArray[np.int64]:
-        """Tokens of each row, whole, however many samples it became."""
+        """Tokens of each whole row, (rows,), however many samples it was split into."""
         index = self._index[self.order]
         whole: NDArray[np.int64] = index["row_tokens"][index["part"] == 0].astype(np.int64)
         return whole
 
     @property
     def row_targets(self) -> NDArray[np.int64]:
-        """Targets of each row, of all its samples together."""
+        """Targets of each row, (rows,). `order` must keep all samples of a row together, the first one first."""
         index = self._index[self.order]
         firsts = np.flatnonzero(index["part"] == 0)
         return np.add.reduceat(index["targets"].astype(np.int64), firsts) if len(firsts) else np.zeros(0, np.int64)
 
     @property
     def questions(self) -> NDArray[np.uint64]:
-        """A hash of each sample's first question."""
+        """Hash of the first question of each sample's row, (n,)."""
         return self._index["question"][self.order].astype(np.uint64)
 
     @property
     def examples(self) -> "View[Example]":
+        """The token ids and targets of each sample."""
         return View(self, lambda part, index: part[index])
 
     @property
     def conversations(self) -> "View[Conversation]":
+        """The conversation of each sample."""
         return View(self, lambda part, index: part.conversation(index))
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The names under which the rows are kept: they change with the rows and with how they become tokens."""
+        """Cache keys of the parts. They change with the rows and with their tokenization."""
         return tuple(part.folder.name for part in self.parts)
 
     def row(self, place: int) -> int:
-        """Which of the usable rows of its file this sample was made of, from 1."""
+        """Return the 1-based number, among the usable rows of its part, of the row of this sample."""
         part, index = self.at(place)
         return part.row(index)
 
     def chosen(self, order: NDArray[np.int64]) -> "Samples":
-        """These samples only, by their places in this one."""
+        """Return only the samples at the places `order`, which index this object."""
         return Samples(self.parts, self.order[order])
 
     def at(self, place: int) -> tuple[Tokenized, int]:
+        """Return a sample's part, and its index in that part."""
         index = int(self.order[place])
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.parts[part], index - int(self._starts[part])
 
 
 class View(Sequence[T]):
-    """One thing of each sample."""
+    """A sequence of one property of each sample, read on access."""
 
     def __init__(self, samples: Samples, read: Callable[[Tokenized, int], T]):
         self._samples, self._read = samples, read

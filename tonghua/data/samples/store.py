@@ -1,13 +1,13 @@
-"""Rows as token ids on disk: made once, by several processes, and read from there without being held in memory.
+"""Cache tokenized rows on disk: written once, by several processes, and memory-mapped for reading.
 
     rows/<key>/
-        tokens.bin    uint32  the ids of every sample, one after another; the highest bit marks a target
-        samples.bin   SAMPLE  of every sample where its ids and its text start, and what else is asked of it
-        texts.jsonl           its conversation, one a line
-        about.json            what became of the rows, and how they were read; written last
+        tokens.bin    uint32  the ids of all samples, concatenated; the highest bit marks a target
+        samples.bin   SAMPLE  for each sample, the start of its ids and its text, and its other fields
+        texts.jsonl           the conversation of each sample, one per line
+        about.json            counts, problems, and how the rows were read; written last
 
-The key is the sha256 of everything that the ids depend on, the rows' content first: a folder that does not fit
-any more is simply never found.
+The key is a hash of everything that the ids depend on, such as the rows' content. If any of it changes, the key
+changes too, so a stale folder is never used.
 """
 
 import hashlib
@@ -39,34 +39,35 @@ from ..read.dataset import ReadRow, RowProblem
 from .maker import SAMPLE, TARGET, Made, Maker, RowCounts, SampleSettings
 
 FORMAT = 1
-"""Part of the key: to be raised with every change of the files or of how ids are made."""
+"""Part of the key: increase it with every change of the file format or of how ids are made."""
 
 ROWS_AT_A_TIME = 256
 
 ROWS_WITHOUT_PROCESSES = 4096
-"""So many rows are done in this process: to start others takes longer than that."""
+"""Rows that are tokenized in this process first: for fewer, starting workers takes longer."""
 
 KEPT_S = 7 * 24 * 3600
-"""How long rows that nobody uses are kept on disk."""
+"""Time to keep unused prepared rows on disk, in seconds."""
 
 MOST_PROCESSES = 8
-"""Each holds a tokenizer of its own, some 130 MB, and one more than eight hardly speeds up the reading of one file."""
+"""Maximum worker processes: each holds its own tokenizer (about 130 MB), and more barely speed up one file."""
 
 ABOUT = "about.json"
 
 DATA_FILES = ("tokens.bin", "samples.bin", "texts.jsonl")
 
 PART = ".part-"
+"""Name prefix of folders that are being written or removed."""
 
 LEFT_AFTER_S = 24 * 3600
-"""A folder that is still being written is younger than this."""
+"""Age in seconds after which an unfinished folder counts as left by a killed process."""
 
 MOST_PROBLEMS = 10_000
-"""Problems that are kept with their words; all are counted."""
+"""Maximum problems that are kept with their text; all are counted."""
 
 
 class Tokenized(Sequence[Example]):
-    """The samples of one such folder, read from disk as they are asked for."""
+    """The samples of one folder of prepared rows, read from disk on access."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -77,10 +78,12 @@ class Tokenized(Sequence[Example]):
 
     @property
     def counts(self) -> RowCounts:
+        """Counts of the rows read, kept and dropped."""
         return RowCounts(**self.about["counts"])
 
     @cached_property
     def problems(self) -> tuple[RowProblem, ...]:
+        """The problems of the dropped rows, at most `MOST_PROBLEMS`."""
         return tuple(
             RowProblem(line, Text(*what), Text(*mend), file) for line, what, mend, file in self.about["problems"]
         )
@@ -95,11 +98,11 @@ class Tokenized(Sequence[Example]):
         return Example(tuple((marked & ~TARGET).tolist()), tuple((marked >= TARGET).tolist()), int(entry["shared"]))
 
     def row(self, index: int) -> int:
-        """Which of the usable rows a sample was made of, from 1; its line tells little where a file is one line."""
+        """Return the 1-based number, among the usable rows, of the row of a sample; lines may hold several rows."""
         return int(np.count_nonzero(self.samples["part"][: index + 1] == 0))
 
     def conversation(self, index: int) -> Conversation:
-        """What the sample was made of."""
+        """Return the conversation of a sample."""
         entry = self.samples[index]
         self._texts.seek(int(entry["text"]))
         messages = json.loads(self._texts.readline())
@@ -107,12 +110,12 @@ class Tokenized(Sequence[Example]):
 
 
 def _mapped(file: Path) -> NDArray[np.uint32]:
-    """An empty file cannot be mapped."""
+    """Map the ids; an empty file cannot be mapped, so return an empty array for it."""
     return np.memmap(file, np.uint32, "r") if file.stat().st_size else np.zeros(0, np.uint32)
 
 
 def key_of(content_sha256: str, renderer: Renderer, settings: SampleSettings, columns: Mapping[str, str] | None) -> str:
-    """The name under which the ids of these rows are kept."""
+    """Return the folder name of these rows: 32 hex digits."""
     parts = {
         "format": FORMAT,
         "content": content_sha256,
@@ -135,10 +138,10 @@ def tokenize(
     about: Callable[[], Mapping[str, Any]],
     advance: Callable[[int], None],
 ) -> None:
-    """Write the folder of these rows. `files`: name of each source, for problems; `about()`: what else to keep of them.
+    """Tokenize the rows into `folder`; on an error no partial folder stays.
 
-    `advance` is told how many more rows are done. Raises what `Maker` raises, and ResourceError where the disk is
-    full; nothing half-written stays.
+    `files` names each source, for problems. `about()` gives the extra fields of about.json. `advance` is called
+    with the number of rows newly done. Raises the errors of `Maker`, or ResourceError if writing fails.
     """
     temporary: Path | None = None
     try:
@@ -170,7 +173,7 @@ def tokenize(
 
 
 def _put(temporary: Path, folder: Path) -> None:
-    """Give the folder its name; where another process was first, its rows are the same."""
+    """Rename the folder; if another process was first, keep its folder, which has the same rows."""
     try:
         temporary.replace(folder)
     except OSError:
@@ -206,7 +209,7 @@ def _write(
 
 
 class _Bad:
-    """The rows that gave no conversation, taken out of the stream on its way."""
+    """Filters the bad rows out of a stream, and collects their count and problems."""
 
     def __init__(self) -> None:
         self.count, self.problems = 0, list[RowProblem]()
@@ -232,14 +235,14 @@ def _made(rows: Iterator[tuple[Conversation, str]], model: Path, settings: Sampl
 
 
 def _processes() -> int:
-    """One for each core that this process may use, which in a container are fewer than the machine has."""
+    """One per core that this process may use; a container may have fewer than the machine."""
     own = psutil.Process()
     cores = len(own.cpu_affinity() or ()) if hasattr(own, "cpu_affinity") else os.cpu_count()
     return max(1, min(MOST_PROCESSES, cores or 1))
 
 
 def _forget_old(folder: Path) -> None:
-    """Remove what was not used for long, and what a killed process has left. Others may be at the same."""
+    """Remove folders that were unused for long or left by a killed process. Other processes may do so too."""
     for each in folder.iterdir():
         with suppress(OSError):
             if each.name.startswith(PART):
@@ -251,7 +254,7 @@ def _forget_old(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Whole or not at all: where a file of it is in use and may not be moved, as on Windows, it stays as it is."""
+    """Remove the folder as a whole; keep all of it if a file in use blocks the rename, as on Windows."""
     aside = folder if folder.name.startswith(PART) else folder.with_name(f"{PART}{folder.name}-{os.getpid()}")
     with suppress(OSError):
         shutil.rmtree(folder.replace(aside), ignore_errors=True)
@@ -261,7 +264,7 @@ KEY = re.compile("[0-9a-f]{32}")
 
 
 def opened(folder: Path) -> Tokenized | None:
-    """What is kept in the folder, if all of it is; its use is remembered. What is left of anything else is removed."""
+    """Return the prepared rows in `folder` and mark them as used; None if missing. Remove an incomplete folder."""
     if not folder.is_dir() or not KEY.fullmatch(folder.name):
         return None
     try:
@@ -273,6 +276,6 @@ def opened(folder: Path) -> Tokenized | None:
     if not whole:
         _remove(folder)
         return None
-    with suppress(OSError):  # a home that can only be read
+    with suppress(OSError):  # the home folder may be read-only
         os.utime(folder / ABOUT)
     return kept

@@ -1,9 +1,9 @@
-"""Why words of a novel make no row: one reason each, in both languages."""
+"""The reasons why words of a text make no row, in both languages."""
 
 from ...text import Text
 
 FAR_CHARACTERS = 300
-"""So much narration between two utterances, and the second is no longer taken as an answer to the first."""
+"""Maximum characters between two utterances for the second to count as an answer to the first."""
 
 NOBODY = Text(
     "没写是谁说的；请在旁边补上，例如“黛玉道：”", "nobody is named as its speaker; name one beside it, as in “黛玉道：”"
@@ -60,6 +60,7 @@ AFTER_DOUBT = Text(
 
 
 def far_why(characters: int) -> Text:
+    """Return the reason for a turn too far from the words before it."""
     return Text(
         f"与前面的话隔了 {characters} 字（超过 {FAR_CHARACTERS}），不一定是在接话",
         f"{characters} characters (over {FAR_CHARACTERS}) lie between it and the words before; it may answer nothing",
@@ -67,12 +68,14 @@ def far_why(characters: int) -> Text:
 
 
 def pronoun_why(pronoun: str) -> Text:
+    """Return the reason for a speaker who is only a pronoun."""
     return Text(
         f"说话人只写了“{pronoun}”；请改成名字", f"its speaker is only called “{pronoun}”; put the name in its place"
     )
 
 
 def guess_why(name: str) -> Text:
+    """Return the reason for a speaker who is not named, with a guess."""
     return Text(
         f"没写是谁说的，按上下文推测是{name}；如果是，请补上名字",
         f"nobody is named as its speaker; by its place it may be {name}: if so, add the name",
@@ -80,6 +83,7 @@ def guess_why(name: str) -> Text:
 
 
 def once_why(name: str) -> Text:
+    """Return the reason for a label that occurs only once."""
     return Text(
         f"“{name}：”只出现一次，不确定是不是角色名；如果是，请加 --alias {name}={name}",
         f"“{name}：” stands here once and may not be a name; if it is one, add --alias {name}={name}",
@@ -87,6 +91,7 @@ def once_why(name: str) -> Text:
 
 
 def near_why(name: str, wished: str) -> Text:
+    """Return the reason for a speaker whose name is similar to `wished`."""
     return Text(
         f"说话人写作“{name}”；如果就是{wished}，请加 --alias {wished}={name}",
         f"its speaker is called “{name}”; if that is {wished}, add --alias {wished}={name}",

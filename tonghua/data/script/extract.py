@@ -1,21 +1,21 @@
-"""From a script or a novel to rows: what one character says, paired with what was said to it, without any model.
+"""Extract rows from a script or novel without a model: pair a character's words with the words they answer.
 
-    第三场                                    a scene break: nothing is paired across it
-    宝玉：（推门）妹妹在家么？                a labelled line; the stage direction is left out
+    第三场                                    a scene break: no row crosses it
+    宝玉：（推门）妹妹在家么？                a labelled line; the stage direction is removed
     黛玉：我当是谁。
-    宝玉忙上前，笑道：“是我。”                a quote whose speaker the words beside it name
-    “坐罢。”                                  a quote that names nobody: unsure
+    宝玉忙上前，笑道：“是我。”                a quote whose speaker is named by the words beside it
+    “坐罢。”                                  a quote without a named speaker: unsure
         |
         |  rows_from_text(text, "黛玉")
         v
-    Script(rows=(Row(line=3, instruction="妹妹在家么？", output="我当是谁。"),),
+    Script(rows=(ScriptRow(line=3, instruction="妹妹在家么？", output="我当是谁。"),),
            unsure=(Unsure(line=5, text="坐罢。", why=...),),
            speakers={"宝玉": 2, "黛玉": 1})
 
-Nothing is invented: a row holds only words of the text. Nothing is lost in silence: each quoted utterance and each
-labelled line is part of a row, is another speaker's, or is in `unsure` with the reason. Where the grammar leaves a
-doubt, the doubt wins. Speakers are told by Chinese grammar, simplified or traditional; quotes in English prose are
-found and end in `unsure`. Every step is linear in the length of the text.
+A row holds only words of the text. Each quoted utterance and each labelled line is part of a row, belongs to
+another speaker, or is in `unsure` with the reason: none is lost silently. If the grammar is ambiguous, the utterance
+is unsure. Speakers are found by Chinese grammar, simplified or traditional; quotes in English prose are found but
+go to `unsure`. Every step is linear in the length of the text.
 """
 
 import re
@@ -34,46 +34,47 @@ from .speakers import Cast, Said
 
 @dataclass(frozen=True, slots=True)
 class ScriptRow:
-    """What was said to the character, and what it answered; `line` (1-based) is where the answer starts."""
+    """What was said to the character, and its answer; `line` (1-based) is where the answer starts."""
 
     line: int
     instruction: str
     output: str
 
     def as_json(self, system: str | None = None) -> dict[str, str]:
-        """The row in Alpaca's columns, `system` only where there is one."""
+        """Return the row in Alpaca's columns; `system` only if it is given."""
         row = {"instruction": self.instruction, "output": self.output}
         return row if system is None else {"system": system, **row}
 
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
-    """Words that are in no row because something about them is not certain; `line` (1-based) is where they start."""
+    """Words that are in no row because something about them is uncertain; `line` (1-based) is where they start."""
 
     line: int
     text: str
     why: Text
 
     def as_json(self, language: Language) -> dict[str, int | str]:
+        """Return the fields as JSON, the reason in `language`."""
         return {"line": self.line, "text": self.text, "why": self.why.to(language)}
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The rows of one speaker and the doubts, in the order of the text."""
+    """The rows of one speaker and the uncertain words, in the order of the text."""
 
     rows: tuple[ScriptRow, ...]
     unsure: tuple[Unsure, ...]
     speakers: Mapping[str, int]
-    """Utterances of every speaker that is named, the commonest first, whatever became of them."""
+    """Number of utterances of each named speaker, the most frequent first, used or not."""
 
 
 def rows_from_text(text: str, speaker: str, aliases: Mapping[str, Sequence[str]] | None = None) -> Script:
-    """The rows of `speaker`, what was unsure, and who speaks how often.
+    """Return the rows of `speaker`, the uncertain words, and the number of utterances of each speaker.
 
     An instruction is the last turn of another speaker in the same scene; consecutive lines of one speaker are one
-    turn. `aliases` gives each person's other names, as `parse_aliases` returns them. Raises UsageError for a name
-    that cannot be one or that belongs to two people, and DataError where `speaker` says nothing.
+    turn. `aliases` gives the other names of each person, as `parse_aliases` returns them. Raises UsageError if a
+    name is invalid or belongs to two people, or DataError if `speaker` says nothing.
     """
     cast = Cast.of(speaker, aliases or {})
     paragraphs = list(paragraphs_of(text))
@@ -90,7 +91,7 @@ def rows_from_text(text: str, speaker: str, aliases: Mapping[str, Sequence[str]]
 
 
 def parse_aliases(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """`["黛玉=林妹妹,颦儿"]` as `{"黛玉": ("林妹妹", "颦儿")}`. Raises UsageError where the form is another."""
+    """`["黛玉=林妹妹,颦儿"]` -> `{"黛玉": ("林妹妹", "颦儿")}`. Raises UsageError if the form is wrong."""
     aliases: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, others = text.replace("＝", "=").partition("=")
@@ -122,7 +123,7 @@ def _not_found(wished: str, speakers: Mapping[str, int]) -> DataError:
 
 
 def _paired(utterances: Iterable[Said | None], wished: str) -> tuple[list[ScriptRow], list[Unsure]]:
-    """Each turn of the wished speaker with the turn before it, or the reason why there is none."""
+    """Pair each turn of `wished` with the turn before it, or give the reason why not."""
     rows: list[ScriptRow] = []
     unsure: list[Unsure] = []
     before: list[Said] = []
@@ -156,7 +157,7 @@ def _distance(turn: Sequence[Said], following: Said) -> int:
 
 
 def _why_not(before: Sequence[Said], turn: Sequence[Said]) -> Text | None:
-    """Why a turn has nothing certain that it answers; None where it has."""
+    """Return why it is uncertain what a turn answers, or None if it is certain."""
     if not before:
         return FIRST
     if before[-1].speaker is None:
@@ -166,7 +167,7 @@ def _why_not(before: Sequence[Said], turn: Sequence[Said]) -> Text | None:
 
 
 def _joined(turn: Sequence[Said]) -> str:
-    """The words of one turn: a new line for a new paragraph, nothing where a sentence was only interrupted."""
+    """Join the words of one turn: paragraphs by a line break; within a paragraph, ASCII by a space, else nothing."""
     text = turn[0].text
     for one, other in pairwise(turn):
         if one.paragraph != other.paragraph:

@@ -1,8 +1,8 @@
-"""The words by which a Chinese novel says who speaks, and how."""
+"""Words and patterns by which a Chinese novel marks who speaks, and how."""
 
 import re
 
-# One character to one: what is matched on the simplified form is cut from the original.
+# One character maps to one, so positions in the simplified form are valid in the original.
 SIMPLE = str.maketrans(
     "說問嘆罵應勸讚驚聲對聽見這個們還從後纔點頭轉邊開來過著淚氣臉緊趕於時輕緩連隨喚講責備囑釋斷話寫題書詩語裡裏兩幾將讓給眾誰",
     "说问叹骂应劝赞惊声对听见这个们还从后才点头转边开来过着泪气脸紧赶于时轻缓连随唤讲责备嘱释断话写题书诗语里里两几将让给众谁",
@@ -10,10 +10,12 @@ SIMPLE = str.maketrans(
 
 
 def word_list(text: str) -> frozenset[str]:
+    """Return the words of a text, separated by white space, as a set."""
     return frozenset(text.split())
 
 
 def either(text: str) -> str:
+    """Return a regular expression that matches any of the words, the longest first."""
     return "(?:" + "|".join(sorted(text.split(), key=len, reverse=True)) + ")"
 
 
@@ -41,7 +43,7 @@ ADVERBS = word_list(
     慢吞吞 慢悠悠 怯生生 气冲冲 气呼呼 急匆匆 懒洋洋 泪汪汪 恶狠狠 兴冲冲 羞答答 喜滋滋
     """
 )
-"""What may stand between a name and its verb, and then says nothing of who speaks."""
+"""Words between a name and its verb that do not change who speaks."""
 
 TOGETHER = ("齐声", "同声", "一齐", "异口同声", "同时")
 
@@ -54,7 +56,7 @@ LEADS = word_list(
     早有 便有 最后 终于
     """
 )
-"""What may stand before the name at the head of a sentence."""
+"""Words that may come before the name at the start of a sentence."""
 
 PRONOUNS = word_list(
     """
@@ -81,7 +83,7 @@ ACTS = re.compile(
     "[便忙又就也却只才乃遂即还再更仍先半微含赔陪点摇拍低轻柔厉沉颤悄失淡缓慢忽突急赶立终不忍跟随回转抬皱起笑哭叹走站坐放拿拉推指看望瞧听见想"
     "把将从向对伸咬抿啐怔愣呆停沉默倚靠捧端拭掩叫问说闭睁眼心脸自]|一面|一边|一时|一手|一把|一下|一头|红着|冷笑|连忙|两手|双手|接着|用手"
 )
-"""How a clause starts that goes on with the subject of the one before."""
+"""The start of a clause that keeps the subject of the clause before it."""
 
 SPEECH_WITHOUT_QUOTES = re.compile(r"(?<![知难街味轨频渠隧])[道说說问問曰](?:了|着)?[：:](?=\s*\S)")
 

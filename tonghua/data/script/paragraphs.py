@@ -1,4 +1,4 @@
-"""A text as paragraphs of pieces: spoken, told, stage directions, labels and scene breaks."""
+"""Split a text into paragraphs of quotes and narration; detect labels, stage directions and scene breaks."""
 
 import re
 from bisect import bisect_right
@@ -9,11 +9,13 @@ from typing import Literal, NamedTuple
 from .lexicon import CLAUSE_ENDS
 
 NAME_CHARACTERS = 8
+"""Maximum length of a name in a label, in characters."""
 
 LATIN_NAME_CHARACTERS = 24
+"""The same for an ASCII name."""
 
 WRAPPED_LINES = 30
-"""Over so many lines the end of a quote is looked for before it counts as never closed."""
+"""Maximum lines in which the end of a quote is searched before it counts as unclosed."""
 
 CLOSING_MARK: Mapping[str, str] = {"“": "”", "「": "」", "『": "』", '"': '"', "＂": "＂"}
 
@@ -35,7 +37,7 @@ BARE_STAGE = re.compile(r"[△▲]|[（(][^（()）]*[）)]\s*$|[【\[［][^【�
 
 
 class Piece(NamedTuple):
-    """A stretch of a paragraph: words outside quotes, the inside of a quote, or what a lone mark leaves."""
+    """Part of a paragraph: words outside quotes, the inside of a quote, or words next to an unmatched mark."""
 
     kind: Literal["gap", "quote", "open", "broken"]
     text: str
@@ -44,28 +46,29 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Paragraph:
-    """One line, or several where a quote runs over line ends; `start` counts characters from the head of the text."""
+    """One line, or several if a quote spans them; `start` is its offset in the text, in characters."""
 
     text: str
     start: int
     line: int
     blank_before: int
     joints: list[int] = field(default_factory=list)
-    """Where in `text` each further line starts."""
+    """Offsets in `text` at which the second and later lines start."""
     _pieces: list[Piece] | None = None
 
     def line_at(self, position: int) -> int:
+        """Return the 1-based line number of an offset in `text`."""
         return self.line + bisect_right(self.joints, position)
 
     def pieces(self) -> list[Piece]:
-        """Gaps and quotes by turns, a gap (it may be empty) first and last."""
+        """Return gaps and quotes alternately; the first and last are gaps, which may be empty."""
         if self._pieces is None:
             self._pieces = _cut(self.text)
         return self._pieces
 
 
 def paragraphs_of(text: str) -> Iterator[Paragraph]:
-    """The lines that hold something, with the number of empty ones before each."""
+    """Yield the paragraphs that are not blank, each with the number of blank lines before it."""
     lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     index = start = blank = 0
     while index < len(lines):
@@ -75,7 +78,7 @@ def paragraphs_of(text: str) -> Iterator[Paragraph]:
         found = Paragraph(lines[index], start, index + 1, blank)
         taken = _wrapped(lines, index)
         for line in lines[index + 1 : index + taken]:
-            # A line that was only wrapped goes on without a break, as it was before.
+            # A line that does not end a sentence was only wrapped, so join it without a break.
             joint = "\n" if found.text.rstrip()[-1:] in CLAUSE_ENDS else ""
             found.text = found.text.rstrip() + joint if not joint else found.text + joint
             found.joints.append(len(found.text))
@@ -86,7 +89,7 @@ def paragraphs_of(text: str) -> Iterator[Paragraph]:
 
 
 def _wrapped(lines: Sequence[str], index: int) -> int:
-    """How many lines from `index` on belong together because a quote is closed only on a later one."""
+    """Return how many lines from `index` belong together, because a quote closes on a later line."""
     taken, opened = 1, _left_open(lines[index], "")
     ahead = 1
     while opened in ("“", "「", "『") and ahead < WRAPPED_LINES and index + ahead < len(lines):
@@ -101,7 +104,7 @@ def _wrapped(lines: Sequence[str], index: int) -> int:
 
 
 def _left_open(line: str, opened: str) -> str:
-    """The quotation mark still open at the end of a line that begins within `opened`."""
+    """Return the quotation mark still open at the end of a line, "" if none; `opened` is open at its start."""
     for mark in QUOTE_MARK.findall(line):
         if opened and mark == CLOSING_MARK[opened]:
             opened = ""
@@ -136,6 +139,7 @@ def _cut(text: str) -> list[Piece]:
 
 
 def is_scene_break(paragraph: Paragraph) -> bool:
+    """True if the paragraph is a rule, a place or time line, or a chapter title."""
     line = paragraph.text.strip()
     if len(line) > 60:
         return False
@@ -143,7 +147,7 @@ def is_scene_break(paragraph: Paragraph) -> bool:
         return True
     found = _CHAPTER.match(line)
     rest = line[found.end() :] if found else ""
-    # A title may end as it likes after a space or a colon; without one, a sentence is a sentence.
+    # After a space or colon, a title may have any ending. Without one, a line that ends like a sentence is no title.
     return found is not None and (
         not rest or rest[0] in " \u3000：:、.】]］" or rest[-1] not in CLAUSE_ENDS + '，；：”」』"'
     )
@@ -163,13 +167,15 @@ INNER_LABEL = re.compile(r"[。！？!?…”」』\s]([\w·•・]{1,8})(?:[（
 
 
 class Label(NamedTuple):
+    """The parts of a labelled line, as in 宝玉：（推门）妹妹在家么？; `action` is a direction before the colon."""
+
     name: str
     action: str
     said: str
 
 
 def label_of(text: str) -> Label | None:
-    """A line's label by its form alone; whether it is a name is for the cast to say."""
+    """Return a line's label by its form alone, or None; the cast decides if it is a name."""
     found = _LABEL.match(text)
     if found is None:
         return None
@@ -181,4 +187,5 @@ def label_of(text: str) -> Label | None:
 
 
 def without_directions(said: str) -> str:
+    """Return the words without stage directions in brackets."""
     return re.sub(r"[ \t\u3000]{2,}", " ", _DIRECTION.sub("", said)).strip()

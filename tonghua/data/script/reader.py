@@ -1,4 +1,4 @@
-"""A text read from its first line to its last: every utterance with its speaker, or with the reason for doubt."""
+"""Read a text line by line: each utterance with its speaker, or with the reason why the speaker is uncertain."""
 
 import re
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from .speakers import Cast, Said, Voice, acting, first_sentence, followed, intro
 
 
 class _Quote(NamedTuple):
-    """A quote between the words around it; `last` in its paragraph."""
+    """A quote and the words around it; `last` is True for the last quote of its paragraph."""
 
     before: str
     piece: Piece
@@ -32,22 +32,23 @@ class _Quote(NamedTuple):
 
 @dataclass(slots=True)
 class ScriptReader:
-    """Reads paragraph by paragraph; `said` gets every utterance, and None for each scene break."""
+    """Reads paragraph by paragraph; `said` collects the utterances, with None for each scene break."""
 
     cast: Cast
     said: list[Said | None] = field(default_factory=list)
     pending: Label | None = None
-    """A label whose words stand on the next line."""
+    """A label whose words are on the next line."""
     below: bool = False
-    """Whether the paragraph before was a labelled line or belongs to one."""
+    """True if the previous paragraph is a labelled line or continues one."""
     carried: str = ""
-    """The end of the paragraph before, where it introduces a quote on this one."""
+    """The end of the previous paragraph, if it introduces a quote in this one."""
     continued: Said | None = None
-    """A quote that goes on in this paragraph with a mark that opens again."""
+    """A quote that continues in this paragraph after a repeated opening mark."""
     recent: list[str] = field(default_factory=list)
-    """The two who spoke last, the last one at the end."""
+    """The last two speakers, the latest at the end."""
 
     def read(self, paragraph: Paragraph, following: Paragraph | None) -> None:
+        """Read one paragraph; `following` is the next one, None at the end."""
         breaks = is_scene_break(paragraph)
         if breaks or paragraph.blank_before >= 2:
             self.said.append(None)
@@ -69,7 +70,7 @@ class ScriptReader:
 
     @staticmethod
     def _whole(said: str) -> bool:
-        """Whether all that follows a label is said: there are no quotes, or they are inside, or one is around it."""
+        """True if all words after a label are spoken: they do not begin with a quote, or one quote encloses them."""
         return said[:1] not in CLOSING_MARK or (len(said) > 1 and said.find(CLOSING_MARK[said[0]], 1) == len(said) - 1)
 
     def _add(self, paragraph: Paragraph, start: int, end: int, text: str, voice: Voice) -> Said:
@@ -90,7 +91,7 @@ class ScriptReader:
         self.below = bool(label.said)
         if not label.said:
             self.pending = label
-            # Where a quote follows, the name introduces it.
+            # If a quote follows, the name introduces it.
             self.carried = f"{label.name}："
         if not words:
             return
@@ -140,7 +141,7 @@ class ScriptReader:
             self.carried = pieces[-1].text
 
     def _voice(self, quote: _Quote, previous: Said | None) -> Voice | None:
-        """Who speaks a quote; None where it is no utterance."""
+        """Return who speaks a quote, or None if it is no utterance."""
         before, piece, after, last = quote
         if not piece.text.strip():
             return None
@@ -162,7 +163,7 @@ class ScriptReader:
         return Voice(None, None, guess_why(guess) if guess else NOBODY)
 
     def _unquoted(self, paragraph: Paragraph, gap: Piece) -> None:
-        """Tell of speech that stands without quotes: 黛玉道：你来了。"""
+        """Add speech without quotes (黛玉道：你来了。) as uncertain."""
         found = SPEECH_WITHOUT_QUOTES.search(gap.text)
         if found:
             start = gap.start + found.end()

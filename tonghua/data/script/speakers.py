@@ -1,4 +1,4 @@
-"""Who speaks: the cast by name and alias, and the subject of the words around a quotation."""
+"""Find who speaks: the cast by name and alias, and the subject of the words around a quote."""
 
 import re
 from collections import Counter
@@ -36,7 +36,7 @@ from .paragraphs import BARE_STAGE, LATIN_NAME_CHARACTERS, Paragraph, is_scene_b
 
 @dataclass(slots=True)
 class Said:
-    """One utterance; `start` and `end` count characters of the text, `paragraph` is the line where its own starts."""
+    """One utterance; `start` and `end` are offsets in characters, `paragraph` is the first line of its paragraph."""
 
     line: int
     start: int
@@ -47,15 +47,15 @@ class Said:
     named: str | None = None
     why: Text | None = None
     blocks: bool = True
-    """Whether it may have been what the next speaker answers."""
+    """True if the next speaker may be answering it."""
 
 
 CONTEXT_CHARACTERS = 160
-"""How much of the words before or after a quote is read for its speaker."""
+"""Maximum characters before or after a quote that are searched for its speaker."""
 
 
 def named_in(name: str) -> str:
-    """A name as given by the user, without the space around it. Raises UsageError where it cannot be one."""
+    """Return the user's name without outer white space. Raises UsageError if it is empty, too long or unprintable."""
     name = name.strip()
     if not name or len(name) > LATIN_NAME_CHARACTERS or not name.isprintable():
         shown = name[:LATIN_NAME_CHARACTERS].encode("unicode_escape").decode() if not name.isprintable() else name[:40]
@@ -68,19 +68,20 @@ def named_in(name: str) -> str:
 
 @dataclass(slots=True)
 class Cast:
-    """The names that are known, written simply, and whose each one is."""
+    """`wished` is the speaker to extract; `names` maps each known name, in simplified characters, to its person."""
 
     wished: str
     names: dict[str, str]
     given: frozenset[str]
-    """The names that the caller gave: these need no proof."""
+    """The names given by the caller, which need no evidence in the text."""
     mine: tuple[str, ...]
-    """The wished speaker's own names, those of one character left out."""
+    """The names of `wished` that have at least two characters."""
     longest: int
     labels: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, speaker: str, aliases: Mapping[str, Sequence[str]]) -> "Cast":
+        """Return the cast of the given names. Raises UsageError if a name is invalid or belongs to two people."""
         names: dict[str, str] = {}
         for name, others in aliases.items():
             for other in (name, *others):
@@ -95,14 +96,14 @@ class Cast:
         return cls(wished, names, frozenset(names), mine, max(map(len, names)))
 
     def learn(self, paragraphs: Iterable[Paragraph]) -> None:
-        """Who else there is: labels that look like names, and subjects of speech that come more than once."""
+        """Add the other speakers of the text: labels that look like names, and repeated subjects of speech."""
         labels: Counter[str] = Counter()
         subjects: Counter[str] = Counter()
         count = 0
         for paragraph in paragraphs:
             count += 1
             label = None if is_scene_break(paragraph) else label_of(paragraph.text)
-            # 【夜】 alone is a direction as often as a name.
+            # 【夜】 alone may be a direction instead of a name.
             if label and self.may_be_label(label.name) and not BARE_STAGE.match(paragraph.text.strip()):
                 labels[label.name] += 1
             for piece in paragraph.pieces():
@@ -116,39 +117,42 @@ class Cast:
         self.longest = max(map(len, self.names))
 
     def knows(self, name: str) -> bool:
+        """True if the name is known."""
         return name.translate(SIMPLE) in self.names
 
     def whose(self, name: str) -> str:
+        """Return the person with this name, or the name itself if it is unknown."""
         return self.names.get(name.translate(SIMPLE), name)
 
     def may_be_label(self, name: str) -> bool:
+        """True if the caller gave the name, or if it looks like the name of a speaker."""
         simple = name.translate(SIMPLE)
         if simple in self.given:
             return True
         return simple not in NOT_SPEAKERS and not NOT_IN_NAMES.search(simple) and not SPEECH.search(simple)
 
     def at(self, simple: str, position: int) -> str:
-        """The longest known name that starts here, as it is written; empty where none does."""
+        """Return the longest known name that starts at `position` of the simplified text, or ""."""
         for length in range(min(self.longest, len(simple) - position), 0, -1):
             if simple[position : position + length] in self.names:
                 return simple[position : position + length]
         return ""
 
     def near(self, name: str) -> bool:
-        """Whether a name may be the wished one's, longer or shorter by a family name or a title."""
+        """True if a name may be a name of `wished`, with or without a family name or title before it."""
         simple = name.translate(SIMPLE)
         return len(simple) > 1 and any(simple.endswith(known) or known.endswith(simple) for known in self.mine)
 
 
 class _Subject(NamedTuple):
-    """Who does what a clause says: a name; "none" where the clause goes on with the subject before it."""
+    """The subject of a clause; "none" if the clause keeps the subject before it."""
 
     kind: Literal["named", "new", "pronoun", "several", "none", "unknown"]
     name: str = ""
 
 
 class Voice(NamedTuple):
-    """Who speaks (None: not certain, and `why`), how the text calls him, and whether it is said aloud."""
+    """The speaker (None if uncertain, with `why`), the name in the text, and True if it is said aloud."""
 
     speaker: str | None
     named: str | None = None
@@ -161,14 +165,14 @@ def _clauses(sentence: str) -> list[str]:
 
 
 def _last_sentence(gap: str) -> tuple[str, str]:
-    """The sentence that a quote interrupts, without its comma or colon, and that mark."""
+    """Return the sentence before a quote without its final comma or colon, and that mark."""
     trimmed = gap[-CONTEXT_CHARACTERS:].rstrip()
     mark = trimmed[-1:] if trimmed.endswith(("：", ":", "，", ",")) else ""
     return SENTENCE_END.split(trimmed.rstrip("：:，,"))[-1].strip(" \u3000—"), mark
 
 
 def first_sentence(gap: str) -> tuple[str, bool]:
-    """The sentence that follows a quote at once, and whether nothing but it stands before the next quote."""
+    """Return the sentence right after a quote, and True if nothing else is before the next quote."""
     near = gap[:CONTEXT_CHARACTERS].lstrip("，, \u3000")
     if not near or SENTENCE_END.match(near):
         return "", False
@@ -183,7 +187,7 @@ def _is_adverb(simple: str) -> bool:
 
 
 def _without_adverbs(simple: str, cast: Cast) -> str:
-    """The head of a clause once the adverbs at its end are off; a known name stays, and never one character alone."""
+    """Remove the adverbs at the end of a clause, but keep a known name, and never leave one character alone."""
     left = simple
     while left and not _ending(left, cast):
         cut = next((length for length in (4, 3, 2, 1) if left[-length:] in ADVERBS and length <= len(left)), 0)
@@ -198,17 +202,17 @@ def _without_adverbs(simple: str, cast: Cast) -> str:
 
 
 def _pronoun(simple: str) -> str:
-    """The pronoun, or the word that may stand for anyone, at the head of a clause; empty where there is none."""
+    """Return the pronoun or indefinite word at the start of a clause, or ""."""
     return next((simple[:length] for length in (3, 2, 1) if simple[:length] in PRONOUNS), "")
 
 
 def _lead(simple: str) -> int:
-    """How many characters at the head of a sentence only lead in: 只听, 于是."""
+    """Return the length of the lead-in at the start of a sentence, such as 只听 or 于是."""
     return next((length for length in (3, 2, 1) if simple[:length] in LEADS), 0)
 
 
 def _spoken(clause: str) -> tuple[str, str, bool]:
-    """A clause up to its verb of speech, as written and simply, and whether it has that verb."""
+    """Return a clause up to its verb of speech, the same in simplified form, and True if it has that verb."""
     simple = clause.translate(SIMPLE)
     verb = SPEECH.search(simple)
     end = verb.start() if verb else len(simple)
@@ -216,14 +220,14 @@ def _spoken(clause: str) -> tuple[str, str, bool]:
 
 
 def _looks_new(simple: str) -> bool:
-    """Whether this may be the name of someone not heard of: 紫鹃, 那婆子."""
+    """True if this may be the name of an unknown person: 紫鹃, 那婆子."""
     if not 2 <= len(simple) <= 5 or not all(map(str.isalnum, simple)):
         return False
     return not (_pronoun(simple) or NOT_IN_NAMES.search(simple) or ACTS.match(simple))
 
 
 def _first_subjects(gap: str, cast: Cast) -> set[str]:
-    """The new names that stand first in a sentence beside a quote, with a verb of speech after them."""
+    """Return the new names that start a sentence beside a quote, before a verb of speech."""
     names = set()
     for sentence in (_last_sentence(gap)[0], first_sentence(gap)[0]):
         clauses = _clauses(sentence)
@@ -237,7 +241,7 @@ def _first_subjects(gap: str, cast: Cast) -> set[str]:
 
 
 def _ending(core: str, cast: Cast) -> str:
-    """The longest known name or pronoun that the words end with."""
+    """Return the longest known name or pronoun at the end of the words, or ""."""
     for length in range(min(max(cast.longest, 3), len(core)), 0, -1):
         tail = core[-length:]
         if tail in cast.names or tail in PRONOUNS or tail in ("众人", "大家", "我"):
@@ -246,7 +250,7 @@ def _ending(core: str, cast: Cast) -> str:
 
 
 def subject_of(clause: str, cast: Cast) -> _Subject:
-    """Who speaks by one clause, read from its verb backwards and from its head forwards."""
+    """Return the subject of one clause: read back from its verb, and forward from its start."""
     written, body, speaks = _spoken(clause)
     start = 0 if cast.at(body, 0) else _lead(body)
     core = _without_adverbs(body[start:], cast)
@@ -275,7 +279,7 @@ def subject_of(clause: str, cast: Cast) -> _Subject:
 
 
 def _headed(core: str, head: str, tail: str, cast: Cast) -> _Subject:
-    """The subject of a clause that begins with a known name, unless somebody else comes in after it."""
+    """Return the subject of a clause that starts with a known name, unless another person follows."""
     rest = core[len(head) :]
     if rest.endswith(("二人", "两人", "三人", "两个", "三个", "几个", "等", "们")):
         return _Subject("several")
@@ -289,7 +293,7 @@ def _headed(core: str, head: str, tail: str, cast: Cast) -> _Subject:
 
 
 def _subject_before(clause: str, cast: Cast) -> _Subject:
-    """Whom a clause is about that itself has no verb of speech: a later clause may go on with him."""
+    """Return the subject of a clause without a verb of speech: a later clause may keep it."""
     simple = clause.translate(SIMPLE)
     start = 0 if cast.at(simple, 0) else _lead(simple)
     head = cast.at(simple, start)
@@ -304,10 +308,10 @@ def _subject_before(clause: str, cast: Cast) -> _Subject:
 
 
 def _subject_of_sentence(clauses: Sequence[str], cast: Cast) -> _Subject:
-    """The subject of the last clause, sought in the ones before it where it only goes on."""
+    """Return the subject of the last clause, taken from the clauses before it if it has none."""
     subject = subject_of(clauses[-1], cast)
     if subject.kind == "new" and len(clauses) > 1:
-        # 黛玉大怒，拍案道: what looks new in a later clause is more often a deed than a name.
+        # 黛玉大怒，拍案道: in a later clause, what looks like a new name is usually an action.
         return _Subject("unknown")
     for clause in reversed(clauses[:-1]):
         if subject.kind != "none":
@@ -330,6 +334,7 @@ def _as_voice(subject: _Subject, cast: Cast) -> Voice:
 
 
 def voice_of(name: str, cast: Cast) -> Voice:
+    """Return the person with this name; uncertain if the name only resembles one of `wished`."""
     owner = cast.whose(name)
     if owner != cast.wished and name.translate(SIMPLE) not in cast.given and cast.near(name):
         return Voice(None, name, near_why(name, cast.wished))
@@ -337,7 +342,7 @@ def voice_of(name: str, cast: Cast) -> Voice:
 
 
 def introduced(before: str, quote: str, previous: "Said | None", cast: Cast) -> Voice | None:
-    """The speaker as the words before a quote tell him; None where they do not introduce speech."""
+    """Return the speaker by the words before a quote, or None if they do not introduce speech."""
     sentence, mark = _last_sentence(before)
     clauses = _clauses(sentence)
     if not clauses:
@@ -359,7 +364,7 @@ def introduced(before: str, quote: str, previous: "Said | None", cast: Cast) -> 
 
 
 def followed(after: str, quote: str, last: bool, cast: Cast) -> Voice | None:
-    """The speaker as the words after a quote tell him: “…”，宝玉说。 None where they tell nothing."""
+    """Return the speaker by the words after a quote, as in “…”，宝玉说。; None if they do not name one."""
     sentence, whole = first_sentence(after)
     clauses = _clauses(sentence)
     spoken = next((index for index, clause in enumerate(clauses[:2]) if _spoken(clause)[2]), None)
@@ -380,14 +385,14 @@ def followed(after: str, quote: str, last: bool, cast: Cast) -> Voice | None:
 
 
 def acting(after: str, cast: Cast) -> str | None:
-    """Who does something right after a quote: a hint of who spoke, no more."""
+    """Return the person who acts right after a quote, or None; it is only a hint of who spoke."""
     clauses = _clauses(first_sentence(after)[0])
     subject = _subject_before(clauses[0], cast) if clauses else _Subject("none")
     return subject.name if subject.kind == "named" else None
 
 
 def is_utterance(before: str, quote: str, after: str) -> bool:
-    """Whether a quote that nobody is said to speak is speech, not a word that the narrator sets apart."""
+    """True if a quote without a speaker is speech, and not a word that the narrator puts in quotes."""
     if quote.rstrip()[-1:] in CLAUSE_ENDS + "，,；;—":
         return True
     starts = before.rstrip()[-1:] in CLAUSE_ENDS + "，,；;：:—"
