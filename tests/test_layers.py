@@ -13,7 +13,20 @@ import tonghua
 
 HOUSE = Path(tonghua.__file__).parent
 ROOMS = (
-    *("version", "text", "errors", "events", "core", "system", "config", "prompt", "models", "data", "runs", "inference"),
+    *(
+        "version",
+        "text",
+        "errors",
+        "events",
+        "core",
+        "system",
+        "config",
+        "prompt",
+        "models",
+        "data",
+        "runs",
+        "inference",
+    ),
     *("evaluation", "training", "terminal", "doctor", "exits", "api", "cli"),
 )
 """A room uses only rooms before it; core uses no other."""
@@ -60,11 +73,6 @@ def _is_module(name: str) -> bool:
     return (HOUSE / f"{name.replace('.', '/')}.py").is_file() or is_package(name)
 
 
-def _in_its_room(module: str) -> bool:
-    """False for a module that still stands beside the rooms."""
-    return "." in module or is_package(module) or module in ("version", "text", "errors", "events", "terminal", "doctor", "exits", "api")
-
-
 def room_of(module: str) -> str:
     return module.split(".")[0]
 
@@ -74,13 +82,11 @@ def faults(modules: dict[str, str]) -> list[str]:
     found = []
     for module, text in modules.items():
         room = room_of(module)
-        if module in DOORS or not _in_its_room(module):
+        if module in DOORS:
             continue
         for other in imports(module, text):
             there = room_of(other)
             if there == room and other != module and room != other:
-                continue
-            if _is_module(other) and other and not _in_its_room(other):
                 continue
             if there not in ROOMS or ROOMS.index(there) >= ROOMS.index(room):
                 found.append(f"{module} imports {other or 'the package'}")
@@ -96,6 +102,10 @@ def circles(modules: dict[str, str]) -> list[str]:
         for module in free:
             del graph[module]
     return sorted(graph)
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert sorted({room_of(module) for module in sources()} - {*DOORS}) == sorted(ROOMS)
 
 
 def test_a_name_tells_what_a_module_gives() -> None:
