@@ -20,7 +20,7 @@ from tonghua.system.memory import keep_freed_memory
 HIDDEN, WIDE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 896, 4864, 14, 2, 64, 151_936
 
 
-def seconds(run: Callable[[], torch.Tensor], place: device.Place) -> float:
+def seconds(run: Callable[[], torch.Tensor], place: device.DevicePlace) -> float:
     start = time.perf_counter()
     run().backward()
     if place.device.type == "cuda":
@@ -28,7 +28,7 @@ def seconds(run: Callable[[], torch.Tensor], place: device.Place) -> float:
     return time.perf_counter() - start
 
 
-def cases(place: device.Place, options: argparse.Namespace) -> dict[str, dict[str, Callable[[], torch.Tensor]]]:
+def cases(place: device.DevicePlace, options: argparse.Namespace) -> dict[str, dict[str, Callable[[], torch.Tensor]]]:
     def random(*size: int) -> torch.Tensor:
         return torch.randn(*size, device=place.device).to(place.dtype).requires_grad_()
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
-    place = device.choose()
+    place = device.choose_place()
     keep_freed_memory()
     found: dict[str, dict[str, float]] = {}
     for part, runs in cases(place, options).items():

@@ -69,7 +69,7 @@ def main() -> None:
     files, renderer = open_model(config.model)
     ready = prepare(config, files, renderer)
     examples = ready.samples.examples[: 16 * steps]
-    place = device.choose()
+    place = device.choose_place()
     keep_freed_memory()
     decoder = load_base(files, place)
     adapter = Adapter(

@@ -37,7 +37,7 @@ from tonghua.models.peft import PEFT_PREFIX
 from tonghua.models.scan import scan_model
 from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message
-from tonghua.system.device import Place
+from tonghua.system.device import DevicePlace
 
 CPU = torch.device("cpu")
 VOCABULARY = 448
@@ -125,7 +125,7 @@ def reference_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrai
 
 def our_model(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
     """The model of a folder as tonghua loads it."""
-    return load_base(scan_model(folder), Place(CPU, dtype))
+    return load_base(scan_model(folder), DevicePlace(CPU, dtype))
 
 
 _SAMPLE = (

@@ -13,7 +13,7 @@ from user_files import alpaca, written
 from tonghua.data.checkup.checkup import Checkup, examine_rows
 from tonghua.data.checkup.lengths import Bin, _histogram
 from tonghua.data.checkup.places import RowPlace
-from tonghua.data.checkup.quality import Kind
+from tonghua.data.checkup.quality import FindingKind
 from tonghua.data.read.dataset import read_rows
 from tonghua.errors import DataError
 from tonghua.text import Language, Text
@@ -36,7 +36,7 @@ def checked(path: Path, held_out: Sequence[int] = (), eval_path: Path | None = N
     )
 
 
-def lines_of(checkup: Checkup, kind: Kind) -> tuple[int, ...]:
+def lines_of(checkup: Checkup, kind: FindingKind) -> tuple[int, ...]:
     finding = checkup.findings.of(kind)
     return finding.lines if finding else ()
 

@@ -606,7 +606,7 @@ def conversations(questions: list[str]) -> list[Conversation]:
 
 
 def split(rows: list[Conversation], val_size: float, seed: int) -> tuple[list[Conversation], list[Conversation]]:
-    train, held_out = data.split(np.array([question_hash(row) for row in rows], np.uint64), val_size, seed)
+    train, held_out = data.split_places(np.array([question_hash(row) for row in rows], np.uint64), val_size, seed)
     return [rows[i] for i in train], [rows[i] for i in held_out]
 
 

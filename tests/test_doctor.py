@@ -17,7 +17,7 @@ from tonghua.doctor import surroundings
 from tonghua.doctor.diagnosis import Diagnosis, DiagnosisState
 from tonghua.doctor.hardware import memory, on_cpu, on_cuda
 from tonghua.doctor.packages import EXTRAS, extras, packages, parse_requirement, python, security
-from tonghua.doctor.surroundings import Disk, fonts, look_at, models_folder, runs_folder
+from tonghua.doctor.surroundings import Disk, fonts, look_at, room_for_models, room_for_runs
 from tonghua.models import hubs as hubs_room
 from tonghua.system import device
 from tonghua.text import Text
@@ -109,10 +109,10 @@ def test_little_memory_is_noted() -> None:
 
 
 def test_a_gpu_that_cannot_compute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def choose() -> device.Place:
+    def choose() -> device.DevicePlace:
         raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
 
-    monkeypatch.setattr(device, "choose", choose)
+    monkeypatch.setattr(device, "choose_place", choose)
     found = examined(tmp_path, monkeypatch)["device"]
     assert found.state == "problem" and "device=cpu" in told(found)
     assert found.text.en.endswith("CUDA error: no kernel image is available"), "one line"
@@ -145,8 +145,8 @@ def test_a_folder_that_cannot_be_written(folder: Path) -> None:
     (folder / "runs").write_text("我的", encoding="utf-8")
     found = look_at(folder / "runs" / "one")
     assert found.fault
-    assert runs_folder(found).state == "problem" and "output_dir=" in told(runs_folder(found))
-    assert models_folder(found).state == "note" and "TONGHUA_HOME" in told(models_folder(found))
+    assert room_for_runs(found).state == "problem" and "output_dir=" in told(room_for_runs(found))
+    assert room_for_models(found).state == "note" and "TONGHUA_HOME" in told(room_for_models(found))
     assert (folder / "runs").read_text(encoding="utf-8") == "我的"
 
 
@@ -156,11 +156,11 @@ def test_a_disk_that_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(200_000_000))
     full = look_at(folder)
-    for found, state in ((runs_folder(full), "problem"), (models_folder(full), "note")):
+    for found, state in ((room_for_runs(full), "problem"), (room_for_models(full), "note")):
         assert found.state == state and found.mend and found.text.zh.count("0.2 GB") == 1
-    assert models_folder(Disk(folder, GB, None)).state == "note", "a model takes 1 GB and must leave some"
-    assert models_folder(Disk(folder, 2 * GB, None)).state == "ok"
-    assert runs_folder(Disk(folder, GB, None)).state == "ok"
+    assert room_for_models(Disk(folder, GB, None)).state == "note", "a model takes 1 GB and must leave some"
+    assert room_for_models(Disk(folder, 2 * GB, None)).state == "ok"
+    assert room_for_runs(Disk(folder, GB, None)).state == "ok"
 
 
 # Hubs

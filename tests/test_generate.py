@@ -71,7 +71,7 @@ def without_cache(decoder: Decoder, prompt: Sequence[int], count: int) -> list[i
     s = decoder.shape
     for _ in range(count):
         layout = attention.lay_out(0, [len(ids)], s.heads, s.kv_heads, decoder.device, decoder.dtype)
-        attend = attention.choose(decoder.device)
+        attend = attention.choose_attention(decoder.device)
         hidden = decoder(torch.tensor(ids), torch.arange(len(ids)), lambda i, q, k, v: attend(q, k, v, layout))  # noqa: B023
         ids.append(int(F.linear(hidden[-1], decoder.head).argmax()))
     return ids[len(prompt) :]

@@ -352,7 +352,7 @@ def test_a_card_without_bfloat16_gets_half_precision(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for native, wanted in ((True, "bfloat16"), (False, "float16")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
-        assert str(device.choose()) == f"cuda {wanted}"
+        assert str(device.choose_place()) == f"cuda {wanted}"
 
 
 def test_a_loss_scale_that_is_too_large_is_no_trouble(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

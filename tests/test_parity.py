@@ -43,7 +43,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from tonghua.config.fields import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
-from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible
+from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible_mask
 from tonghua.core.example import Example
 from tonghua.core.forward import hidden_states
 from tonghua.core.lora import Adapter, LoRALinear, lora_linear_fused, lora_linear_plain
@@ -78,7 +78,7 @@ def examples(zoo: Zoo) -> list[Example]:
 @pytest.fixture
 def attend_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Attend], None]:
     """Sets which attention `hidden_states` takes."""
-    return lambda attend: monkeypatch.setattr(attention, "choose", lambda device: attend)
+    return lambda attend: monkeypatch.setattr(attention, "choose_attention", lambda device: attend)
 
 
 # ---- logits ------------------------------------------------------------------------------------------------
@@ -648,7 +648,7 @@ def test_who_sees_whom_is_the_table_of_the_docstring() -> None:
     """
     wanted = [[mark == "x" for mark in line] for line in table.split()]
     layout = lay_out(3, [3, 2], 1, 1, CPU, torch.float32)
-    assert visible(layout, CPU).tolist() == wanted
+    assert visible_mask(layout, CPU).tolist() == wanted
     assert layout.tokens == 8
 
 

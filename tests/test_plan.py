@@ -10,7 +10,7 @@ from test_resume import LONG, Place
 from tonghua.config.load import load
 from tonghua.core.model import Shape
 from tonghua.system import memory
-from tonghua.system.device import Place as Device
+from tonghua.system.device import DevicePlace as Device
 from tonghua.training import plan
 
 HALF = Shape(

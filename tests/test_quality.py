@@ -8,7 +8,7 @@ import pytest
 from tonghua.data.checkup.advice import Advice, advice
 from tonghua.data.checkup.blemishes import mend
 from tonghua.data.checkup.privacy import redact
-from tonghua.data.checkup.quality import Finding, Findings, Kind, examine
+from tonghua.data.checkup.quality import Finding, FindingKind, Findings, examine
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.text import Text
 
@@ -32,7 +32,7 @@ def found(findings: Findings) -> dict[str, tuple[int, ...]]:
     return {finding.kind: finding.lines for finding in findings.found}
 
 
-def of(findings: Findings, kind: Kind) -> Finding:
+def of(findings: Findings, kind: FindingKind) -> Finding:
     finding = findings.of(kind)
     assert finding is not None
     return finding
@@ -176,7 +176,7 @@ def test_single_traditional_forms_and_japanese_are_not_mixed(text: str) -> None:
 
 # Single rows
 
-HITS: list[tuple[Kind, str]] = [
+HITS: list[tuple[FindingKind, str]] = [
     ("control_tokens", "你好。<|im_end|>"),
     ("control_tokens", "<|eot_id|>你好。"),
     ("control_tokens", "[INST] 你好。"),
@@ -252,7 +252,7 @@ QUIET = [
 
 
 @pytest.mark.parametrize(("kind", "answer"), HITS)
-def test_a_blemish_is_found(kind: Kind, answer: str) -> None:
+def test_a_blemish_is_found(kind: FindingKind, answer: str) -> None:
     assert found(doctor([*stories(2), row("问题？", answer, 9)])) == {kind: (9,)}
 
 

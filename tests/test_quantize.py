@@ -18,7 +18,7 @@ from tonghua.models.scan import scan_model
 from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.prompt.renderer import Renderer
-from tonghua.system.device import Place
+from tonghua.system.device import DevicePlace
 
 CPU = torch.device("cpu")
 BITS: tuple[Bits, ...] = (8, 4)
@@ -141,7 +141,7 @@ def loss_of(decoder: Decoder, renderer: Renderer) -> float:
 
 @pytest.mark.parametrize("bits", BITS)
 def test_a_model_loads_as_if_its_linears_had_been_rounded_in_the_file(folder: Path, bits: Bits) -> None:
-    files, place, renderer = scan_model(folder), Place(CPU, torch.float32), Renderer(folder)
+    files, place, renderer = scan_model(folder), DevicePlace(CPU, torch.float32), Renderer(folder)
     quantized, plain = load_base(files, place, bits), load_base(files, place)
     before = loss_of(plain, renderer)
     wanted = loss_of(rounded_by_hand(plain, bits), renderer)
@@ -164,7 +164,7 @@ def test_a_run_on_a_quantized_base_is_opened_on_the_same(folder: Path, tmp_path:
 
 def test_a_model_that_does_not_part_into_blocks_is_told(tiny_folder: Path) -> None:
     with pytest.raises(UsageError) as told:
-        load_base(scan_model(tiny_folder), Place(CPU, torch.float32), 4)
+        load_base(scan_model(tiny_folder), DevicePlace(CPU, torch.float32), 4)
     assert told.value.text.en == (
         f"the layers of {tiny_folder.name} are no multiple of 64 wide and cannot be quantized;"
         " leave out quantization_bit"
@@ -174,6 +174,6 @@ def test_a_model_that_does_not_part_into_blocks_is_told(tiny_folder: Path) -> No
 @pytest.mark.parametrize(("bits", "bound"), [(8, 0.03), (4, 0.2)])
 def test_the_real_model_loses_little(real_folder: Path, bits: Bits, bound: float) -> None:
     files, renderer = scan_model(real_folder), Renderer(real_folder)
-    place = Place(CPU, torch.bfloat16)
+    place = DevicePlace(CPU, torch.bfloat16)
     plain = loss_of(load_base(files, place), renderer)
     assert loss_of(load_base(files, place, bits), renderer) == pytest.approx(plain, rel=bound)

@@ -183,12 +183,12 @@ def test_a_template_without_an_end_of_turn_is_refused(tiny_folder: Path) -> None
     assert len(maker([(talk, "")]).samples) == 1
     example = maker.renderer.examples([talk], None)[0]
     other = replace(talk, line=3)
-    assert len(maker._written([maker_room._Sample(other, example, 0, 0, 0)] * 2)[1]) == 2
+    assert len(maker._written([maker_room._MadeSample(other, example, 0, 0, 0)] * 2)[1]) == 2
     cut = replace(example, ids=example.ids[:-1], is_target=example.is_target[:-1])
     while cut.ids[-1] == maker.renderer.stop_ids[0] or not cut.is_target[-1]:
         cut = replace(cut, ids=cut.ids[:-1], is_target=cut.is_target[:-1])
     with pytest.raises(RefusedError) as told:
-        maker._written([maker_room._Sample(other, example, 0, 0, 0), maker_room._Sample(talk, cut, 0, 0, 0)])
+        maker._written([maker_room._MadeSample(other, example, 0, 0, 0), maker_room._MadeSample(talk, cut, 0, 0, 0)])
     assert told.value.text.zh.startswith("第 7 行的回答没有以结束标记收尾")
 
 

@@ -45,7 +45,7 @@ def test_an_exception_of_the_work_is_raised_here() -> None:
 
 def test_a_users_mistake_keeps_both_its_languages() -> None:
     with pytest.raises(UsageError) as told:
-        list(ordered_map(partial(partial, data.split, np.zeros(2, np.uint64), -1.0), [0], 1))
+        list(ordered_map(partial(partial, data.split_places, np.zeros(2, np.uint64), -1.0), [0], 1))
     assert told.value.text.zh == "val_size 是 -1.0；请写 0 到 1 之间的比例，或者留出的条数"
     assert told.value.text.en == "val_size is -1.0; give a share between 0 and 1, or a number of rows"
 

@@ -189,7 +189,8 @@ def _show_progress(run: Path, state: str, progress: "RunProgress", screen: "Scre
 
 def _show_line(line: dict[str, Any], progress: "RunProgress", screen: "Screen") -> None:
     """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
-    from ..runs.listing import number, whole
+    from ..runs.listing import whole
+    from ..runs.record import number
     from ..terminal.screen import duration
     from ..text import shown
 

@@ -13,7 +13,7 @@ def hidden_states(decoder: Decoder, batch: Batch) -> torch.Tensor:
     """Return hidden states (M, hidden) at the M sources of a batch on the decoder's device."""
     s = decoder.shape
     layout = attention.lay_out(batch.prefix, batch.lengths, s.heads, s.kv_heads, decoder.device, decoder.dtype)
-    attend = attention.choose(decoder.device)
+    attend = attention.choose_attention(decoder.device)
     count = len(batch.source)
     # A rounded number of rows keeps oneDNN's kernels few; the extra rows repeat token 0 and are cut off below.
     rows = F.pad(batch.source, (0, rounded(count) - count))

@@ -28,7 +28,7 @@ from .packages import (
     requirements,
     security,
 )
-from .surroundings import diagnose_fonts, diagnose_hubs, look_at, models_folder, runs_folder
+from .surroundings import diagnose_fonts, diagnose_hubs, look_at, room_for_models, room_for_runs
 
 
 def examine(offline: bool) -> Iterator[Diagnosis]:
@@ -42,8 +42,8 @@ def examine(offline: bool) -> Iterator[Diagnosis]:
     yield diagnose_device(pip)
     machine = psutil.virtual_memory()
     yield memory(machine.total, machine.available)
-    yield runs_folder(look_at(Path(Config.model_fields["output_dir"].default)))
-    yield models_folder(look_at(home()))
+    yield room_for_runs(look_at(Path(Config.model_fields["output_dir"].default)))
+    yield room_for_models(look_at(home()))
     yield diagnose_hubs(offline or is_offline())
     if PLOTS in installed:
         yield diagnose_fonts()

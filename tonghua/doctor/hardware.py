@@ -109,7 +109,7 @@ def diagnose_device(pip: str) -> Diagnosis:
         with warnings.catch_warnings():
             # Of drivers that are too old and cards that are too old or new; the finding says it in both languages.
             warnings.simplefilter("ignore")
-            place = device.choose()
+            place = device.choose_place()
             dtype = str(place.dtype).removeprefix("torch.")
             if place.device.type == "cuda":
                 # A build without kernels for this card only fails when it is asked to compute.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..errors import UsageError
 from ..models import download as fetch
 from ..models import hubs as hubs_room
-from ..models.hubs import Source
+from ..models.hubs import HubSource
 from ..runs.curves import CHINESE_FONTS
 from ..text import Text
 from .diagnosis import Diagnosis, DiagnosisState, gb
@@ -45,7 +45,7 @@ def look_at(folder: Path) -> Disk:
         return Disk(folder, 0, reason or type(error).__name__)
 
 
-def runs_folder(disk: Disk) -> Diagnosis:
+def room_for_runs(disk: Disk) -> Diagnosis:
     """Where runs go: without room for one, nothing can be trained."""
     mend = Text(
         "到一个可以写、空间够的文件夹里运行，或写 output_dir=这样的文件夹",
@@ -54,7 +54,7 @@ def runs_folder(disk: Disk) -> Diagnosis:
     return _folder("runs", Text("训练结果", "runs"), disk, RUN_BYTES, "problem", mend)
 
 
-def models_folder(disk: Disk) -> Diagnosis:
+def room_for_models(disk: Disk) -> Diagnosis:
     """Where downloaded models go; without room there are still `tiny` and models in other folders."""
     mend = Text(
         "腾出空间，或把环境变量 TONGHUA_HOME 设为别处可写的文件夹；qwen2.5-0.5b 约 1 GB",
@@ -82,7 +82,7 @@ def _folder(name: str, what: Text, disk: Disk, needed_bytes: int, otherwise: Dia
     return Diagnosis(name, "ok", told)
 
 
-def hubs(sources: Sequence[Source], seconds: Mapping[str, float]) -> Diagnosis:
+def hubs(sources: Sequence[HubSource], seconds: Mapping[str, float]) -> Diagnosis:
     """Which hubs answer; `seconds`: how long each took that did, by its name."""
     zh, en = [], []
     for source in sources:

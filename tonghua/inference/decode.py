@@ -30,7 +30,7 @@ class Cache:
         decoder, s = self.decoder, self.decoder.shape
         device = decoder.device
         layout = attention.lay_out(0, [len(ids)], s.heads, s.kv_heads, device, decoder.dtype)
-        attend = attention.choose(device)
+        attend = attention.choose_attention(device)
 
         def read(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             # Keys are stored after rotation, so a later step rotates only its own token.

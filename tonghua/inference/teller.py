@@ -90,7 +90,7 @@ def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype:
     renderer = Renderer(run.folder)
     # Before loading, which takes long: files that do not belong together fail at once.
     check_contract(run.contract, base, renderer)
-    decoder = load_base(base, devices.choose(device, dtype), run.config.quantization_bit)
+    decoder = load_base(base, devices.choose_place(device, dtype), run.config.quantization_bit)
     return Teller(run, base, Engine(decoder, renderer, run.contract), load_adapter(adapter, decoder))
 
 

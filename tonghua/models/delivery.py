@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import RefusedError, UserError
 from ..text import Text
-from .hubs import Source
+from .hubs import HubSource
 from .manifest import WEIGHT_SUFFIX
 
 
@@ -76,7 +76,7 @@ class Delivery:
     """The files to download from one source, weights last."""
 
     model: str
-    source: Source
+    source: HubSource
     revision: str
     entries: tuple[ListedFile, ...]
 

@@ -26,7 +26,7 @@ from ..system.environment import is_offline
 from ..text import Text
 from . import hubs, store
 from .delivery import Delivery, Downloaded, DownloadProgress, FaultyError, ListedFile
-from .hubs import MEANWHILE, Source, no_such, not_here
+from .hubs import MEANWHILE, HubSource, no_such, not_here
 from .listings import find_delivery
 from .manifest import MANIFEST, UNFINISHED, FileRecord, Manifest, Model, Verified, read_manifest, write_manifest
 from .network import PROBE_S, HubLine
@@ -144,11 +144,11 @@ def _require_own(target: Path, repository: str) -> None:
 
 
 def _from_any(
-    sources: Sequence[Source], repository: str, target: Path, tell: Callable[[DownloadProgress], None]
+    sources: Sequence[HubSource], repository: str, target: Path, tell: Callable[[DownloadProgress], None]
 ) -> Downloaded:
     """Download from the first source that can deliver. Later sources must list the same weights as the first."""
     line = HubLine(repository, tell)
-    faults: list[tuple[Source, FaultyError]] = []
+    faults: list[tuple[HubSource, FaultyError]] = []
     promised: dict[str, str | None] | None = None
     for source in _nearest_first(sources, line):
         try:
@@ -168,7 +168,7 @@ def _from_any(
     raise _summary(repository, faults)
 
 
-def _summary(repository: str, faults: Sequence[tuple[Source, FaultyError]]) -> UserError:
+def _summary(repository: str, faults: Sequence[tuple[HubSource, FaultyError]]) -> UserError:
     """Combine the faults of all sources in one error. Its type and remedy come from the gravest fault."""
     # Stopped before UsageError: the hub that could not be reached may have what another hub lacks.
     gravity = (RefusedError, Stopped, UsageError)
@@ -184,7 +184,7 @@ def _summary(repository: str, faults: Sequence[tuple[Source, FaultyError]]) -> U
     )
 
 
-def answer_seconds(sources: Sequence[Source]) -> dict[str, float]:
+def answer_seconds(sources: Sequence[HubSource]) -> dict[str, float]:
     """Return the response time of each source in seconds, by name. Probes all at once and omits late ones.
 
     Raises UsageError if the certificate file that the environment names cannot be read.
@@ -192,10 +192,10 @@ def answer_seconds(sources: Sequence[Source]) -> dict[str, float]:
     return _seconds_by_name(sources, HubLine("", lambda progress: None))
 
 
-def _seconds_by_name(sources: Sequence[Source], line: "HubLine") -> dict[str, float]:
+def _seconds_by_name(sources: Sequence[HubSource], line: "HubLine") -> dict[str, float]:
     taken_s: dict[str, float] = {}
 
-    def knock(source: Source) -> None:
+    def knock(source: HubSource) -> None:
         began = monotonic()
         if line.answers(source):
             taken_s[source.name] = monotonic() - began
@@ -210,7 +210,7 @@ def _seconds_by_name(sources: Sequence[Source], line: "HubLine") -> dict[str, fl
     return dict(taken_s)
 
 
-def _nearest_first(sources: Sequence[Source], line: "HubLine") -> list[Source]:
+def _nearest_first(sources: Sequence[HubSource], line: "HubLine") -> list[HubSource]:
     """Sort the sources: those that answer, fastest first but the mirror last; then those that do not answer."""
     if len(sources) == 1:
         return list(sources)

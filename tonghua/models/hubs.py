@@ -38,7 +38,7 @@ SourceName = Literal["modelscope", "huggingface", "mirror"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class HubSource:
     """A hub to download from. `token` is sent only to the host of this endpoint."""
 
     name: SourceName
@@ -47,7 +47,7 @@ class Source:
     token: str | None = None
 
 
-def sources(name: str | None = None) -> tuple[Source, ...]:
+def sources(name: str | None = None) -> tuple[HubSource, ...]:
     """Return the hubs to try, or only the hub `name`. With HF_ENDPOINT, the mirror is used only by name.
 
     Raises UsageError if there is no such source, or if an endpoint is neither https nor on this machine.
@@ -55,13 +55,13 @@ def sources(name: str | None = None) -> tuple[Source, ...]:
     endpoint = os.environ.get("HF_ENDPOINT")
     token = os.environ.get("HF_TOKEN") or None
     known = [
-        Source("modelscope", "ModelScope", _endpoint("MODELSCOPE_ENDPOINT", MODELSCOPE)),
-        Source("huggingface", "Hugging Face", _endpoint("HF_ENDPOINT", HUGGING_FACE), token),
+        HubSource("modelscope", "ModelScope", _endpoint("MODELSCOPE_ENDPOINT", MODELSCOPE)),
+        HubSource("huggingface", "Hugging Face", _endpoint("HF_ENDPOINT", HUGGING_FACE), token),
         # Volunteers run the mirror, so it gets no token.
-        Source("mirror", "hf-mirror", MIRROR),
+        HubSource("mirror", "hf-mirror", MIRROR),
     ]
     if urlsplit(known[1].endpoint).hostname == urlsplit(MIRROR).hostname:
-        known[1] = Source("huggingface", "hf-mirror", known[1].endpoint)
+        known[1] = HubSource("huggingface", "hf-mirror", known[1].endpoint)
     if name is None:
         return tuple(known[:2] if endpoint else known)
     chosen = tuple(source for source in known if source.name == name)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from ..errors import RefusedError
 from ..text import Text
 from .delivery import ELSEWHERE, Delivery, FaultyError, ListedFile, odd_answer, short
-from .hubs import Source
+from .hubs import HubSource
 from .network import HubLine
 
 _WANTED = re.compile(
@@ -21,7 +21,7 @@ _PICKLED = re.compile(r".*\.(bin|pt|pth|ckpt|pkl)")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
-def find_delivery(line: "HubLine", source: Source, repository: str) -> Delivery:
+def find_delivery(line: "HubLine", source: HubSource, repository: str) -> Delivery:
     """Return the files to download from this source, weights last.
 
     Raises RefusedError if the listing is unsafe; FaultyError if a file, or the size or hash of a weight, is missing.
@@ -68,7 +68,7 @@ def _no_weights(pickled: str | None) -> FaultyError:
     return FaultyError(RefusedError, what, mend)
 
 
-def _hugging_face(line: "HubLine", source: Source, repository: str) -> tuple[str, list[ListedFile]]:
+def _hugging_face(line: "HubLine", source: HubSource, repository: str) -> tuple[str, list[ListedFile]]:
     """Return the current commit of `main` and the files at its root (api/models/.../tree/<commit>)."""
     api = f"{source.endpoint}/api/models/{repository}"
     commit = _asked(line.json(source, f"{api}/revision/main"), "sha")
@@ -86,7 +86,7 @@ def _hugging_face(line: "HubLine", source: Source, repository: str) -> tuple[str
     return commit, entries
 
 
-def _modelscope(line: "HubLine", source: Source, repository: str) -> tuple[str, list[ListedFile]]:
+def _modelscope(line: "HubLine", source: HubSource, repository: str) -> tuple[str, list[ListedFile]]:
     """Return the files at the root of `master`. No commit pins them here; the sha256 of each file does."""
     api = f"{source.endpoint}/api/v1/models/{repository}/repo"
     answer = line.json(source, f"{api}/files?Revision=master&Recursive=False")
@@ -122,7 +122,7 @@ def _hex(told: Any, digits: int) -> str | None:
     return told.lower() if isinstance(told, str) and re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", told) else None
 
 
-def _safe_name(told: Any, source: Source, repository: str) -> str:
+def _safe_name(told: Any, source: HubSource, repository: str) -> str:
     """Return the listed path if it stays in its folder on every OS; else refuse the whole listing."""
     parts = told.split("/") if isinstance(told, str) else [""]
     odd = not isinstance(told, str) or not told.isprintable() or set(told) & set('\\:*?"<>|')
@@ -131,7 +131,7 @@ def _safe_name(told: Any, source: Source, repository: str) -> str:
     return str(told)
 
 
-def _hostile(source: Source, repository: str, zh: str, en: str) -> RefusedError:
+def _hostile(source: HubSource, repository: str, zh: str, en: str) -> RefusedError:
     return RefusedError(
         f"{source.title} 上 {repository} 的文件列表里{zh}，什么都没有下载；请换一个可信的模型或下载源",
         f"in the listing of {repository} at {source.title}, {en}; nothing was fetched, take a trusted model or source",

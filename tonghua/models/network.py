@@ -32,7 +32,7 @@ from .delivery import (
     web_page,
     wrong_size,
 )
-from .hubs import LOOPBACK, Source, certificate_file
+from .hubs import LOOPBACK, HubSource, certificate_file
 from .manifest import FileRecord
 from .part import BLOCK_BYTES, PartialFile
 
@@ -130,7 +130,7 @@ class HubLine:
         rate = (self.fetched_bytes - bytes_then) / max(now - since, 1e-3)
         self._tell(replace(self._progress, bytes_per_s=0.0 if waiting else rate))
 
-    def answers(self, source: Source) -> bool:
+    def answers(self, source: HubSource) -> bool:
         """True if the source answers with any HTTP status within PROBE_S."""
         try:
             request = urllib.request.Request(source.endpoint, method="HEAD")  # noqa: S310
@@ -142,7 +142,7 @@ class HubLine:
         except (OSError, http.client.HTTPException, FaultyError):
             return False
 
-    def _open(self, source: Source, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _open(self, source: HubSource, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Return the response to one GET. Raises only PassingError and FaultyError."""
         # The address comes from hubs.sources, so it is https or loopback; redirects obey the same rule.
         request = urllib.request.Request(url, headers=headers)  # noqa: S310
@@ -163,7 +163,7 @@ class HubLine:
             raise web_page()
         return answer
 
-    def _patiently(self, source: Source, attempt: Callable[[], Any]) -> Any:
+    def _patiently(self, source: HubSource, attempt: Callable[[], Any]) -> Any:
         """Return the attempt's value. Retry temporary errors after growing pauses; a new byte resets the count."""
         failed, fetched = 0, self.fetched_bytes
         while True:
@@ -181,7 +181,7 @@ class HubLine:
                 self._report(waiting=Text(zh, en))
                 sleep(wait_s)
 
-    def json(self, source: Source, url: str) -> Any:
+    def json(self, source: HubSource, url: str) -> Any:
         """Return the parsed JSON at `url`. Raises FaultyError if the source fails or sends no JSON."""
         self._progress = replace(self._progress, source=source.name)
 
@@ -198,7 +198,7 @@ class HubLine:
         except (ValueError, RecursionError):
             raise web_page() if _is_page(told) else odd_answer() from None
 
-    def file(self, source: Source, entry: ListedFile, target: Path) -> FileRecord:
+    def file(self, source: HubSource, entry: ListedFile, target: Path) -> FileRecord:
         """Download one file into `target`, resuming an earlier part of the same content; return size and sha256.
 
         Raises FaultyError if the source fails or the content does not match the listing.
@@ -223,7 +223,7 @@ class HubLine:
         self._report(-part.digest.size)
         part.clear()
 
-    def _receive(self, source: Source, part: "PartialFile") -> None:
+    def _receive(self, source: HubSource, part: "PartialFile") -> None:
         """Complete a part with one request. Raises PassingError if fewer bytes arrive than promised."""
         if not part.entry.is_known:
             self._clear(part)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.model import Decoder, RopeScaling, Shape
 from ..core.quantize import BLOCK, Bits, can_quantize
 from ..errors import RefusedError, ResourceError, UsageError
-from ..system.device import Place
+from ..system.device import DevicePlace
 from ..system.memory import free_bytes, is_out_of_memory
 from ..text import Text
 from .safetensors_file import TensorEntry
@@ -79,7 +79,7 @@ def _unsupported(what: str) -> RefusedError:
     )
 
 
-def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Decoder:
+def load_base(files: ModelFiles, place: DevicePlace, bits: Bits | None = None) -> Decoder:
     """Return the base model, frozen, in the dtype of `place`; with `bits`, the linears of its layers are quantized.
 
     Quantizes one layer at a time, so at most one is in memory unquantized. Raises RefusedError if tensors are
@@ -97,7 +97,7 @@ def load_base(files: ModelFiles, place: Place, bits: Bits | None = None) -> Deco
     raise _too_large(files, place, bits)
 
 
-def _loaded(files: ModelFiles, place: Place, bits: Bits | None) -> Decoder:
+def _loaded(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> Decoder:
     decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
     slots = dict(decoder.slots())
     wrong = [
@@ -130,12 +130,12 @@ def _loaded(files: ModelFiles, place: Place, bits: Bits | None) -> Decoder:
     return decoder
 
 
-def _needed_bytes(files: ModelFiles, place: Place, bits: Bits | None) -> int:
+def _needed_bytes(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> int:
     count = sum(math.prod(entry.shape) for entry in files.tensors.values())
     return count * bits // 8 if bits else count * place.dtype.itemsize
 
 
-def _too_large(files: ModelFiles, place: Place, bits: Bits | None) -> ResourceError:
+def _too_large(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> ResourceError:
     needed, free = _needed_bytes(files, place, bits), free_bytes(place.device)
     had = Text(f"现在只空闲 {free / 1e9:.1f} GB", f"{free / 1e9:.1f} GB are free")
     if needed <= free:
@@ -148,7 +148,7 @@ def _too_large(files: ModelFiles, place: Place, bits: Bits | None) -> ResourceEr
     )
 
 
-def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: Place) -> None:
+def _fill(slots: Mapping[str, Tensor], by_file: Mapping[Path, list[str]], place: DevicePlace) -> None:
     for file, names in by_file.items():
         # Open the file again for each layer: closing it frees the memory of what was read through it.
         with safe_open(file, "pt", device=str(place.device)) as opened:

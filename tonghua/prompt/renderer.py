@@ -36,7 +36,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 _HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
 
 
-class _Piece(NamedTuple):
+class _TemplatePiece(NamedTuple):
     """A part of a rendered conversation. `message` is the index of the message that it comes from; -1 = the template.
 
     `control` is the token id if the piece is a control token of the template.
@@ -77,7 +77,7 @@ class Renderer:
         }
         self._template = _template(folder, settings)
         self._compiled = _compiled(folder, self._template)
-        self._skeletons: dict[tuple[Any, ...], tuple[_Piece, ...]] = {}
+        self._skeletons: dict[tuple[Any, ...], tuple[_TemplatePiece, ...]] = {}
         self._check()
 
     @cached_property
@@ -173,26 +173,26 @@ class Renderer:
                 f"{where.en}the model's chat template does not take this conversation: {error}",
             ) from error
 
-    def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_Piece, ...]:
+    def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_TemplatePiece, ...]:
         """Return the template's text around each message, cached: conversations with the same roles share it."""
         if (roles, generate) not in self._skeletons:
             holders = [{"role": r, "content": f"\U000f0000{i}\U000f0001"} for i, r in enumerate(roles)]
             parts = _HOLDER.split(self._render(holders, generate, line))
             pieces = [
-                _Piece(part, int(part) if i % 2 else -1, None if i % 2 else self._controls.get(part))
+                _TemplatePiece(part, int(part) if i % 2 else -1, None if i % 2 else self._controls.get(part))
                 for i, text in enumerate(parts)
                 for part in ([text] if i % 2 else self._split(text))
             ]
             self._skeletons[roles, generate] = tuple(pieces)
         return self._skeletons[roles, generate]
 
-    def _pieces(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Piece]:
+    def _pieces(self, messages: Sequence[Message], generate: bool, line: int) -> list[_TemplatePiece]:
         skeleton = self._skeleton(tuple(m.role for m in messages), generate, line)
-        filled = [_Piece(messages[p.message].content, p.message) if p.message >= 0 else p for p in skeleton]
+        filled = [_TemplatePiece(messages[p.message].content, p.message) if p.message >= 0 else p for p in skeleton]
         whole = self._render([{"role": m.role, "content": m.content} for m in messages], generate, line)
         if "".join(p.text for p in filled) == whole:
             return filled
-        trimmed = [_Piece(p.text.strip(), p.message) if p.message >= 0 else p for p in filled]
+        trimmed = [_TemplatePiece(p.text.strip(), p.message) if p.message >= 0 else p for p in filled]
         if "".join(p.text for p in trimmed) == whole:
             return trimmed
         where = _where(line)
@@ -290,7 +290,7 @@ def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_
     return Example(tuple(ids), tuple(is_target), shared)
 
 
-def _append_text(chunks: list[_Chunk], piece: _Piece) -> None:
+def _append_text(chunks: list[_Chunk], piece: _TemplatePiece) -> None:
     """Append text that is not an answer to the text before it, so that both are tokenized as one."""
     if chunks and chunks[-1].control is None and not chunks[-1].is_target:
         last = chunks.pop()

@@ -47,7 +47,7 @@ class ChatTemplate:
         # The same environment as in transformers: model authors write templates for it.
         self._environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
         self._environment.globals["raise_exception"] = _raise
-        self._template = self._environment.from_string(_Counting().visit(self._environment.parse(source)))
+        self._template = self._environment.from_string(_StepCounter().visit(self._environment.parse(source)))
 
     def render(self, **variables: Any) -> str:
         """Return the rendered text. Raises TemplateFaultError on any failure, too many steps or too much text."""
@@ -104,7 +104,7 @@ class _Bounded(ImmutableSandboxedEnvironment):
         return attr not in _WIDENING and super().is_safe_attribute(obj, attr, value)
 
 
-class _Counting(NodeTransformer):
+class _StepCounter(NodeTransformer):
     """Wraps the items of every loop in `counted` and the result of every `~` in `bounded`."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:

@@ -52,7 +52,7 @@ class Unsaved(ResourceError):
 Notify = Callable[[str, Text], None]
 """Takes the kind of an event and its text."""
 
-Look = Callable[[], None]
+LookForStop = Callable[[], None]
 """Called every 0.1 s while waiting for the disk; may raise to end the wait."""
 
 
@@ -179,7 +179,9 @@ class Book:
         minutes, every = self.config.save_minutes, self.config.save_steps
         return bool(every and step % every == 0) or bool(minutes and time.monotonic() - self._saved >= 60 * minutes)
 
-    def save(self, step: int, files: Mapping[str, bytes], best: int, keep: Collection[int], look: Look | None) -> None:
+    def save(
+        self, step: int, files: Mapping[str, bytes], best: int, keep: Collection[int], look: LookForStop | None
+    ) -> None:
         """Commit a checkpoint, then remove old ones, but not `step`, `best` or those in `keep`.
 
         Publishes the adapter if `best` is this step, or is 0 because there is no best step yet. If a write fails,

@@ -11,7 +11,6 @@
 """
 
 import io
-import math
 import os
 import sys
 from collections import deque
@@ -29,7 +28,7 @@ from ..models.guarded import read_json
 from ..text import shown
 from .checkpoint import FOLDER, MANIFEST
 from .folder import CONTRACT, FACTS, LOCK, METRICS, RESULT
-from .record import parsed
+from .record import number, parsed
 
 RunState = Literal["running", "finished", "stopped", "empty"]
 """Running: being trained. Finished: reached its end. Stopped: interrupted, with a checkpoint or an adapter. Empty:
@@ -211,15 +210,6 @@ def read_progress(lines: Iterable[bytes]) -> RunProgress:
     for line in recent:
         progress.take(parsed(line))
     return progress
-
-
-def number(value: object) -> float | None:
-    """Return the value as a float if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    with suppress(OverflowError):
-        return float(value) if math.isfinite(value) else None
-    return None
 
 
 def whole(value: object) -> int | None:

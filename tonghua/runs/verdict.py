@@ -10,7 +10,7 @@ from .record import RunRecord, number
 
 MOST_MARKS = 50
 
-MOST_SKIPPED = 20
+MOST_STEPS_LISTED = 20
 
 SAME = 0.005
 """A held-out loss that changes by less than this share counts as unchanged."""
@@ -137,5 +137,5 @@ def _spikes(losses: Points) -> Text | None:
 
 def listed_steps(steps: Sequence[int]) -> Text:
     """Return the first `MOST_SKIPPED` of these steps as text, and a mark if there are more."""
-    first, more = steps[:MOST_SKIPPED], len(steps) > MOST_SKIPPED
+    first, more = steps[:MOST_STEPS_LISTED], len(steps) > MOST_STEPS_LISTED
     return Text("、".join(map(str, first)) + " 等" * more, ", ".join(map(str, first)) + ", ..." * more)

@@ -11,7 +11,7 @@ from ..errors import UsageError
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
-class Place(NamedTuple):
+class DevicePlace(NamedTuple):
     """A device and the dtype of the frozen base on it. The LoRA master weights are fp32 on every device."""
 
     device: torch.device
@@ -21,17 +21,17 @@ class Place(NamedTuple):
         return f"{self.device.type} {str(self.dtype).removeprefix('torch.')}"
 
 
-def choose(device: str = "auto", dtype: str = "auto") -> Place:
+def choose_place(device: str = "auto", dtype: str = "auto") -> DevicePlace:
     """Return the place for these settings. Raises UsageError if the device is missing, or for float16 on a CPU."""
     found = _device(device)
     if dtype == "auto":
-        return Place(found, _fast_dtype(found))
+        return DevicePlace(found, _fast_dtype(found))
     if dtype == "float16" and found.type == "cpu":
         raise UsageError(
             "CPU 上不支持 dtype=float16；请用 auto、bfloat16 或 float32",
             "dtype=float16 is not for a CPU; use auto, bfloat16 or float32",
         )
-    return Place(found, DTYPES[dtype])
+    return DevicePlace(found, DTYPES[dtype])
 
 
 def _device(wanted: str) -> torch.device:
@@ -68,7 +68,7 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
         return float("inf")
 
 
-def operations_per_s(place: Place) -> float:
+def operations_per_s(place: DevicePlace) -> float:
     """Measure a matrix product of training size. Return floating-point operations per second."""
     return 2 * 256 * 1024 * 2048 / _seconds(*place)
 

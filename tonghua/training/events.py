@@ -9,7 +9,7 @@ from ..data.samples.prepare import Prepared
 from ..data.samples.samples import Samples
 from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
 from ..models.delivery import DownloadProgress
-from ..system.device import Place
+from ..system.device import DevicePlace
 from ..text import Text
 from . import plan
 from .progress import StepRecord
@@ -21,7 +21,7 @@ class Started:
 
     config: Config
     ready: Prepared
-    place: Place
+    place: DevicePlace
     plan: plan.Plan
     trainable: int
     parameters: int

@@ -14,7 +14,7 @@ from ..config.schema import Config
 from ..core.loss import ROWS_AT_A_TIME
 from ..core.model import Shape
 from ..errors import ResourceError
-from ..system.device import Place, operations_per_s
+from ..system.device import DevicePlace, operations_per_s
 from ..system.memory import free_bytes
 
 CPU_TOKENS = 1024
@@ -58,7 +58,7 @@ class Estimate:
     total_s: float
 
 
-def plan(config: Config, shape: Shape, place: Place, longest: int) -> Plan:
+def plan(config: Config, shape: Shape, place: DevicePlace, longest: int) -> Plan:
     """The plan for rows of at most `longest` tokens; what the config fixes is kept.
 
     Micro-batches shrink before anything is recomputed, and no more layers recompute than must: a smaller micro-batch
@@ -77,7 +77,7 @@ def plan(config: Config, shape: Shape, place: Place, longest: int) -> Plan:
     return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recomputed)
 
 
-def epoch_s(shape: Shape, place: Place, tokens: int, targets: int) -> float:
+def epoch_s(shape: Shape, place: DevicePlace, tokens: int, targets: int) -> float:
     """About how long an epoch takes: the operations of its frozen products, both ways, at this machine's rate."""
     heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
     linear = shape.layers * shape.hidden_size * (heads + 3 * shape.intermediate_size)

@@ -52,14 +52,14 @@ def order_sha256(samples: Samples) -> str:
     return hashlib.sha256(samples.order.tobytes()).hexdigest()
 
 
-def trained_on(found: Checkpoint) -> dict[str, Any]:
+def was_trained_on(found: Checkpoint) -> dict[str, Any]:
     """What a checkpoint was trained on."""
     return dict(json.loads(found.read(STATE))["trained_on"])
 
 
 def require_settled(found: Checkpoint, config: Config) -> None:
     """Raises UsageError where a setting is not the one that the run began with."""
-    before, now = trained_on(found)["settings"], settled(config)
+    before, now = was_trained_on(found)["settings"], settled(config)
     if before[SAMPLES_PER_STEP] != now[SAMPLES_PER_STEP]:
         raise UsageError(
             f"每步的样本数开始时定为 {before[SAMPLES_PER_STEP]}，改成 {now[SAMPLES_PER_STEP]} 就不是同一次训练了；"
@@ -77,7 +77,7 @@ def require_settled(found: Checkpoint, config: Config) -> None:
 
 def require_same(found: Checkpoint, now: Mapping[str, Any], training: Samples, heldout: Samples) -> None:
     """Raises DataError where what the checkpoint was trained on has changed, naming the row or the file."""
-    before = trained_on(found)
+    before = was_trained_on(found)
     files = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
     for key, name in files.items():
         if before["base"][key] != now["base"][key]:

@@ -26,7 +26,7 @@ from ..models.weights import load_base
 from ..runs.book import Book
 from ..runs.checkpoint import Checkpoint
 from ..system import device as devices
-from ..system.device import Place
+from ..system.device import DevicePlace
 from ..system.memory import keep_freed_memory
 from ..system.signals import Stop
 from ..text import Text
@@ -58,7 +58,7 @@ class ReadyRun:
 
     config: Config
     rows: TrainingRows
-    place: Place
+    place: DevicePlace
     decoder: Decoder
     adapter: Adapter
     plan: plan.Plan
@@ -94,13 +94,13 @@ def get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> Re
     return ReadyRun(config, rows, place, decoder, adapter, planned)
 
 
-def _choose_device(config: Config, found: Checkpoint | None) -> Place:
+def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
     """Where to compute; a run goes on in the type that it began with, which was measured then, if the device is one."""
-    place = devices.choose(config.device, config.dtype)
+    place = devices.choose_place(config.device, config.dtype)
     if found is None or config.dtype != "auto":
         return place
     device, _, dtype = str(json.loads(found.read(STATE))["place"]).partition(" ")
-    return Place(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
+    return DevicePlace(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
 
 
 def run_facts(started: Started, base_name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..config.load import Loaded
 from ..errors import DivergedError, Stopped, UsageError
 from ..events import Doing, Happened
 from ..runs import checkpoint
-from ..runs.book import Book, Look, Unsaved, needed_bytes
+from ..runs.book import Book, LookForStop, Unsaved, needed_bytes
 from ..runs.checkpoint import Checkpoint, Damaged
 from ..runs.folder import finished
 from ..runs.trackers import require_installed
@@ -52,7 +52,7 @@ NOTHING_NEW = Text(
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _TrainingRun:
     """A run in progress."""
 
     ready: ReadyRun
@@ -76,7 +76,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
         ready = get_ready(loaded.config, tell, found)
         book = open_book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
-        run = _Run(ready, trainer, book, ready.diary(), trained_on(ready, book), stop, tell)
+        run = _TrainingRun(ready, trainer, book, ready.diary(), trained_on(ready, book), stop, tell)
         # From here on a signal waits for a place where the run can be kept.
         with stop.held(), book.open(resumed):
             if found is not None:
@@ -135,7 +135,7 @@ def _estimate(ready: ReadyRun, trainer: Trainer, token_s: float) -> plan.Estimat
     )
 
 
-def _learn(run: _Run, watch: Watch) -> None:
+def _learn(run: _TrainingRun, watch: Watch) -> None:
     """All that is left of the run, kept as far as it came whatever ends it. Raises Stopped after a signal."""
     run.trainer.memory.start()
     try:
@@ -154,7 +154,7 @@ def _learn(run: _Run, watch: Watch) -> None:
         run.trainer.memory.stop()
 
 
-def _take_steps(run: _Run, watch: Watch) -> None:
+def _take_steps(run: _TrainingRun, watch: Watch) -> None:
     """Every step that is left, and after each what is due."""
     trainer, book = run.trainer, run.book
     run.tell(REHEARSING)
@@ -176,7 +176,7 @@ def _take_steps(run: _Run, watch: Watch) -> None:
             _save(run, None)
 
 
-def _evaluate(run: _Run) -> None:
+def _evaluate(run: _TrainingRun) -> None:
     """Measure the held-out loss, if rows are held out, write into the diary, and keep the adapter as it is now."""
     trainer, book, heldout = run.trainer, run.book, run.ready.rows.heldout
     loss = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
@@ -194,7 +194,7 @@ def _evaluate(run: _Run) -> None:
     _save(run, run.stop.look)
 
 
-def _write_diary(run: _Run) -> None:
+def _write_diary(run: _TrainingRun) -> None:
     """An entry; where memory is too short for one, training matters more."""
     trainer = run.trainer
     run.tell(Doing(Text("写几段样例", "writing samples")))
@@ -212,7 +212,7 @@ def _not_looking() -> None:
     """A disk may be waited for to the end: whoever asked has been heard."""
 
 
-def _save(run: _Run, look: Look | None) -> None:
+def _save(run: _TrainingRun, look: LookForStop | None) -> None:
     """Commit a checkpoint; for `look` see `Book.save`. The last one before steps that went wrong stays too."""
     trainer, progress = run.trainer, run.trainer.progress
     if not progress.skipped_in_a_row:
@@ -221,7 +221,7 @@ def _save(run: _Run, look: Look | None) -> None:
     run.book.save(trainer.done, files, progress.best_step, (progress.good_step,), look)
 
 
-def _roll_back(run: _Run) -> None:
+def _roll_back(run: _TrainingRun) -> None:
     """Go back to the last checkpoint and on at half the learning rate. Raises DivergedError the second time."""
     trainer, book, at = run.trainer, run.book, run.trainer.done
     if trainer.progress.learning_rate_scale < 1:
@@ -241,7 +241,7 @@ def _roll_back(run: _Run) -> None:
     _save(run, run.stop.look)
 
 
-def _stopped(run: _Run) -> Stopped:
+def _stopped(run: _TrainingRun) -> Stopped:
     """Keep what there is, and only then tell; a new run that has not made a step keeps nothing."""
     trainer, book = run.trainer, run.book
     if not trainer.done:
@@ -256,7 +256,7 @@ def _stopped(run: _Run) -> Stopped:
     )
 
 
-def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
+def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
     """Stand where a checkpoint stands. Raises DataError where what is trained on what is not the same any more."""
     trainer, book = run.trainer, run.book
     # The lock is ours only now: until then another process may have gone on with the run, or ended it.
@@ -281,7 +281,7 @@ def _go_on(run: _Run, found: Checkpoint, damages: list[Text]) -> None:
         book.note("resumed", Text(f"从第 {found.step} 步接着训练", f"going on from step {found.step}"))
 
 
-def _publish_best(run: _Run) -> None:
+def _publish_best(run: _TrainingRun) -> None:
     """Put the best adapter of then at the root again; where its checkpoint is damaged, the next evaluation is best."""
     progress = run.trainer.progress
     if not progress.best_step:
@@ -292,7 +292,7 @@ def _publish_best(run: _Run) -> None:
         progress.best_step, progress.best_loss = 0, None
 
 
-def _start(run: _Run) -> None:
+def _start(run: _TrainingRun) -> None:
     """Tell everybody what will be done, and write it down."""
     ready, trainer, book = run.ready, run.trainer, run.book
     started = Started(
@@ -313,7 +313,7 @@ def _start(run: _Run) -> None:
         book.write_facts(run_facts(started, book.base_name))
 
 
-def _diverged(run: _Run, step: int) -> DivergedError:
+def _diverged(run: _TrainingRun, step: int) -> DivergedError:
     rate, dtype = run.trainer.config.learning_rate, str(run.trainer.decoder.dtype).removeprefix("torch.")
     other = Text("", "") if dtype == "float32" else Text("，或 dtype=float32", ", or dtype=float32")
     return DivergedError(

@@ -35,7 +35,7 @@ from ..evaluation.losses import TOKENS_PER_BATCH, losses
 from ..models.peft import PEFT_PREFIX, adapter_files
 from ..runs.checkpoint import Checkpoint
 from ..system import device as devices
-from ..system.device import Place
+from ..system.device import DevicePlace
 from ..system.memory import PeakMemory, give_back_memory, is_out_of_memory
 from ..system.signals import Stop
 from ..text import Text
@@ -291,7 +291,7 @@ class Trainer:
         state = {
             **asdict(self.progress),
             "asked": asked,
-            "place": str(Place(self.decoder.device, self.decoder.dtype)),
+            "place": str(DevicePlace(self.decoder.device, self.decoder.dtype)),
             "trained_on": trained_on,
         }
         return {

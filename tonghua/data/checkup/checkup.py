@@ -23,7 +23,7 @@ from ..read.roles import ColumnMap, Form
 from .advice import Advice, advice
 from .lengths import Lengths, measured_lengths
 from .places import RowPlace, listed_places, numbered
-from .quality import Finding, Findings, Kind, examine
+from .quality import Finding, FindingKind, Findings, examine
 
 FIRST_LINES = 5
 """Maximum number of lines listed per finding in a terminal; the JSON lists all."""
@@ -50,7 +50,7 @@ class Checkup:
     notes: tuple[Text, ...]
     findings: Findings
     """Their lines are line numbers in the source files."""
-    places: Mapping[Kind, tuple[RowPlace, ...]]
+    places: Mapping[FindingKind, tuple[RowPlace, ...]]
     """The file, line and row number of each row of a finding."""
     lengths: Lengths | None
     advice: Advice | None

@@ -28,7 +28,7 @@ from ..read import dataset as data
 from ..read.faults import ROW_CHARACTERS
 from ..read.records import records
 from ..read.roles import KNOWN, ROLE_OF, ColumnMap
-from ..read.sources import Source
+from ..read.sources import RowSource
 from .blemishes import mend
 from .duplicates import folded
 from .places import RowPlace, numbered
@@ -360,7 +360,7 @@ def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.ReadRow, str |
     deque(raws, maxlen=0)
 
 
-def _raw_rows(source: Source) -> Iterator[str | dict[str, Any]]:
+def _raw_rows(source: RowSource) -> Iterator[str | dict[str, Any]]:
     if source.kind == "json":
         return _array_texts(source)
     if source.kind == "jsonl":
@@ -368,14 +368,14 @@ def _raw_rows(source: Source) -> Iterator[str | dict[str, Any]]:
     return (to_jsonable_python(found.value, inf_nan_mode="null") for found in records(source))
 
 
-def _line_texts(source: Source) -> Iterator[str]:
+def _line_texts(source: RowSource) -> Iterator[str]:
     with source.text(newline="\n") as stream:
         while line := stream.readline(ROW_CHARACTERS):
             if line.strip():
                 yield line.strip()
 
 
-def _array_texts(source: Source) -> Iterator[str]:
+def _array_texts(source: RowSource) -> Iterator[str]:
     """Yield the text of each item of a JSON array, up to the first broken one.
 
     `records` yields only values, with every number as a float, which would change an id of 19 digits.

@@ -24,7 +24,7 @@ MOST_PROBLEMS = 100
 
 EXAMPLES = 2
 
-Piece = tuple[str, bool]
+MarkedText = tuple[str, bool]
 """A stretch of a row as the model sees it, and True if it is learned."""
 
 
@@ -39,12 +39,12 @@ class Counts(Protocol):
     def dropped(self) -> int: ...
 
 
-def pieces(example: Example, decode: Callable[[list[int]], str]) -> tuple[Piece, ...]:
+def pieces(example: Example, decode: Callable[[list[int]], str]) -> tuple[MarkedText, ...]:
     """Return the text of an example, cut where learning begins and ends. `decode` must keep control tokens."""
     return tuple(_pieces(example, decode))
 
 
-def _pieces(example: Example, decode: Callable[[list[int]], str]) -> Iterator[Piece]:
+def _pieces(example: Example, decode: Callable[[list[int]], str]) -> Iterator[MarkedText]:
     start = 0
     for end in range(1, len(example.ids) + 1):
         if end == len(example.ids) or example.is_target[end] != example.is_target[start]:
@@ -55,7 +55,7 @@ def _pieces(example: Example, decode: Callable[[list[int]], str]) -> Iterator[Pi
 def check_page(
     checkup: Checkup,
     table: Counts,
-    examples: Sequence[Sequence[Piece]],
+    examples: Sequence[Sequence[MarkedText]],
     language: Language,
     problems: Sequence[RowProblem] = (),
 ) -> str:

@@ -40,7 +40,7 @@ class Private(NamedTuple):
     end: int
 
 
-def find(text: str) -> list[Private]:
+def find_private(text: str) -> list[Private]:
     """Return all personal data and keys in a text, by position, without overlaps."""
     found: list[Private] = []
     for kind, (pattern, holds) in _SHAPES.items():
@@ -68,7 +68,7 @@ def redact(conversation: Conversation) -> tuple[Conversation, tuple[Text, ...]]:
     counts: Counter[PrivateKind] = Counter()
     messages = []
     for message in conversation.messages:
-        found = find(message.content)
+        found = find_private(message.content)
         counts.update(private.kind for private in found)
         messages.append(replace(message, content=_covered(message.content, found)) if found else message)
     if not counts:
@@ -157,4 +157,6 @@ _SHAPES: Mapping[PrivateKind, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 
 def kinds(conversation: Conversation) -> Iterator[PrivateKind]:
     """Yield the kinds of personal data found in a conversation, each once."""
-    yield from dict.fromkeys(private.kind for message in conversation.messages for private in find(message.content))
+    yield from dict.fromkeys(
+        private.kind for message in conversation.messages for private in find_private(message.content)
+    )

@@ -19,7 +19,7 @@ from .blemishes import BlemishKind, blemishes, printable, prose, scripts
 from .duplicates import Near, Phrase, Phrases, folded
 from .privacy import NAMES, PrivateKind, kinds
 
-Kind = (
+FindingKind = (
     PrivateKind
     | Literal["leaks", "duplicates", "near_duplicates", "repeated_instructions", "repeated_phrases"]
     | BlemishKind
@@ -35,14 +35,14 @@ LEAST_SCRIPT_CHARACTERS = 2
 STYLE_SHARE = 0.5
 """A kind of `STYLES` that occurs in more than this share of the rows is the style of the dataset, not a fault."""
 
-STYLES: tuple[Kind, ...] = ("unfinished_answers", "short_answers")
+STYLES: tuple[FindingKind, ...] = ("unfinished_answers", "short_answers")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One kind of fault: the lines of all rows that have it, in order, its effect, and how to mend it."""
 
-    kind: Kind
+    kind: FindingKind
     lines: tuple[int, ...]
     what: Text
     mend: Text
@@ -70,11 +70,11 @@ class Findings:
     rows: int
     found: tuple[Finding, ...]
 
-    def of(self, kind: Kind) -> Finding | None:
+    def of(self, kind: FindingKind) -> Finding | None:
         """Return the finding of this kind, or None."""
         return next((finding for finding in self.found if finding.kind == kind), None)
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: FindingKind) -> int:
         """Return the number of rows with this kind of fault."""
         finding = self.of(kind)
         return finding.count if finding else 0
@@ -148,8 +148,8 @@ class _Reading:
 
     def __init__(self, persona: str | None) -> None:
         self.rows = 0
-        self.lines: defaultdict[Kind, list[int]] = defaultdict(list)
-        self.example: dict[Kind, str] = {}
+        self.lines: defaultdict[FindingKind, list[int]] = defaultdict(list)
+        self.example: dict[FindingKind, str] = {}
         self.simplified: list[int] = []
         self.traditional: list[int] = []
         self.phrases = Phrases()
@@ -174,7 +174,7 @@ class _Reading:
         answers = (prose(message.content) for message in conversation.messages if message.role == "assistant")
         self.phrases.add(" ".join(" ".join(answers).split()), line)
 
-    def _note(self, kind: Kind, line: int, example: str = "") -> None:
+    def _note(self, kind: FindingKind, line: int, example: str = "") -> None:
         self.lines[kind].append(line)
         self.example.setdefault(kind, example)
 
@@ -215,7 +215,7 @@ def _private(name: Text) -> tuple[Text, Text]:
 
 
 # In the order in which findings are listed.
-_WRITTEN: Mapping[Kind, tuple[Text, Text]] = {
+_WRITTEN: Mapping[FindingKind, tuple[Text, Text]] = {
     "secret": (
         Text("{n} 条里有密钥", "rows with a secret key: {n}"),
         Text("请作废这个密钥，再用 --redact 盖住", "revoke the key, then let --redact cover it"),
@@ -317,7 +317,7 @@ _WRITTEN: Mapping[Kind, tuple[Text, Text]] = {
 def _told(reading: _Reading, leaks: list[int]) -> Iterator[Finding]:
     phrases = reading.phrases.most()
     traditional = reading.is_traditional()
-    lines: Mapping[Kind, Sequence[int]] = {
+    lines: Mapping[FindingKind, Sequence[int]] = {
         **reading.lines,
         "leaks": leaks,
         "repeated_phrases": [line for phrase in phrases for line in phrase.lines],

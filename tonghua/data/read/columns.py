@@ -23,11 +23,11 @@ from collections.abc import Mapping, Sequence
 from ...errors import DataError, UsageError
 from ...text import Text, listed, shown
 from .conversations import RowReader
-from .roles import KNOWN, OTHER_NAMES, ROLE_NAMES, ROLE_OF, ColumnMap, Form, Sample, resembled, role_named
+from .roles import KNOWN, OTHER_NAMES, ROLE_NAMES, ROLE_OF, ColumnMap, ColumnSample, Form, resembled, role_named
 
 
 def find_columns(
-    sample: Sample, name: str, separated: bool = False, columns: Mapping[str, str] | None = None
+    sample: ColumnSample, name: str, separated: bool = False, columns: Mapping[str, str] | None = None
 ) -> ColumnMap:
     """Return the column map of a file; `name` is its name in messages.
 
@@ -126,7 +126,7 @@ def _ambiguous(role: str, columns: Sequence[str], name: str) -> DataError:
     )
 
 
-def _refuse_everywhere(sample: Sample, reader: "RowReader", name: str) -> None:
+def _refuse_everywhere(sample: ColumnSample, reader: "RowReader", name: str) -> None:
     """Raise DataError if every row fills a refused column: one error instead of one for each row."""
     for column in dict.fromkeys(key for row in sample.rows for key in row):
         refusal = reader.refusal(column)

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from ...errors import DataError
 from ...text import listed
 from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault
-from .sources import Source
+from .sources import RowSource
 
 CSV_FIELD_CHARACTERS = 10_000_000
 """Maximum length of a CSV field, in characters: one unclosed quote must not make a whole file one field."""
@@ -16,7 +16,7 @@ CSV_FIELD_CHARACTERS = 10_000_000
 _HEADER_CHARACTERS = 1_000_000
 
 
-def csv_rows(source: Source) -> Iterator[Found]:
+def csv_rows(source: RowSource) -> Iterator[Found]:
     """Yield each row as a dict from the header's names to text.
 
     Raises DataError if the header has a duplicate name, if no row follows it, or if the file has changed.
@@ -51,7 +51,7 @@ def _csv_lines(stream: TextIO) -> Iterator[str]:
         yield line
 
 
-def _separator(source: Source) -> str:
+def _separator(source: RowSource) -> str:
     """Return the separator (comma, semicolon or tab) that gives the header the most columns."""
     usual = "\t" if source.kind == "tsv" else ","
     with source.text(newline="") as stream:
@@ -61,7 +61,7 @@ def _separator(source: Source) -> str:
     return max((usual, ",", ";", "\t"), key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
 
 
-def _refuse_doubled(header: Sequence[str], source: Source) -> None:
+def _refuse_doubled(header: Sequence[str], source: RowSource) -> None:
     doubled = [key for key, count in Counter(header).items() if key and count > 1]
     if doubled:
         raise DataError(

@@ -34,8 +34,8 @@ from .columns import find_columns
 from .conversations import RowReader
 from .faults import Faults, Found
 from .records import records
-from .roles import ColumnMap, Form, Sample, filled_columns
-from .sources import Kind, Source, find_sources
+from .roles import ColumnMap, ColumnSample, Form, filled_columns
+from .sources import FileKind, RowSource, find_sources
 
 SAMPLE_ROWS = 1_000
 """Maximum rows of each file that are read to detect its columns."""
@@ -74,7 +74,7 @@ class ReadRows:
     """The content of a dataset. Each of the `read` rows is either in `kept` or has problems."""
 
     path: Path
-    kind: Kind | Literal["mixed"]
+    kind: FileKind | Literal["mixed"]
     columns: Form | Literal["mixed"]
     read: int
     kept: tuple[Conversation, ...]
@@ -104,7 +104,7 @@ class RowStream:
         self._ignored: dict[str, None] = {}
 
     @property
-    def kind(self) -> Kind | Literal["mixed"]:
+    def kind(self) -> FileKind | Literal["mixed"]:
         """The kind of the files, "mixed" if they differ."""
         kinds = {source.kind for source in self.sources}
         return kinds.pop() if len(kinds) == 1 else "mixed"
@@ -201,7 +201,7 @@ def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
     )
 
 
-def _columns_of(source: Source, columns: Mapping[str, str] | None) -> ColumnMap:
+def _columns_of(source: RowSource, columns: Mapping[str, str] | None) -> ColumnMap:
     if source.kind == "txt":
         return ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
     objects: list[dict[str, bool]] = []
@@ -213,7 +213,7 @@ def _columns_of(source: Source, columns: Mapping[str, str] | None) -> ColumnMap:
                 break
             if isinstance(row.value, dict):
                 objects.append(filled_columns(row.value))
-    sample = Sample(objects, whole)
+    sample = ColumnSample(objects, whole)
     return find_columns(sample, source.name, source.kind in ("csv", "tsv"), columns)
 
 
@@ -231,7 +231,9 @@ def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:
         yield number, held.line == last_line, held
 
 
-def split(questions: NDArray[np.uint64], val_size: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_places(
+    questions: NDArray[np.uint64], val_size: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split samples into train and held-out, so that no question is on both sides.
 
     `questions` (n,): samples with equal values stay on the same side. `val_size` below 1 is a share of the samples,

@@ -35,7 +35,7 @@ _LOOKED_AT_CHARACTERS = 60
 _UTF16_MARKS = re.compile('[\n\r\t ,;:"{}\\[\\]]')
 
 
-class Look(NamedTuple):
+class EncodingLook(NamedTuple):
     """The result of decoding a file by one encoding. `first` is its first character that is not white space.
 
     `stopped` is (line, byte offset) of the first invalid bytes, (1, 0) if the text is implausible, else None.
@@ -48,7 +48,7 @@ class Look(NamedTuple):
     stopped: tuple[int, int] | None
 
 
-def decodable(name: str, look: Callable[[str], Look], candidates: Sequence[str]) -> Look:
+def decodable(name: str, look: Callable[[str], EncodingLook], candidates: Sequence[str]) -> EncodingLook:
     """Return the first look that decodes the whole file. Raises DataError if no candidate does."""
     looks = []
     for encoding in candidates:
@@ -84,7 +84,7 @@ def candidates(name: str, origin: Path | ArchiveEntry) -> tuple[str, ...]:
     return ("utf-8", wide, "gb18030") if marks[wide] and zeros else ("utf-8", "gb18030")
 
 
-def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
+def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> EncodingLook:
     """Decode and hash a file by one encoding; stop at the first invalid bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
     sha256 = hashlib.sha256()
@@ -98,7 +98,7 @@ def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
                 # error.object also holds the bytes that the decoder kept from the chunk before.
                 offset = size_bytes - (len(error.object) - len(chunk)) + error.start
                 line += error.object[: error.start].decode(encoding, "replace").count("\n")
-                return Look(encoding, "", size_bytes, "", (line, offset))
+                return EncodingLook(encoding, "", size_bytes, "", (line, offset))
             sha256.update(chunk)
             size_bytes += len(chunk)
             line += text.count("\n")
@@ -108,7 +108,7 @@ def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Look:
             if not chunk:
                 break
     stopped = (1, 0) if other and not _plausible(other) else None
-    return Look(encoding, sha256.hexdigest(), size_bytes, first, stopped)
+    return EncodingLook(encoding, sha256.hexdigest(), size_bytes, first, stopped)
 
 
 def _plausible(other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TextIO
 from ...errors import DataError
 from ...text import Text, shown
 from .faults import ROW_CHARACTERS, Fault, Faults, Found, and_ended, fault, too_deep, too_long
-from .sources import Source
+from .sources import RowSource
 
 _WINDOW_CHARACTERS = 1 << 17
 
@@ -22,14 +22,14 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 def json_in_a_cell(cell: str, column: str) -> tuple[object, tuple[Fault, ...]]:
     """Parse a CSV cell as JSON; return the value (None if invalid) and the faults."""
     try:
-        return _Decoder().whole(cell)
+        return _StrictDecoder().whole(cell)
     except json.JSONDecodeError as error:
         return None, (_broken_json(error.msg, error.colno, column),)
     except RecursionError:
         return None, (too_deep(),)
 
 
-class _Decoder:
+class _StrictDecoder:
     """JSON (RFC 8259) decoder that also reports duplicate keys, NaN and Infinity, which the json module accepts."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class _Window:
         self.position = _after_space(self.text, self.position + len(mark))
         return following
 
-    def value(self, decoder: _Decoder) -> tuple[object, tuple[Fault, ...]]:
+    def value(self, decoder: _StrictDecoder) -> tuple[object, tuple[Fault, ...]]:
         """Return the value at `position` and its faults, and move to its end.
 
         Raises json.JSONDecodeError (positions in `text`), RecursionError, or _TooLongError.
@@ -158,9 +158,9 @@ class _Window:
             self.grow()
 
 
-def array_rows(source: Source) -> Iterator[Found]:
+def array_rows(source: RowSource) -> Iterator[Found]:
     """Yield the items of a JSON array; stop after a syntax error. Raises DataError if the file has changed."""
-    decoder = _Decoder()
+    decoder = _StrictDecoder()
     with source.text(newline="") as stream:
         window = _Window(stream)
         while "[" not in window.text:  # only white space comes before it
@@ -177,7 +177,7 @@ def array_rows(source: Source) -> Iterator[Found]:
             yield Found(window.line, None, (and_ended(too_long()),))
 
 
-def _items(window: _Window, decoder: _Decoder) -> Iterator[Found]:
+def _items(window: _Window, decoder: _StrictDecoder) -> Iterator[Found]:
     """Yield the items of the array at `position`, and the fault between or after them that ends it."""
     closed = window.skip("[") == "]"
     empty = closed
@@ -199,12 +199,12 @@ def _items(window: _Window, decoder: _Decoder) -> Iterator[Found]:
         yield window.fault("Extra data", window.position)
 
 
-def line_rows(source: Source) -> Iterator[Found]:
+def line_rows(source: RowSource) -> Iterator[Found]:
     """Yield the row of each JSON Lines line that is not blank.
 
     Raises DataError if the first object spans several lines, or if the file has changed.
     """
-    decoder = _Decoder()
+    decoder = _StrictDecoder()
     first = True
     # Only "\n" ends a line: str.splitlines also splits at U+2028, which a text may contain.
     with source.text(newline="\n") as stream:
@@ -233,7 +233,7 @@ def line_rows(source: Source) -> Iterator[Found]:
             first = False
 
 
-def _spread_over_lines(source: Source, decoder: _Decoder) -> bool:
+def _spread_over_lines(source: RowSource, decoder: _StrictDecoder) -> bool:
     """True if the first object of the file spans several lines."""
     with source.text(newline="\n") as stream:
         window = _Window(stream)

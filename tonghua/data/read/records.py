@@ -23,7 +23,7 @@ from ...text import shown
 from .csv_rows import csv_rows
 from .faults import ROW_CHARACTERS, Found, too_long
 from .json_rows import array_rows, line_rows
-from .sources import Source
+from .sources import RowSource
 
 TITLE_CHARACTERS = 30
 """Maximum length of a story's title, in characters."""
@@ -35,7 +35,7 @@ _ENDS_A_SENTENCE = re.compile(r'[。！？!?….；;，,：:”」』"]$')
 _CHINESE = re.compile("[\u3400-\u9fff]")
 
 
-def records(source: Source) -> Generator[Found, None, None]:
+def records(source: RowSource) -> Generator[Found, None, None]:
     """Yield each row of a file, in constant memory.
 
     Raises DataError if the whole file is unusable: it has no rows, a duplicate column, objects over several lines
@@ -59,7 +59,7 @@ def records(source: Source) -> Generator[Found, None, None]:
         raise DataError(f"{source.name} 里没有一条数据；请先写入数据", f"{source.name} holds no rows; write some first")
 
 
-def _parquet_rows(source: Source) -> Iterator[Found]:
+def _parquet_rows(source: RowSource) -> Iterator[Found]:
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
@@ -89,7 +89,7 @@ def _without_times(opened: Any) -> list[str]:
     return [field.name for field in opened.schema_arrow if not types.is_temporal(field.type)]
 
 
-def _story(source: Source) -> Iterator[Found]:
+def _story(source: RowSource) -> Iterator[Found]:
     with source.text(newline=None) as stream:
         written = stream.read(ROW_CHARACTERS)
         if len(written) == ROW_CHARACTERS:

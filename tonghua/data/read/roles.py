@@ -62,7 +62,7 @@ class ColumnMap:
         return any(role != column for role, column in self.names)
 
 
-class Sample(NamedTuple):
+class ColumnSample(NamedTuple):
     """Which columns are filled in each of the first rows that are objects; `whole` is True if these are all rows."""
 
     rows: Sequence[Mapping[str, bool]]

@@ -34,18 +34,18 @@ from .archives import NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
 from .encodings import ENCODING_NAMES, candidates, decodable, look_through
 from .opened import CHUNK_BYTES, ArchiveEntry, Watched, changed, open_origin, sha256_and_size, unreadable
 
-Kind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
+FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # at least two letters: C:\ is a drive
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowSource:
     """One data file. `encoding` is Python's codec name, "" for Parquet. `name` is for messages; `stem` is unchanged."""
 
     name: str
     stem: str
-    kind: Kind
+    kind: FileKind
     encoding: str
     size_bytes: int
     sha256: str
@@ -90,7 +90,7 @@ class Source:
 class Sources(NamedTuple):
     """The files of a dataset in reading order, and notes on them for the user."""
 
-    files: tuple[Source, ...]
+    files: tuple[RowSource, ...]
     notes: tuple[Text, ...]
 
 
@@ -167,7 +167,7 @@ def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Te
     return origins, notes
 
 
-def _encoding_notes(files: Sequence[Source]) -> list[Text]:
+def _encoding_notes(files: Sequence[RowSource]) -> list[Text]:
     by_encoding: dict[str, list[str]] = {}
     for file in files:
         if file.encoding:
@@ -253,18 +253,18 @@ def _not_regular(name: str) -> DataError:
     )
 
 
-def _source(path: str, origin: Path | ArchiveEntry) -> Source:
+def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
     name, stem, suffix = shown(path), PurePath(path).stem, PurePath(path).suffix.lower()
     if suffix == ".parquet":
         with open_origin(origin, name) as file:
             sha256, size_bytes = sha256_and_size(file)
-        return Source(name, stem, "parquet", "", size_bytes, sha256, origin)
+        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin)
     look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(name, origin))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")
-    kind: Kind
+    kind: FileKind
     if suffix in (".json", ".jsonl"):
         kind = "json" if look.first == "[" else "jsonl"
     else:
         kind = "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "txt"
-    return Source(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin)
+    return RowSource(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin)

@@ -71,7 +71,7 @@ _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 _OTHER_WORD = re.compile("[\u3040-\u30ff\uac00-\ud7af]|[^\\W\\d_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
 
-class _Place(NamedTuple):
+class _BreakPlace(NamedTuple):
     """A possible cut: one part ends at `end`, the next begins at `start`; between them is only white space."""
 
     end: int
@@ -171,7 +171,7 @@ def _rows(
         yield (*lead, replace(answer, content=before, learn=False), go_on, replace(answer, content=text))
 
 
-def _texts(text: str, cuts: Sequence[_Place]) -> list[str]:
+def _texts(text: str, cuts: Sequence[_BreakPlace]) -> list[str]:
     starts = [0, *(cut.start for cut in cuts)]
     ends = [*(cut.end for cut in cuts), len(text)]
     return [text[start:end] for start, end in zip(starts, ends, strict=True)]
@@ -188,7 +188,7 @@ def _weights(text: str) -> list[int]:
     return list(accumulate(sizes, initial=0))
 
 
-def _chosen(places: Sequence[_Place], ends: Sequence[int], total: int, parts: int) -> list[int]:
+def _chosen(places: Sequence[_BreakPlace], ends: Sequence[int], total: int, parts: int) -> list[int]:
     """Return the index of the best place near each end of `parts` equal parts, if there is one.
 
     With `total` parts these are all places.
@@ -203,13 +203,13 @@ def _chosen(places: Sequence[_Place], ends: Sequence[int], total: int, parts: in
     return chosen
 
 
-def _places(text: str) -> list[_Place]:
+def _places(text: str) -> list[_BreakPlace]:
     """Return all possible cuts in order, each with words before and after it."""
     enclosures = [match.span() for match in _ENCLOSURE.finditer(text)]
     opened = [start for start, _ in enclosures]
     closing = {end - 1: start for start, end in enclosures}
     first = len(text) - len(text.lstrip())
-    found: dict[int, _Place] = {}
+    found: dict[int, _BreakPlace] = {}
     for match in _MARK.finditer(text):
         end = match.start() if match.lastgroup is None else _with_closers(text, match.end(), closing)
         onward = _VISIBLE.search(text, end)
@@ -223,7 +223,7 @@ def _places(text: str) -> list[_Place]:
         enclosed = around >= 0 and end < enclosures[around][1]
         # The next part keeps the indent of its first line.
         start = text.rfind("\n", end, gap_end) + 1 or gap_end
-        found[end] = _Place(end, start, cost + _ENCLOSED * enclosed)
+        found[end] = _BreakPlace(end, start, cost + _ENCLOSED * enclosed)
     return sorted(found.values())
 
 

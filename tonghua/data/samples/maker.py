@@ -79,7 +79,7 @@ class Made(NamedTuple):
     problems: list[RowProblem]
 
 
-class _Sample(NamedTuple):
+class _MadeSample(NamedTuple):
     conversation: Conversation
     example: Example
     row_tokens: int  # of its whole row
@@ -100,13 +100,13 @@ class Maker:
         RefusedError if an answer does not end with the end-of-turn token.
         """
         examples = self.renderer.examples([conversation for conversation, _ in rows], self.settings.system)
-        samples: list[_Sample] = []
+        samples: list[_MadeSample] = []
         problems: list[RowProblem] = []
         split = 0
         for (conversation, file), example in zip(rows, examples, strict=True):
             tokens, question = len(example.ids), question_hash(conversation)
             if tokens <= self.settings.max_length and self._teaches_all(conversation, example):
-                samples.append(_Sample(conversation, example, tokens, 0, question))
+                samples.append(_MadeSample(conversation, example, tokens, 0, question))
                 continue
             parts = self._parts(conversation, example)
             if parts is None:
@@ -114,7 +114,7 @@ class Maker:
                 continue
             made = self.renderer.examples(parts, self.settings.system)
             both = zip(parts, made, strict=True)
-            samples += [_Sample(*one, tokens, number, question) for number, one in enumerate(both)]
+            samples += [_MadeSample(*one, tokens, number, question) for number, one in enumerate(both)]
             split += tokens > self.settings.max_length
         counts = RowCounts(len(rows), len(rows) - len(problems), 0, len(problems), split)
         return Made(*self._written(samples), counts, problems)
@@ -169,7 +169,7 @@ class Maker:
             raise DataError(f"{where.zh}{what.zh}；{mend.zh}", f"{where.en} {what.en}; {mend.en}")
         return RowProblem(line, what, mend, file)
 
-    def _written(self, samples: Sequence["_Sample"]) -> tuple[bytes, NDArray[np.void], bytes]:
+    def _written(self, samples: Sequence["_MadeSample"]) -> tuple[bytes, NDArray[np.void], bytes]:
         sizes = np.array([len(sample.example.ids) for sample in samples], np.int64)
         ends = np.cumsum(sizes)
         every = int(sizes.sum())
@@ -190,7 +190,11 @@ class Maker:
         return np.where(wanted, ids | TARGET, ids).tobytes(), index, b"".join(texts)
 
     def _require_endings(
-        self, ids: NDArray[np.uint32], wanted: NDArray[np.bool_], ends: NDArray[np.int64], samples: Sequence["_Sample"]
+        self,
+        ids: NDArray[np.uint32],
+        wanted: NDArray[np.bool_],
+        ends: NDArray[np.int64],
+        samples: Sequence["_MadeSample"],
     ) -> None:
         """Raise RefusedError if an answer's last target is not the end-of-turn token; `ends` (samples,) in tokens."""
         goes_on = np.append(wanted[1:], False)

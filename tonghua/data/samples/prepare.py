@@ -166,7 +166,7 @@ def split(ready: Prepared, val_size: float, seed: int) -> tuple[Samples, Samples
     Train samples are repeated by their weights. Raises UsageError if `val_size` is negative.
     """
     wished = val_size if val_size >= 1 else min(val_size * len(ready.samples), MOST_HELD_OUT)
-    train, held_out = data.split(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
+    train, held_out = data.split_places(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
     return ready.samples.chosen(weighted(train, ready.weights[train], seed)), ready.samples.chosen(held_out)
 
 

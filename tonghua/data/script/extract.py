@@ -29,7 +29,7 @@ from ...text import Language, Text
 from .doubts import AFTER_DOUBT, FAR_CHARACTERS, FIRST, UNCLEAR, far_why
 from .paragraphs import paragraphs_of
 from .reader import ScriptReader
-from .speakers import Cast, Said
+from .speakers import Cast, Utterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,12 @@ def _not_found(wished: str, speakers: Mapping[str, int]) -> DataError:
     )
 
 
-def _paired(utterances: Iterable[Said | None], wished: str) -> tuple[list[ScriptRow], list[Unsure]]:
+def _paired(utterances: Iterable[Utterance | None], wished: str) -> tuple[list[ScriptRow], list[Unsure]]:
     """Pair each turn of `wished` with the turn before it, or give the reason why not."""
     rows: list[ScriptRow] = []
     unsure: list[Unsure] = []
-    before: list[Said] = []
-    turn: list[Said] = []
+    before: list[Utterance] = []
+    turn: list[Utterance] = []
     for said in (*utterances, None):
         if said is not None and said.speaker is None:
             unsure.append(Unsure(said.line, said.text, said.why or UNCLEAR))
@@ -152,11 +152,11 @@ def _paired(utterances: Iterable[Said | None], wished: str) -> tuple[list[Script
     return rows, unsure
 
 
-def _distance(turn: Sequence[Said], following: Said) -> int:
+def _distance(turn: Sequence[Utterance], following: Utterance) -> int:
     return following.start - turn[-1].end
 
 
-def _why_not(before: Sequence[Said], turn: Sequence[Said]) -> Text | None:
+def _why_not(before: Sequence[Utterance], turn: Sequence[Utterance]) -> Text | None:
     """Return why it is uncertain what a turn answers, or None if it is certain."""
     if not before:
         return FIRST
@@ -166,7 +166,7 @@ def _why_not(before: Sequence[Said], turn: Sequence[Said]) -> Text | None:
     return far_why(distance) if distance > FAR_CHARACTERS else None
 
 
-def _joined(turn: Sequence[Said]) -> str:
+def _joined(turn: Sequence[Utterance]) -> str:
     """Join the words of one turn: paragraphs by a line break; within a paragraph, ASCII by a space, else nothing."""
     text = turn[0].text
     for one, other in pairwise(turn):

@@ -36,7 +36,7 @@ _CHAPTER = re.compile(
 BARE_STAGE = re.compile(r"[△▲]|[（(][^（()）]*[）)]\s*$|[【\[［][^【】\[\]［］]*[】\]］]\s*$")
 
 
-class Piece(NamedTuple):
+class TextPiece(NamedTuple):
     """Part of a paragraph: words outside quotes, the inside of a quote, or words next to an unmatched mark."""
 
     kind: Literal["gap", "quote", "open", "broken"]
@@ -54,13 +54,13 @@ class Paragraph:
     blank_before: int
     joints: list[int] = field(default_factory=list)
     """Offsets in `text` at which the second and later lines start."""
-    _pieces: list[Piece] | None = None
+    _pieces: list[TextPiece] | None = None
 
     def line_at(self, position: int) -> int:
         """Return the 1-based line number of an offset in `text`."""
         return self.line + bisect_right(self.joints, position)
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[TextPiece]:
         """Return gaps and quotes alternately; the first and last are gaps, which may be empty."""
         if self._pieces is None:
             self._pieces = _cut(self.text)
@@ -113,28 +113,31 @@ def _left_open(line: str, opened: str) -> str:
     return opened
 
 
-def _cut(text: str) -> list[Piece]:
-    pieces: list[Piece] = []
+def _cut(text: str) -> list[TextPiece]:
+    pieces: list[TextPiece] = []
     opened, start = "", 0
     for found in QUOTE_MARK.finditer(text):
         mark, position = found.group(), found.start()
         inside = text[start:position]
         if opened and mark == CLOSING_MARK[opened]:
-            pieces.append(Piece("quote", inside, start))
+            pieces.append(TextPiece("quote", inside, start))
             opened, start = "", position + 1
         elif opened and mark == opened:
-            pieces += [Piece("broken", inside, start), Piece("gap", "", position)]
+            pieces += [TextPiece("broken", inside, start), TextPiece("gap", "", position)]
             start = position + 1
         elif not opened and mark in CLOSING_MARK:
-            pieces.append(Piece("gap", inside, start))
+            pieces.append(TextPiece("gap", inside, start))
             opened, start = mark, position + 1
         elif not opened:
-            pieces += [Piece("gap", "", start), Piece("broken", inside, start)]
+            pieces += [TextPiece("gap", "", start), TextPiece("broken", inside, start)]
             start = position + 1
     if opened:
-        pieces += [Piece("open" if opened in "“「『" else "broken", text[start:], start), Piece("gap", "", len(text))]
+        pieces += [
+            TextPiece("open" if opened in "“「『" else "broken", text[start:], start),
+            TextPiece("gap", "", len(text)),
+        ]
     else:
-        pieces.append(Piece("gap", text[start:], start))
+        pieces.append(TextPiece("gap", text[start:], start))
     return pieces
 
 

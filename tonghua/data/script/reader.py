@@ -13,19 +13,19 @@ from .paragraphs import (
     INNER_VOICE,
     Label,
     Paragraph,
-    Piece,
+    TextPiece,
     is_scene_break,
     label_of,
     without_directions,
 )
-from .speakers import Cast, Said, Voice, acting, first_sentence, followed, introduced, is_utterance, voice_of
+from .speakers import Cast, Utterance, Voice, acting, first_sentence, followed, introduced, is_utterance, voice_of
 
 
 class _Quote(NamedTuple):
     """A quote and the words around it; `last` is True for the last quote of its paragraph."""
 
     before: str
-    piece: Piece
+    piece: TextPiece
     after: str
     last: bool
 
@@ -35,14 +35,14 @@ class ScriptReader:
     """Reads paragraph by paragraph; `said` collects the utterances, with None for each scene break."""
 
     cast: Cast
-    said: list[Said | None] = field(default_factory=list)
+    said: list[Utterance | None] = field(default_factory=list)
     pending: Label | None = None
     """A label whose words are on the next line."""
     below: bool = False
     """True if the previous paragraph is a labelled line or continues one."""
     carried: str = ""
     """The end of the previous paragraph, if it introduces a quote in this one."""
-    continued: Said | None = None
+    continued: Utterance | None = None
     """A quote that continues in this paragraph after a repeated opening mark."""
     recent: list[str] = field(default_factory=list)
     """The last two speakers, the latest at the end."""
@@ -73,9 +73,11 @@ class ScriptReader:
         """True if all words after a label are spoken: they do not begin with a quote, or one quote encloses them."""
         return said[:1] not in CLOSING_MARK or (len(said) > 1 and said.find(CLOSING_MARK[said[0]], 1) == len(said) - 1)
 
-    def _add(self, paragraph: Paragraph, start: int, end: int, text: str, voice: Voice) -> Said:
+    def _add(self, paragraph: Paragraph, start: int, end: int, text: str, voice: Voice) -> Utterance:
         line, offset = paragraph.line_at(start), paragraph.start
-        said = Said(line, offset + start, offset + end, paragraph.line, text.strip(), *voice[:3], blocks=voice.aloud)
+        said = Utterance(
+            line, offset + start, offset + end, paragraph.line, text.strip(), *voice[:3], blocks=voice.aloud
+        )
         self.said.append(said)
         if voice.speaker:
             self._heard(voice.speaker)
@@ -119,7 +121,7 @@ class ScriptReader:
         if label and len(pieces) == 1 and label.said and self.cast.may_be_label(label.name):
             self._add(paragraph, 0, len(paragraph.text), paragraph.text, Voice(None, None, once_why(label.name)))
             return
-        previous: Said | None = None
+        previous: Utterance | None = None
         for index, piece in enumerate(pieces):
             if piece.kind == "gap":
                 self._unquoted(paragraph, piece)
@@ -140,7 +142,7 @@ class ScriptReader:
         if pieces[-1].text.rstrip().endswith(("：", ":")):
             self.carried = pieces[-1].text
 
-    def _voice(self, quote: _Quote, previous: Said | None) -> Voice | None:
+    def _voice(self, quote: _Quote, previous: Utterance | None) -> Voice | None:
         """Return who speaks a quote, or None if it is no utterance."""
         before, piece, after, last = quote
         if not piece.text.strip():
@@ -162,7 +164,7 @@ class ScriptReader:
             self._heard(guess)
         return Voice(None, None, guess_why(guess) if guess else NOBODY)
 
-    def _unquoted(self, paragraph: Paragraph, gap: Piece) -> None:
+    def _unquoted(self, paragraph: Paragraph, gap: TextPiece) -> None:
         """Add speech without quotes (黛玉道：你来了。) as uncertain."""
         found = SPEECH_WITHOUT_QUOTES.search(gap.text)
         if found:

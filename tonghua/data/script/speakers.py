@@ -35,7 +35,7 @@ from .paragraphs import BARE_STAGE, LATIN_NAME_CHARACTERS, Paragraph, is_scene_b
 
 
 @dataclass(slots=True)
-class Said:
+class Utterance:
     """One utterance; `start` and `end` are offsets in characters, `paragraph` is the first line of its paragraph."""
 
     line: int
@@ -341,7 +341,7 @@ def voice_of(name: str, cast: Cast) -> Voice:
     return Voice(owner, owner)
 
 
-def introduced(before: str, quote: str, previous: "Said | None", cast: Cast) -> Voice | None:
+def introduced(before: str, quote: str, previous: "Utterance | None", cast: Cast) -> Voice | None:
     """Return the speaker by the words before a quote, or None if they do not introduce speech."""
     sentence, mark = _last_sentence(before)
     clauses = _clauses(sentence)
