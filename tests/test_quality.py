@@ -278,7 +278,7 @@ def test_what_most_rows_do_is_their_style() -> None:
 
 def test_an_example_cannot_command_the_terminal() -> None:
     findings = doctor([*stories(2), row("问", "他走了。他回到了\x1b[31m自己的家，", 3)])
-    assert of(findings, "unfinished_answers").what.zh.endswith("“…到了�[31m自己的家，”")
+    assert of(findings, "unfinished_answers").what.zh.endswith("“…到了\\x1b[31m自己的家，”")
 
 
 def test_an_answer_that_is_its_question_is_an_echo_unless_it_is_a_short_call() -> None:

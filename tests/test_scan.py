@@ -453,7 +453,7 @@ def test_terminal_codes_in_a_stranger_s_text_are_not_passed_on(model: Path) -> N
     with pytest.raises(RefusedError) as caught:
         scan_model(model)
     for text in caught.value.text:
-        assert "\\u001b[2J\\u202egnp" in text
+        assert "\\x1b[2J\\u202egnp" in text
         assert all(mark.isprintable() for mark in text)
         assert len(text) < 250
 

@@ -5,6 +5,7 @@ shown("a\\x1b[2J")                         a\\x1b[2J, on one line, for terminals
 visible("a\\u202eb")                       a⟨U+202E⟩b, for pages
 """
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -23,10 +24,21 @@ class Text(NamedTuple):
         return self.zh if language == "zh" else self.en
 
 
-def shown(words: str, limit: int = 300) -> str:
-    """Return `words` on one line, cut to `limit` characters, with non-printable characters as escapes."""
+def shown(value: object, limit: int = 300) -> str:
+    """Return a stranger's value on one line of at most `limit` characters, with what does not print as escapes.
+
+    Text stays text; null, true and numbers are as in JSON; a list or an object is only hinted at.
+    """
+    if isinstance(value, dict | list):
+        return "{…}" if isinstance(value, dict) else "[…]"  # repr() of a deeply nested value could overflow the stack
+    words = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
     cut = words if len(words) <= limit else words[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in cut)
+    return "".join(char if _prints(char) else char.encode("unicode_escape").decode("ascii") for char in cut)
+
+
+def _prints(char: str) -> bool:
+    # U+3000, the space that Chinese paragraphs begin with, counts as not printable in Python.
+    return char.isprintable() or char == "\u3000"
 
 
 def listed(names: Sequence[str], most: int = 12) -> Text:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from ..errors import RefusedError, UsageError
-from ..text import Text
+from ..text import Text, shown
 from .fields import NOTHING, NotAllowed
 from .foreign import ALIASES, FOREIGN
 from .schema import Config, Sampling
@@ -56,14 +56,12 @@ class Setting:
 
 
 def short_text(value: object) -> str:
-    """Return a value on one line of at most 40 characters."""
+    """Return a value on one line of at most 40 characters, spelled as in a config."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    text = "".join(one if one.isprintable() or one == "\u3000" else repr(one)[1:-1] for one in text)
-    return text if len(text) <= 40 else text[:39] + "…"
+    return shown(",".join(map(str, value)) if isinstance(value, list | tuple) else str(value), 40)
 
 
 def field_of(key: str) -> tuple[type[BaseModel], str] | None:

@@ -120,11 +120,6 @@ def odd_answer() -> FaultyError:
     return FaultyError(RefusedError, Text("的文件列表看不懂", "gives a listing that makes no sense"), ELSEWHERE)
 
 
-def short(told: Any) -> str:
-    """Return a hub's value for a message: the first 80 characters if it is printable text, else its ASCII form."""
-    return ascii(told) if not isinstance(told, str) or not told.isprintable() else told[:80]
-
-
 class RangeError(PassingError):
     """The hub does not have the requested range of the file (HTTP 416)."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError, UsageError
+from ..text import shown
 
 CONFIG_LIMIT_BYTES = 1_000_000
 """Maximum size of config.json, adapter_config.json and MANIFEST.json, in bytes."""
@@ -21,20 +22,10 @@ def refused(where: str, zh: str, en: str) -> RefusedError:
     return RefusedError(f"{where}：{zh}", f"{where}: {en}")
 
 
-def shown_value(value: object, limit: int = 80) -> str:
-    """Return an untrusted value for a one-line message: cut to `limit` characters, control characters escaped."""
-    if isinstance(value, dict | list):
-        # repr() of a deeply nested value could overflow the stack.
-        return "{…}" if isinstance(value, dict) else "[…]"
-    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-    cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in cut)
-
-
 def damaged_file(path: Path, zh: str, en: str) -> RefusedError:
     """Return the error for damage that only a broken transfer or a forged file explains."""
     return refused(
-        shown_value(path.name),
+        shown(path.name, 80),
         f"{zh}，文件已损坏；请重新下载这个文件",
         f"{en}, so the file is damaged; fetch this file again",
     )
@@ -70,7 +61,7 @@ def read_bounded(path: Path, limit_bytes: int) -> bytes:
     except OSError as error:
         raise unreadable(path, error) from None
     if len(data) > limit_bytes:
-        raise too_large(shown_value(path.name), limit_bytes)
+        raise too_large(shown(path.name, 80), limit_bytes)
     refuse_lfs_pointer(path, data)
     return data
 
@@ -80,7 +71,7 @@ def require_regular(path: Path) -> None:
     # Opening a pipe or a device could block forever.
     if not path.is_file():
         raise refused(
-            shown_value(path.name),
+            shown(path.name, 80),
             "缺少这个文件，或者它不是普通文件；请重新下载",
             "missing, or not a plain file; fetch it again",
         )
@@ -90,7 +81,7 @@ def unreadable(path: Path, error: OSError) -> RefusedError:
     """Return the error for a file that the OS cannot read."""
     reason = error.strerror or type(error).__name__
     return refused(
-        shown_value(path.name),
+        shown(path.name, 80),
         f"无法读取（{reason}）；请检查文件权限",
         f"cannot be read ({reason}); check its permissions",
     )
@@ -110,7 +101,7 @@ def refuse_lfs_pointer(path: Path, start: bytes) -> None:
     """Raise RefusedError if `start`, the first bytes of the file, begins a Git LFS pointer."""
     if start.startswith(LFS_POINTER_START):
         raise refused(
-            shown_value(path.name),
+            shown(path.name, 80),
             "这只是 Git LFS 的指针，不是文件本身；请在该文件夹里运行 git lfs pull",
             "this is a Git LFS pointer, not the file itself; run `git lfs pull` in its folder",
         )
@@ -133,14 +124,14 @@ def parse_json(data: bytes, path: Path) -> Any:
         for key, value in pairs:
             key.encode("utf-8")  # a lone surrogate is not text and cannot be printed
             if key in known:
-                raise damaged_file(path, f"“{shown_value(key)}”出现了两次", f'"{shown_value(key)}" appears twice')
+                raise damaged_file(path, f"“{shown(key, 80)}”出现了两次", f'"{shown(key, 80)}" appears twice')
             known[key] = value
         return known
 
     def finite(text: str) -> float:
         number = float(text)
         if not math.isfinite(number):
-            raise damaged_file(path, f"{shown_value(text)} 不是有限的数", f"{shown_value(text)} is not a finite number")
+            raise damaged_file(path, f"{shown(text, 80)} 不是有限的数", f"{shown(text, 80)} is not a finite number")
         return number
 
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
-from ..text import Text
+from ..text import Text, shown
 
 NAMES = {
     **{f"qwen2.5-{size}": f"Qwen/Qwen2.5-{size.upper()}-Instruct" for size in ("0.5b", "1.5b", "3b", "7b")},
@@ -68,8 +68,8 @@ def sources(name: str | None = None) -> tuple[HubSource, ...]:
     if not chosen:
         names = [source.name for source in known]
         raise UsageError(
-            f"没有叫 {shown_name(name)} 的下载源；请写 {'、'.join(names)} 之一",
-            f"there is no source {shown_name(name)}; write one of {', '.join(names)}",
+            f"没有叫 {shown(name)} 的下载源；请写 {'、'.join(names)} 之一",
+            f"there is no source {shown(name)}; write one of {', '.join(names)}",
         )
     return chosen
 
@@ -84,8 +84,8 @@ def _endpoint(variable: str, usual: str) -> str:
         sound = False
     if not sound or not parts.hostname:
         raise UsageError(
-            f"{variable} 应是 https:// 开头的网址，现在是 {shown_name(value)}；请改正，或取消这个环境变量",
-            f"{variable} must be an https:// address, not {shown_name(value)}; mend it, or unset the variable",
+            f"{variable} 应是 https:// 开头的网址，现在是 {shown(value)}；请改正，或取消这个环境变量",
+            f"{variable} must be an https:// address, not {shown(value)}; mend it, or unset the variable",
         )
     return value.rstrip("/")
 
@@ -124,12 +124,6 @@ def no_such(model: str) -> UsageError:
     near = difflib.get_close_matches(model.lower(), NAMES, 1)
     example = near[0] if near else "qwen2.5-0.5b"
     return UsageError(
-        f"找不到模型文件夹 {shown_name(model)}；请检查路径，或写模型的名字，例如 {example}",
-        f"there is no model folder {shown_name(model)}; check the path, or write a model's name, such as {example}",
+        f"找不到模型文件夹 {shown(model)}；请检查路径，或写模型的名字，例如 {example}",
+        f"there is no model folder {shown(model)}; check the path, or write a model's name, such as {example}",
     )
-
-
-def shown_name(text: str) -> str:
-    """Return a user's text for a message: cut to 300 characters, control characters escaped."""
-    cut = text if len(text) <= 300 else text[:300] + "…"
-    return "".join(mark if mark.isprintable() else f"\\u{ord(mark):04x}" for mark in cut)

@@ -5,8 +5,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import RefusedError
-from ..text import Text
-from .delivery import ELSEWHERE, Delivery, FaultyError, ListedFile, odd_answer, short
+from ..text import Text, shown
+from .delivery import ELSEWHERE, Delivery, FaultyError, ListedFile, odd_answer
 from .hubs import HubSource
 from .network import HubLine
 
@@ -58,8 +58,8 @@ def _no_weights(pickled: str | None) -> FaultyError:
         what = Text("没有 safetensors 权重", "has no safetensors weights")
     else:
         what = Text(
-            f"只有 pickle 格式的权重（{short(pickled)}），这种文件能运行任意代码，不下载",
-            f"has pickled weights alone ({short(pickled)}), which can run any code and are not fetched",
+            f"只有 pickle 格式的权重（{shown(pickled, 80)}），这种文件能运行任意代码，不下载",
+            f"has pickled weights alone ({shown(pickled, 80)}), which can run any code and are not fetched",
         )
     mend = Text(
         "请换一个带 model.safetensors 的模型，例如 qwen2.5-0.5b",
@@ -127,7 +127,8 @@ def _safe_name(told: Any, source: HubSource, repository: str) -> str:
     parts = told.split("/") if isinstance(told, str) else [""]
     odd = not isinstance(told, str) or not told.isprintable() or set(told) & set('\\:*?"<>|')
     if odd or any(part in ("", ".", "..") or part[-1] in ". " or _DEVICE.fullmatch(part) for part in parts):
-        raise _hostile(source, repository, f"文件名 {short(told)} 不安全", f"the file name {short(told)} is unsafe")
+        name = shown(told, 80)
+        raise _hostile(source, repository, f"文件名 {name} 不安全", f"the file name {name} is unsafe")
     return str(told)
 
 

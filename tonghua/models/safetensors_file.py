@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError
+from ..text import shown
 from .guarded import (
     LFS_POINTER_START,
     damaged_file,
@@ -19,7 +20,6 @@ from .guarded import (
     refuse_lfs_pointer,
     refused,
     require_regular,
-    shown_value,
     unreadable,
 )
 
@@ -100,7 +100,7 @@ def _read_header_json(path: Path) -> tuple[dict[str, Any], int, int]:
 
 def _cut_short(path: Path, wanted_bytes: int, size_bytes: int) -> RefusedError:
     return refused(
-        shown_value(path.name),
+        shown(path.name, 80),
         f"文件不完整：至少应有 {wanted_bytes} 字节，只有 {size_bytes} 字节；请重新下载这个文件",
         f"the file is cut short: {size_bytes} bytes of at least {wanted_bytes}; fetch this file again",
     )
@@ -109,24 +109,26 @@ def _cut_short(path: Path, wanted_bytes: int, size_bytes: int) -> RefusedError:
 def _tensor_entry(path: Path, name: str, declared: Any) -> tuple[TensorEntry, tuple[int, int]]:
     fields = declared if isinstance(declared, dict) else {}
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
-    shown = shown_value(name)
+    tensor = shown(name, 80)
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise damaged_file(
             path,
-            f"张量 {shown} 的 dtype 是 {shown_value(dtype)}，无法识别",
-            f"tensor {shown} has the unknown dtype {shown_value(dtype)}",
+            f"张量 {tensor} 的 dtype 是 {shown(dtype, 80)}，无法识别",
+            f"tensor {tensor} has the unknown dtype {shown(dtype, 80)}",
         )
     if not isinstance(shape, list) or len(shape) > DIMENSIONS_LIMIT or not all(map(_is_dimension, shape)):
-        raise damaged_file(path, f"张量 {shown} 的 shape 不合理", f"tensor {shown} has an impossible shape")
+        raise damaged_file(path, f"张量 {tensor} 的 shape 不合理", f"tensor {tensor} has an impossible shape")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_dimension, offsets)):
-        raise damaged_file(path, f"张量 {shown} 的 data_offsets 不合理", f"tensor {shown} has impossible data_offsets")
+        raise damaged_file(
+            path, f"张量 {tensor} 的 data_offsets 不合理", f"tensor {tensor} has impossible data_offsets"
+        )
     start, end = offsets
     wanted_bytes = math.prod(shape) * DTYPE_BYTES[dtype]
     if end - start != wanted_bytes:
         raise damaged_file(
             path,
-            f"张量 {shown} 按 dtype 和 shape 应占 {wanted_bytes} 字节，data_offsets 却是 {end - start} 字节",
-            f"tensor {shown} needs {wanted_bytes} bytes by its dtype and shape, "
+            f"张量 {tensor} 按 dtype 和 shape 应占 {wanted_bytes} 字节，data_offsets 却是 {end - start} 字节",
+            f"tensor {tensor} needs {wanted_bytes} bytes by its dtype and shape, "
             f"but its data_offsets span {end - start}",
         )
     return TensorEntry(file=path, dtype=dtype, shape=tuple(shape)), (start, end)
@@ -143,13 +145,11 @@ def _check_spans(path: Path, spans: list[tuple[int, int, str]], data_start: int,
         if start < position:
             raise damaged_file(
                 path,
-                f"张量 {shown_value(name)} 与前一个张量重叠",
-                f"tensor {shown_value(name)} overlaps the one before",
+                f"张量 {shown(name, 80)} 与前一个张量重叠",
+                f"tensor {shown(name, 80)} overlaps the one before",
             )
         if start > position:
-            raise damaged_file(
-                path, f"张量 {shown_value(name)} 之前有空洞", f"tensor {shown_value(name)} follows a hole"
-            )
+            raise damaged_file(path, f"张量 {shown(name, 80)} 之前有空洞", f"tensor {shown(name, 80)} follows a hole")
         position = end
     if data_start + position > size_bytes:
         raise _cut_short(path, data_start + position, size_bytes)

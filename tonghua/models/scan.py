@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..text import Text
+from ..text import Text, shown
 from .guarded import (
     CONFIG_LIMIT_BYTES,
     SIDE_FILE_LIMIT_BYTES,
@@ -27,7 +27,6 @@ from .guarded import (
     refuse_lfs_pointer,
     refused,
     require_regular,
-    shown_value,
     too_large,
     unreadable,
 )
@@ -137,7 +136,7 @@ def check_links(folder: Path) -> None:
     for entry in sorted(folder.iterdir()):
         if not entry.is_symlink():
             continue
-        name = shown_value(entry.name)
+        name = shown(entry.name, 80)
         try:
             target = entry.resolve(strict=True)
         except (OSError, RuntimeError):
@@ -167,9 +166,9 @@ def refuse_code(config: dict[str, Any], where: str) -> None:
                 if _names_code(key, inner):
                     raise refused(
                         where,
-                        f"“{shown_value(key)}”会让加载器运行模型自带的代码，tonghua 不支持；"
+                        f"“{shown(key, 80)}”会让加载器运行模型自带的代码，tonghua 不支持；"
                         "请换用 Qwen2.5 这类不带自定义代码的模型",
-                        f'"{shown_value(key)}" makes loaders run code that comes with the model, '
+                        f'"{shown(key, 80)}" makes loaders run code that comes with the model, '
                         "which tonghua never does; take a model without custom code, such as Qwen2.5",
                     )
             pending.extend(value.values())
@@ -188,8 +187,8 @@ def _check_model_type(config: dict[str, Any]) -> None:
         supported = ", ".join(MODEL_TYPES)
         raise refused(
             "config.json",
-            f"不支持 model_type {shown_value(model_type)}；支持的有 {supported}，请换一个模型",
-            f"model_type {shown_value(model_type)} is not supported; take a model of type {supported}",
+            f"不支持 model_type {shown(model_type, 80)}；支持的有 {supported}，请换一个模型",
+            f"model_type {shown(model_type, 80)} is not supported; take a model of type {supported}",
         )
     if config.get("quantization_config") is not None:
         raise refused(
@@ -205,8 +204,8 @@ def _check_sizes(config: dict[str, Any]) -> None:
         if not is_count(value, limit):
             raise refused(
                 "config.json",
-                f"{key} 应是 1 到 {limit} 的整数，现在是 {shown_value(value)}；请重新下载这个文件",
-                f"{key} must be a whole number from 1 to {limit}, not {shown_value(value)}; fetch this file again",
+                f"{key} 应是 1 到 {limit} 的整数，现在是 {shown(value, 80)}；请重新下载这个文件",
+                f"{key} must be a whole number from 1 to {limit}, not {shown(value, 80)}; fetch this file again",
             )
     heads = config["num_attention_heads"]
     groups = config.get("num_key_value_heads")
@@ -214,8 +213,8 @@ def _check_sizes(config: dict[str, Any]) -> None:
         raise refused(
             "config.json",
             f"num_key_value_heads 应能整除 num_attention_heads（{heads}），"
-            f"现在是 {shown_value(groups)}；请重新下载这个文件",
-            f"num_key_value_heads must divide num_attention_heads ({heads}), not be {shown_value(groups)}; "
+            f"现在是 {shown(groups, 80)}；请重新下载这个文件",
+            f"num_key_value_heads must divide num_attention_heads ({heads}), not be {shown(groups, 80)}; "
             "fetch this file again",
         )
 
@@ -282,9 +281,9 @@ def _named_templates(value: Any, path: Path) -> Iterator[tuple[str, str]]:
         if not _TEMPLATE_NAME.fullmatch(name):
             raise refused(
                 path.name,
-                f"chat_template 的名字“{shown_value(name)}”不合规，只能用 1 到 64 个英文字母、数字、_ 和 -；"
+                f"chat_template 的名字“{shown(name, 80)}”不合规，只能用 1 到 64 个英文字母、数字、_ 和 -；"
                 "请改名或删掉这一项",
-                f'chat_template name "{shown_value(name)}" is not 1 to 64 letters, digits, _ and -; rename or drop it',
+                f'chat_template name "{shown(name, 80)}" is not 1 to 64 letters, digits, _ and -; rename or drop it',
             )
         yield name, template
 
@@ -312,8 +311,8 @@ def _model_tensors(folder: Path) -> tuple[tuple[Path, ...], dict[str, TensorEntr
         if tensor not in tensors or tensors[tensor].file.name != name:
             raise refused(
                 name,
-                f"{index.name} 说张量 {shown_value(tensor)} 在这里，其实没有；请重新下载这两个文件",
-                f"tensor {shown_value(tensor)} is not here, although {index.name} says so; fetch both files again",
+                f"{index.name} 说张量 {shown(tensor, 80)} 在这里，其实没有；请重新下载这两个文件",
+                f"tensor {shown(tensor, 80)} is not here, although {index.name} says so; fetch both files again",
             )
     return weight_files, tensors
 
@@ -329,8 +328,8 @@ def _merged_headers(weight_files: Iterable[Path]) -> dict[str, TensorEntry]:
                 first = tensors[name].file.name
                 raise refused(
                     path.name,
-                    f"张量 {shown_value(name)} 在 {first} 里也有；请重新下载权重",
-                    f"tensor {shown_value(name)} is in {first} too; fetch the weights again",
+                    f"张量 {shown(name, 80)} 在 {first} 里也有；请重新下载权重",
+                    f"tensor {shown(name, 80)} is in {first} too; fetch the weights again",
                 )
             tensors[name] = entry
     return tensors
@@ -345,9 +344,9 @@ def _read_index(path: Path) -> dict[str, str]:
         if not isinstance(name, str) or not _SHARD_NAME.fullmatch(name):
             raise refused(
                 path.name,
-                f"张量 {shown_value(tensor)} 的文件名“{shown_value(name)}”不是本文件夹里的 .safetensors 文件；"
+                f"张量 {shown(tensor, 80)} 的文件名“{shown(name, 80)}”不是本文件夹里的 .safetensors 文件；"
                 "请从官方来源重新下载",
-                f'tensor {shown_value(tensor)} is placed in "{shown_value(name)}", which is no .safetensors file '
+                f'tensor {shown(tensor, 80)} is placed in "{shown(name, 80)}", which is no .safetensors file '
                 "of this folder; fetch it again from the official source",
             )
     missing = [name for name in sorted(set(weight_map.values())) if not (path.parent / name).is_file()]
@@ -374,7 +373,7 @@ def refuse_missing_weights(folder: Path, wanted: str) -> NoReturn:
         )
     if pickles:
         raise refused(
-            shown_value(pickles[0]),
+            shown(pickles[0], 80),
             f"权重只有 pickle 格式，打开它可能会运行别人的代码，所以没有打开；请下载 safetensors 版本（{wanted}）",
             "the weights come only as a pickle, which can run code when opened, so it was left closed; "
             f"get the safetensors edition ({wanted})",

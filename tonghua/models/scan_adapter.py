@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..text import Text
-from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused, shown_value
+from ..text import Text, shown
+from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused
 from .safetensors_file import TensorEntry, read_header
 from .scan import check_links, is_count, no_folder, refuse_code, refuse_missing_weights
 
@@ -93,11 +93,11 @@ def _not_an_adapter_folder(folder: Path) -> UsageError:
 def _check_adapter_config(config: dict[str, Any]) -> None:
     where = "adapter_config.json"
     if config.get("peft_type") != "LORA":
-        shown = shown_value(config.get("peft_type"))
+        found = shown(config.get("peft_type"))
         raise refused(
             where,
-            f"peft_type 是 {shown}；只支持 LORA，请换一个 LoRA 适配器",
-            f"peft_type is {shown}; only LORA is supported, take a LoRA adapter",
+            f"peft_type 是 {found}；只支持 LORA，请换一个 LoRA 适配器",
+            f"peft_type is {found}; only LORA is supported, take a LoRA adapter",
         )
     if config.get("auto_mapping") is not None:
         raise refused(
@@ -110,16 +110,16 @@ def _check_adapter_config(config: dict[str, Any]) -> None:
         if value not in plain:
             raise refused(
                 where,
-                f"{key} 是 {shown_value(value)}，这会改变适配器的算法，tonghua 不支持；请换一个普通的 LoRA 适配器",
-                f"{key} is {shown_value(value)}, which changes what the adapter computes and is not supported; "
+                f"{key} 是 {shown(value, 80)}，这会改变适配器的算法，tonghua 不支持；请换一个普通的 LoRA 适配器",
+                f"{key} is {shown(value, 80)}, which changes what the adapter computes and is not supported; "
                 "take a plain LoRA adapter",
             )
     if not is_count(config.get("r"), RANK_LIMIT):
-        shown = shown_value(config.get("r"))
+        found = shown(config.get("r"))
         raise refused(
             where,
-            f"r 应是 1 到 {RANK_LIMIT} 的整数，现在是 {shown}；请重新下载这个文件",
-            f"r must be a whole number from 1 to {RANK_LIMIT}, not {shown}; fetch this file again",
+            f"r 应是 1 到 {RANK_LIMIT} 的整数，现在是 {found}；请重新下载这个文件",
+            f"r must be a whole number from 1 to {RANK_LIMIT}, not {found}; fetch this file again",
         )
     _check_alpha(config.get("lora_alpha"), where)
     _check_target_modules(config.get("target_modules"), where)
@@ -129,8 +129,8 @@ def _check_alpha(alpha: object, where: str) -> None:
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= ALPHA_LIMIT:
         raise refused(
             where,
-            f"lora_alpha 应大于 0 且不超过 {ALPHA_LIMIT}，现在是 {shown_value(alpha)}；请重新下载这个文件",
-            f"lora_alpha must be above 0, at most {ALPHA_LIMIT}, not {shown_value(alpha)}; fetch this file again",
+            f"lora_alpha 应大于 0 且不超过 {ALPHA_LIMIT}，现在是 {shown(alpha, 80)}；请重新下载这个文件",
+            f"lora_alpha must be above 0, at most {ALPHA_LIMIT}, not {shown(alpha, 80)}; fetch this file again",
         )
 
 
@@ -141,11 +141,11 @@ def _check_target_modules(modules: object, where: str) -> None:
     wrong = [name for name in listed if not (isinstance(name, str) and _MODULE_NAME.fullmatch(name))]
     if wrong or not listed:
         # PEFT reads a string as a regular expression, and a hostile one can run forever.
-        shown = shown_value(wrong[0] if wrong else modules)
+        found = shown(wrong[0] if wrong else modules, 80)
         raise refused(
             where,
-            f'target_modules 应是模块名的列表或 "all-linear"，不能是 {shown}；请把模块名逐个列出',
-            f'target_modules must be a list of module names or "all-linear", not {shown}; list the names one by one',
+            f'target_modules 应是模块名的列表或 "all-linear"，不能是 {found}；请把模块名逐个列出',
+            f'target_modules must be a list of module names or "all-linear", not {found}; list the names one by one',
         )
 
 
@@ -157,23 +157,23 @@ def _check_adapter_tensors(tensors: dict[str, TensorEntry], rank: int, where: st
         if found is None:
             raise refused(
                 where,
-                f"张量 {shown_value(name)} 不是 LoRA 的 A 或 B 矩阵；请换一个普通的 LoRA 适配器",
-                f"tensor {shown_value(name)} is not an A or B matrix of LoRA; take a plain LoRA adapter",
+                f"张量 {shown(name, 80)} 不是 LoRA 的 A 或 B 矩阵；请换一个普通的 LoRA 适配器",
+                f"tensor {shown(name, 80)} is not an A or B matrix of LoRA; take a plain LoRA adapter",
             )
         module, side = found.groups()
         rank_dimension = 0 if side == "A" else 1
         if len(entry.shape) != 2 or entry.shape[rank_dimension] != rank:
             raise refused(
                 where,
-                f"张量 {shown_value(name)} 的 shape 是 {list(entry.shape)}，"
+                f"张量 {shown(name, 80)} 的 shape 是 {list(entry.shape)}，"
                 f"与 adapter_config.json 的 r={rank} 不符；请把两个文件一起重新下载",
-                f"tensor {shown_value(name)} has the shape {list(entry.shape)}, which does not fit r={rank} "
+                f"tensor {shown(name, 80)} has the shape {list(entry.shape)}, which does not fit r={rank} "
                 "in adapter_config.json; fetch both files again",
             )
         sides.setdefault(module, set()).add(side)
     alone = [module for module, present in sides.items() if len(present) == 1]
     if alone or not sides:
-        module = shown_value(alone[0] if alone else "lora_A")
+        module = shown(alone[0] if alone else "lora_A", 80)
         raise refused(
             where,
             f"{module} 的 A、B 两个矩阵不成对；请重新下载这个文件",

@@ -10,8 +10,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ..errors import RefusedError
-from ..text import Text
-from .guarded import refused, shown_value, too_large
+from ..text import Text, shown
+from .guarded import refused, too_large
 
 TEMPLATE_LIMIT_BYTES = 200_000
 
@@ -57,7 +57,7 @@ def lint_template(template: str, where: str) -> None:
         environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols", _GenerationBlock])
         tree = environment.parse(template)
     except TemplateSyntaxError as error:
-        reason = shown_value(error.message or "", 160)
+        reason = shown(error.message or "", 160)
         raise _template_refused(
             where, error.lineno, Text(f"模板语法错误（{reason}）", f"syntax error ({reason})")
         ) from None
@@ -110,9 +110,7 @@ def _template_fault(node: nodes.Node) -> Text | None:
 
 
 def _private(name: str) -> Text:
-    return Text(
-        f"不允许访问以 _ 开头的属性 {shown_value(name)}", f"private attribute {shown_value(name)} is not allowed"
-    )
+    return Text(f"不允许访问以 _ 开头的属性 {shown(name, 80)}", f"private attribute {shown(name, 80)} is not allowed")
 
 
 def _text_arguments(node: nodes.Filter) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ...prompt.conversation import Conversation
-from ...text import Text
+from ...text import Text, shown
 from ..sentences import CLOSERS, LIST_MARKER, ends_complete
 from .duplicates import folded
 
@@ -122,11 +122,6 @@ def prose(text: str) -> str:
     return _CODE.sub(" ", text)
 
 
-def printable(text: str) -> str:
-    """Return the text with � in place of each unprintable character, so that a terminal obeys none of it."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
 def blemishes(conversation: Conversation, persona: str | None) -> Iterator[tuple[BlemishKind, str]]:
     """Yield each kind of fault in a row, at most once, with an example.
 
@@ -165,7 +160,7 @@ def _of_answer(answer: str, question: str, persona: str | None) -> Iterator[tupl
     if len(plain) == 1 and unicodedata.category(plain) == "Lo":
         yield "short_answers", plain
     if is_unfinished(answer):
-        yield "unfinished_answers", "…" + printable(" ".join(answer.split())[-12:])
+        yield "unfinished_answers", "…" + shown(" ".join(answer.split())[-12:])
     if len(plain) >= SHORTEST_ECHO_CHARACTERS and plain == folded(question):
         yield "echoes", ""
     if claim := _CLAIM.search(answer):

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ...prompt.conversation import Conversation
-from ...text import Language, Text
-from .blemishes import BlemishKind, blemishes, printable, prose, scripts
+from ...text import Language, Text, shown
+from .blemishes import BlemishKind, blemishes, prose, scripts
 from .duplicates import Near, Phrase, Phrases, folded
 from .privacy import NAMES, PrivateKind, kinds
 
@@ -350,4 +350,4 @@ def _told(reading: _Reading, leaks: list[int]) -> Iterator[Finding]:
 
 
 def _quoted(phrase: Phrase) -> str:
-    return f"“{printable(phrase.text)}”×{len(phrase.lines)}"
+    return f"“{shown(phrase.text)}”×{len(phrase.lines)}"
