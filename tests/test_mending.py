@@ -14,6 +14,7 @@ from tonghua.data.checkup import mending as room
 from tonghua.data.checkup.mending import Change, Fixed, fix
 from tonghua.data.checkup.places import RowPlace
 from tonghua.data.checkup.quality import examine
+from tonghua.data.read import json_rows
 from tonghua.data.read.dataset import ReadRows, read_rows
 from tonghua.errors import DataError, ResourceError, UsageError, UserError
 from tonghua.text import Text
@@ -104,7 +105,7 @@ def test_a_json_list_stays_one(folder: Path) -> None:
 
 @pytest.mark.parametrize("window", [1, 7, 40, 1 << 17])
 def test_a_list_is_cut_right_however_it_is_read(folder: Path, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "_WINDOW_CHARACTERS", window)
+    monkeypatch.setattr(json_rows, "_WINDOW_CHARACTERS", window)
     rows = [{"instruction": f"第{n}问", "output": f'答{n}："[{{,}}]"。', "id": n * 10**17} for n in range(30)]
     out = folder / "二.json"
     fix(written(folder, "一.json", json.dumps(rows, ensure_ascii=False, indent=1)), out)

@@ -412,7 +412,7 @@ def test_stories_in_several_encodings_and_an_empty_one(folder: Path) -> None:
 @pytest.mark.parametrize(("encoding", "said"), [("utf-8", None), ("gb18030", "GB18030"), ("utf-16", "UTF-16")])
 def test_one_text_is_found_in_any_encoding(folder: Path, encoding: str, said: str | None) -> None:
     path = written(folder, "红楼 梦.TXT", "黛玉：来了。\r\n宝玉：好。\n".encode(encoding))
-    (source,), notes = find_text(path)
+    source, notes = find_text(path)
     assert (source.name, source.kind, source.encoding) == (str(path), "txt", encoding)
     note = Text(f"{path} 是 {said} 编码，已照此读取", f"{path} is in {said}, and read as such")
     assert notes == (() if said is None else (note,))

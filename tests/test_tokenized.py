@@ -1,15 +1,21 @@
 """Token ids on disk: what is read back, what becomes of rows that are too long, and when they are made anew."""
 
+import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
+from tonghua import api
 from tonghua.config.schema import Config
 from tonghua.data.names import named
 from tonghua.data.samples import maker as maker_room
@@ -51,6 +57,59 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     original = tokenized.tokenize
     monkeypatch.setattr(preparing, "tokenize", lambda *given: (made.append(1), original(*given))[1])
     return made
+
+
+class Counted(io.FileIO):
+    """A file that counts the bytes that are read of it, over all its openings."""
+
+    read_bytes: ClassVar[Counter[str]] = Counter()
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self.read_bytes[Path(str(self.name)).name] += count or 0
+        return count
+
+
+@pytest.fixture
+def read_bytes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Bytes read of each file by its name, from now on."""
+    real = Path.open
+
+    def counted(path: Path, mode: str = "r", *given: Any, **named: Any) -> Any:
+        return io.BufferedReader(Counted(path)) if mode == "rb" else real(path, mode, *given, **named)
+
+    Counted.read_bytes.clear()
+    monkeypatch.setattr(Path, "open", counted)
+    return Counted.read_bytes
+
+
+@pytest.mark.parametrize("name", ["数据.json", "数据.jsonl", "数据.csv", "数据.parquet"])
+def test_a_dataset_is_read_twice_at_most(
+    tiny_folder: Path, tmp_path: Path, read_bytes: Counter[str], name: str
+) -> None:
+    """Once to know what it is, once for its rows: before training, and in a check of it; once if its ids are kept."""
+    texts = [{"instruction": f"第{i}个问题", "output": f"第{i}个答案，" + "好" * 3_000} for i in range(150)]
+    path = tmp_path / name
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in texts)
+    if name.endswith(".parquet"):
+        parquet.write_table(pyarrow.Table.from_pylist(texts), path, compression="none", use_dictionary=False)
+    elif name.endswith(".csv"):
+        path.write_text("instruction,output\n" + "".join(f"{a},{b}\n" for a, b in map(dict.values, texts)), "utf-8")
+    else:
+        path.write_text(lines if name.endswith("l") else json.dumps(texts, ensure_ascii=False), "utf-8")
+    size, heads = path.stat().st_size, 4 * 65_536
+    assert size > 5 * heads
+    config = Config(model=str(tiny_folder), dataset=str(path), overlong="drop", max_length=5_000)
+    files, renderer = open_model(config.model)
+    assert prepare(config, files, renderer).table.kept == 150
+    assert size <= read_bytes[name] <= 2 * size + heads
+    read_bytes.clear()
+    prepare(config, files, renderer)
+    assert read_bytes[name] <= size + heads
+    read_bytes.clear()
+    found = api.check_rows(config.model_copy(update={"system": "别的"}), lambda event: None)
+    assert found.checkup.findings.rows == 150
+    assert size <= read_bytes[name] <= 2 * size + heads
 
 
 def test_what_is_read_back_is_what_the_renderer_gives(

@@ -285,10 +285,10 @@ def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
 
     dataset = only_dataset(config.dataset)
     files, renderer = open_model(config.model)
-    prepared = prepare(config, files, renderer, dataset, lambda rows: tell(ReadingRows(rows)))
+    prepared = prepare(config, files, renderer, dataset, lambda rows: tell(ReadingRows(rows)), remember=True)
     tell(Ended())
     source = dataset_path(dataset)
-    checkup = examine_prepared(config, prepared, source)
+    checkup = examine_prepared(config, prepared)
     examples = tuple(prepared.samples.examples[:EXAMPLES_SHOWN])
     return CheckResult(source, prepared, checkup, examples, _epoch_s(config, prepared))
 

@@ -59,3 +59,10 @@ def visible(value: object) -> str:
 def _is_visible(char: str) -> bool:
     # isprintable() accepts only U+0020 of all spaces, and Chinese paragraphs begin with U+3000.
     return char.isprintable() or char in "\n\t" or char in _JOINERS or unicodedata.category(char) == "Zs"
+
+
+def duration(seconds: float) -> str:
+    """Return the time as 1:02:03, 4:05 or 0:07."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -191,8 +191,7 @@ def _show_line(line: dict[str, Any], progress: "RunProgress", screen: "Screen") 
     """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
     from ..runs.listing import whole
     from ..runs.record import number
-    from ..terminal.screen import duration
-    from ..text import shown
+    from ..text import duration, shown
 
     progress.take(line)
     step, loss = whole(line.get("step")), number(line.get("heldout_loss"))

@@ -153,7 +153,7 @@ def _read_text(path: Path, screen: "Screen") -> str:
     """The text of one file, in any encoding that rows may have; which one is told where it is not UTF-8."""
     from ..data.read.sources import find_text
 
-    (source,), notes = find_text(path)
+    source, notes = find_text(path)
     for note in notes:
         screen.note(note)
     with source.text(newline=None) as stream:

@@ -4,7 +4,10 @@ ids        <|im_start|> system ... user ... assistant \n  天 黑 了 。 <|im_e
 is_target        0         0    0   0    0      0      0  1  1  1  1      1
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Example:
         # The token before a target predicts it, so the first token can never be a target.
         if not any(self.is_target) or self.is_target[0]:
             raise ValueError("an example needs a target after its first token")
+
+    def runs(self) -> Iterator[tuple[tuple[int, ...], bool]]:
+        """Yield the ids in runs that are all targets, or all not, in order."""
+        for wanted, run in groupby(zip(self.ids, self.is_target, strict=True), key=itemgetter(1)):
+            yield tuple(token for token, _ in run), wanted
 
     @property
     def targets(self) -> int:

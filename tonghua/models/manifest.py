@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..errors import RefusedError
+from ..system.files import rename, write_durably
 from .guarded import CONFIG_LIMIT_BYTES, read_json
 
 MANIFEST = "MANIFEST.json"
@@ -91,11 +91,8 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, as the last step of a download: now the folder counts as complete."""
     unfinished = folder / UNFINISHED
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump({"format": 1, **asdict(manifest)}, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(folder / MANIFEST)
+    write_durably(unfinished, json.dumps({"format": 1, **asdict(manifest)}, ensure_ascii=False, indent=1).encode())
+    rename(unfinished, folder / MANIFEST)
 
 
 def sha256_of(file: Path) -> str:

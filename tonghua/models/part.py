@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from ..system.files import rename, sync
 from .delivery import ListedFile
 from .manifest import FileRecord
 
@@ -100,7 +100,7 @@ class PartialFile:
     def finish(self) -> FileRecord:
         """Flush the part to disk and give it the final name; return its size and sha256."""
         with self.file.open("ab") as file:
-            os.fsync(file.fileno())
-        self.file.replace(self.file.with_name(self.entry.name))
+            sync(file)
+        rename(self.file, self.file.with_name(self.entry.name))
         self.note.unlink(missing_ok=True)
         return FileRecord(self.digest.size, self.digest.sha256)

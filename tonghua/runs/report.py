@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from ..system.files import quoted, write_atomic
-from ..text import Language, Text, shown, visible
+from ..text import Language, Text, duration, shown, visible
 from .curves import WORDS, Chart, Series, draw, evenly, smooth, thin
 from .record import DiaryAnswer, RunRecord, found, number, read_record, text
 from .verdict import MOST_MARKS, headline, listed_steps, loss_points, warnings, when
@@ -100,7 +100,7 @@ def _trained(record: RunRecord) -> list[Named]:
             _line("学习率", "learning rate", rate),
             _line("轮数", "epochs", f"{config.num_train_epochs:g}" if config.max_steps is None else ""),
         ]
-    versions = found(facts, "versions")
+    versions, seconds = found(facts, "versions"), sum(step.seconds or 0.0 for step in record.steps)
     pairs = versions.items() if isinstance(versions, Mapping) else ()
     lines += [
         _line("步数 × 每步样本", "steps × samples each", _steps_by_samples(facts)),
@@ -108,7 +108,7 @@ def _trained(record: RunRecord) -> list[Named]:
         _line("版本", "versions", *(f"{name} {version}" for name, version in pairs)),
         _line("开始", "started", _time(text(facts, "started"))),
         _line("结束", "finished", _time(text(record.result, "finished"))),
-        _line("训练用时", "time in training", _duration(sum(step.seconds or 0.0 for step in record.steps))),
+        _line("训练用时", "time in training", duration(seconds) if seconds else ""),
     ]
     return [line for line in lines if line]
 
@@ -152,14 +152,6 @@ def _steps_by_samples(facts: Mapping[str, Any]) -> str:
 def _time(written: str) -> str:
     """Turn 2026-11-22T13:50:12+08:00 into 2026-11-22 13:50:12."""
     return written[:19].replace("T", " ")
-
-
-def _duration(seconds: float) -> str:
-    """Return the time as 1:02:03 or 4:05, or "" for 0 seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-    return clock if seconds else ""
 
 
 def _data(record: RunRecord) -> list[tuple[Text, str]]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 from ..errors import ResourceError
 
@@ -45,7 +45,7 @@ def write_durably(path: Path, content: bytes) -> None:
         sync(opened)
 
 
-def sync(opened: BinaryIO) -> None:
+def sync(opened: IO[Any]) -> None:
     """Wait until the written bytes are on disk."""
     opened.flush()
     os.fsync(opened.fileno())

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
-from ..text import Language, Text
+from ..text import Language, Text, duration
 from .tables import NARROW_COLUMNS, recomputing, rendered
 
 if TYPE_CHECKING:
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 QUIET_EVERY_S = 10.0
 """Without a terminal, one line of progress in so many seconds."""
-
-
-def duration(seconds: float) -> str:
-    """1:02:03, 4:05, 0:07."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class _Lasting(io.TextIOBase):

@@ -17,16 +17,11 @@ NARROW_COLUMNS = 60
 def rendered(example: "Example", renderer: "Renderer", console_colours: bool) -> Line:
     """One sample as the model sees it; what it learns is green, or in ⟦ ⟧ where there are no colours."""
     line = Line()
-    start = 0
-    for end in range(1, len(example.ids) + 1):
-        if end < len(example.ids) and example.is_target[end] == example.is_target[start]:
-            continue
-        text = renderer.plain(example.ids[start:end])
-        learned = example.is_target[start]
+    for ids, learned in example.runs():
+        text = renderer.plain(ids)
         if learned and not console_colours:
             text = f"⟦{text}⟧"
         line.append(text, style="bold green" if learned else "dim")
-        start = end
     return line
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ...errors import DataError
 from ...prompt.conversation import Conversation
 from ...text import Language, Text, shown
 from ..read import dataset as data
@@ -155,17 +154,8 @@ def _places(rows: data.ReadRows) -> list[RowPlace]:
     alone = path.is_file() and path.suffix.lower() != ".zip"
     if alone and len({row.line for row in rows.kept}) == len(rows.kept):
         return [RowPlace("", row.line) for row in rows.kept]
-    asked = {role: dict(columns.names).get(role, "") for columns in rows.mapping for role in columns.asked}
-    stream = data.stream_rows(path, asked)
-    names = stream.file_names
-    places = [RowPlace(names[row.source], row.line, number) for number, row in numbered(stream) if row.conversation]
-    if [place.line for place in places] != [row.line for row in rows.kept]:
-        name = shown(str(path))
-        raise DataError(
-            f"{name} 在检查的过程中变了；请等它写完，再运行一次",
-            f"{name} changed while it was being examined; wait until it is complete, and run again",
-        )
-    return places
+    names = rows.file_names
+    return [RowPlace(names[row.source], row.line, number) for number, row in numbered(rows.rows) if row.conversation]
 
 
 def _located(finding: Finding, table: Sequence[RowPlace]) -> Finding:

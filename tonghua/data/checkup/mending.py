@@ -9,8 +9,6 @@ The source is never written. `fix` writes both files completely or not at all, a
 import csv
 import json
 import math
-import os
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,24 +21,17 @@ from pydantic_core import to_jsonable_python
 
 from ...errors import DataError, ResourceError, UsageError
 from ...prompt.conversation import Conversation, Message
+from ...system.files import rename, sync
 from ...text import Language, Text, shown
 from ..read import dataset as data
-from ..read.faults import ROW_CHARACTERS
-from ..read.records import records
+from ..read.faults import Found
 from ..read.roles import KNOWN, ROLE_OF, ColumnMap
-from ..read.sources import RowSource
 from .blemishes import mend
 from .duplicates import folded
 from .places import RowPlace, numbered
 from .privacy import redact as redacted
 
 FIRST_CHANGES = 100
-
-_WINDOW_CHARACTERS = 1 << 17
-
-_TOKEN_CHARACTERS = 16
-
-_BETWEEN_ITEMS = re.compile(r"[ \t\n\r,]*")
 
 _MOST_DIGITS = 4_000
 
@@ -179,11 +170,10 @@ def _both_or_none(out: Path, changes: Path, encoding: str) -> Iterator[tuple[Tex
             parts[1].open("w", encoding="utf-8", newline="\n") as noted,
         ):
             yield copied, noted
-            for file in (copied, noted):
-                file.flush()
-                os.fsync(file.fileno())
-        parts[1].replace(changes)
-        parts[0].replace(out)
+            sync(copied)
+            sync(noted)
+        rename(parts[1], changes)
+        rename(parts[0], out)
     except OSError as error:
         raise ResourceError(
             f"写不进 {shown(str(out))}（{error.strerror}）；请腾出空间，或换一个地方",
@@ -235,7 +225,7 @@ class _Mender:
         self._dropped = self._changed = 0
         self._changes: list[Change] = []
 
-    def add(self, number: int, row: data.ReadRow, raw: str | dict[str, Any] | None) -> None:
+    def add(self, number: int, row: data.ReadRow, raw: str | dict[str, Any]) -> None:
         place = RowPlace(self._files[row.source], row.line, number)
         if row.conversation is None:
             place = place._replace(row=0)  # the problems already name the row number
@@ -244,7 +234,6 @@ class _Mender:
                 what, mending = problem.what, problem.mend
                 self._note(place, Text(f"没有写：{what.zh}；{mending.zh}", f"left out: {what.en}; {mending.en}"))
             return
-        assert raw is not None
         mended, changes = _mended(row.conversation, self._redact)
         key = hash(tuple((message.role, folded(message.content)) for message in mended.messages))
         first = self._first.setdefault(key, place)
@@ -348,65 +337,18 @@ def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
         yield from chain.from_iterable(_slots(value, index) for index in range(len(value)))
 
 
-def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.ReadRow, str | dict[str, Any] | None]]:
-    """Yield each row with its number and its content in the file: JSON text, an object, or None if that is broken."""
-    index = -1
-    raws: Iterator[str | dict[str, Any]] = iter(())
-    for number, row in numbered(stream):
-        if row.source != index:
-            deque(raws, maxlen=0)  # reading to the end detects a file that has changed
-            index, raws = row.source, _raw_rows(stream.sources[row.source])
-        yield number, row, next(raws, None)
-    deque(raws, maxlen=0)
+def _with_raw(stream: data.RowStream) -> Iterator[tuple[int, data.ReadRow, str | dict[str, Any]]]:
+    """Yield each row with its number and its content in the file: JSON text, or an object for the other formats."""
+    found: deque[Found] = deque()  # `numbered` looks one row ahead
 
+    def rows() -> Iterator[data.ReadRow]:
+        for row, raw in stream.pairs():
+            found.append(raw)
+            yield row
 
-def _raw_rows(source: RowSource) -> Iterator[str | dict[str, Any]]:
-    if source.kind == "json":
-        return _array_texts(source)
-    if source.kind == "jsonl":
-        return _line_texts(source)
-    return (to_jsonable_python(found.value, inf_nan_mode="null") for found in records(source))
-
-
-def _line_texts(source: RowSource) -> Iterator[str]:
-    with source.text(newline="\n") as stream:
-        while line := stream.readline(ROW_CHARACTERS):
-            if line.strip():
-                yield line.strip()
-
-
-def _array_texts(source: RowSource) -> Iterator[str]:
-    """Yield the text of each item of a JSON array, up to the first broken one.
-
-    `records` yields only values, with every number as a float, which would change an id of 19 digits.
-    """
-    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
-    with source.text(newline="") as stream:
-        text, ended = "", False
-        while "[" not in text:  # only white space precedes it
-            text = stream.read(_WINDOW_CHARACTERS)
-        position = text.index("[") + 1
-        while ended or len(text) - position <= ROW_CHARACTERS:
-            between = _BETWEEN_ITEMS.match(text, position)
-            start = between.end() if between else position
-            end = _end_of_item(decoder, text, start)
-            # A number this near to the end of the window may be incomplete.
-            if end and (ended or end < len(text) - _TOKEN_CHARACTERS):
-                yield text[start:end]
-                position = end
-            elif ended:
-                return
-            else:
-                more = stream.read(max(_WINDOW_CHARACTERS, len(text) - position))
-                text, position, ended = text[position:] + more, 0, not more
-
-
-def _end_of_item(decoder: json.JSONDecoder, text: str, start: int) -> int:
-    """Return the end of the JSON value at `start`, or 0 if there is none or it is incomplete."""
-    try:
-        return decoder.raw_decode(text, start)[1]
-    except (json.JSONDecodeError, RecursionError):
-        return 0
+    for number, row in numbered(rows()):
+        raw = found.popleft()
+        yield number, row, raw.written or to_jsonable_python(raw.value, inf_nan_mode="null")
 
 
 def _parsed(raw: str | dict[str, Any]) -> Any:

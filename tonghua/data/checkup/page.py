@@ -6,7 +6,8 @@ The page loads nothing and runs nothing: no script, no picture, no font. The con
 characters that are invisible or change the reading direction are shown as code points.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from typing import Any, Protocol
 
 import jinja2
@@ -41,15 +42,7 @@ class Counts(Protocol):
 
 def pieces(example: Example, decode: Callable[[list[int]], str]) -> tuple[MarkedText, ...]:
     """Return the text of an example, cut where learning begins and ends. `decode` must keep control tokens."""
-    return tuple(_pieces(example, decode))
-
-
-def _pieces(example: Example, decode: Callable[[list[int]], str]) -> Iterator[MarkedText]:
-    start = 0
-    for end in range(1, len(example.ids) + 1):
-        if end == len(example.ids) or example.is_target[end] != example.is_target[start]:
-            yield decode(list(example.ids[start:end])), example.is_target[start]
-            start = end
+    return tuple((decode(list(ids)), wanted) for ids, wanted in example.runs())
 
 
 def check_page(
@@ -73,7 +66,8 @@ def check_page(
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, finalize=visible
     )
-    return environment.from_string(_PAGE).render(
+    template = (resources.files("tonghua.data.checkup") / "page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
         lang="zh-CN" if language == "zh" else "en",
         words=words,
         name=shown(checkup.path.name),
@@ -136,106 +130,3 @@ _WORDS: Mapping[str, Text] = {
     "advice": Text("建议", "Advice"),
     "start": Text("可以从这里开始：", "A place to start from:"),
 }
-
-_PAGE = """\
-<!doctype html>
-<html lang="{{ lang }}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ words.title }} {{ name }}</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; --bar: #3b7dd8; --over: #d8763b; --mark: #3fae5a44; }
-body { font: 16px/1.6 system-ui, sans-serif; max-width: 46rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; border-bottom: 1px solid var(--line); }
-.counts { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: 0; }
-.counts dt { opacity: .7; } .counts dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
-li { margin: .6rem 0; } small { opacity: .75; }
-table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .1rem .5rem; white-space: nowrap; } td:last-child { width: 70%; }
-.bar { height: .9rem; min-width: 1px; background: var(--bar); border-radius: 2px; } .over { background: var(--over); }
-pre { white-space: pre-wrap; padding: .8rem; border: 1px solid var(--line); border-radius: 6px; }
-mark { background: var(--mark); color: inherit; }
-</style>
-</head>
-<body>
-<h1>{{ words.title }} <bdi>{{ name }}</bdi></h1>
-<section id="read">
-<h2>{{ words.what_was_read }}</h2>
-<p><small><bdi>{{ path }}</bdi></small></p>
-<dl class="counts">
-{% for label, count in counts %}
-<div><dt>{{ label }}</dt><dd>{{ count }}</dd></div>
-{% endfor %}
-</dl>
-<p>{{ how_read }}</p>
-{% for note in notes %}
-<p>{{ note }}</p>
-{% endfor %}
-{% if problems %}
-<h3>{{ words.unusable }}</h3>
-<ul>
-{% for problem in problems %}
-<li><bdi>{{ problem.where }}</bdi> · <bdi>{{ problem.what }}</bdi><br><small>{{ problem.mend }}</small></li>
-{% endfor %}
-{% if more_problems %}
-<li>{{ more_problems }}</li>
-{% endif %}
-</ul>
-{% endif %}
-</section>
-<section id="findings">
-<h2>{{ words.findings }}</h2>
-<p>{{ verdict }}</p>
-{% if findings %}
-<ol>
-{% for finding in findings %}
-<li><bdi>{{ finding.what }}</bdi><br><small><bdi>{{ finding.where }}</bdi></small><br>{{ finding.mend }}</li>
-{% endfor %}
-</ol>
-{% endif %}
-</section>
-<section id="lengths">
-<h2>{{ words.lengths }}</h2>
-{% for line in lengths %}
-<p>{{ line }}</p>
-{% else %}
-<p>{{ words.no_example }}</p>
-{% endfor %}
-{% if bins %}
-<table>
-<thead><tr><th scope="col">{{ words.tokens }}</th><th scope="col">{{ words.rows }}</th><td></td></tr></thead>
-<tbody>
-{% for bin in bins %}
-<tr><td>{{ bin.label }}</td><td>{{ bin.rows }}</td><td>
-{% if bin.rows %}
-<div class="{{ 'bar over' if bin.over else 'bar' }}" style="width: {{ bin.percent }}%"></div>
-{% endif %}
-</td></tr>
-{% endfor %}
-</tbody>
-</table>
-{% endif %}
-</section>
-<section id="examples">
-<h2>{{ words.examples }}</h2>
-<p>{{ words.marked if examples else words.no_example }}</p>
-{% for example in examples %}
-<pre dir="auto">
-{%- for text, learned in example %}{% if learned %}<mark>{{ text }}</mark>{% else %}{{ text }}{% endif %}{% endfor -%}
-</pre>
-{% endfor %}
-</section>
-<section id="advice">
-<h2>{{ words.advice }}</h2>
-{% if advice %}
-<p>{{ words.start }}<br><code>{{ advice }}</code></p>
-<p>{{ why }}</p>
-{% else %}
-<p>{{ words.no_example }}</p>
-{% endif %}
-</section>
-</body>
-</html>
-"""

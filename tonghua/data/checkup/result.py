@@ -8,7 +8,7 @@ from ...config.schema import Config
 from ...core.example import Example
 from ...text import Language
 from ..names import dataset_path
-from ..read.dataset import question_hash, read_rows
+from ..read.dataset import all_rows, question_hash, read_rows
 from ..samples.prepare import Prepared, split
 from .checkup import Checkup, MendedCopy, examine_rows
 
@@ -47,9 +47,10 @@ class CheckResult:
         }
 
 
-def examine_prepared(config: Config, prepared: Prepared, source: Path) -> Checkup:
-    """What the check-up says of the dataset, beside the rows that are held out of it or stand in `eval_dataset`."""
-    rows, samples = read_rows(source, config.columns), prepared.samples
+def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
+    """Examine the one dataset that was prepared, beside the rows held out of it or those of `eval_dataset`."""
+    (stream,), samples = prepared.streams, prepared.samples
+    rows = all_rows(stream)
     held_out, others = [], None
     if config.eval_dataset:
         others = read_rows(dataset_path(config.eval_dataset), config.columns)

@@ -54,7 +54,7 @@ def _csv_lines(stream: TextIO) -> Iterator[str]:
 def _separator(source: RowSource) -> str:
     """Return the separator (comma, semicolon or tab) that gives the header the most columns."""
     usual = "\t" if source.kind == "tsv" else ","
-    with source.text(newline="") as stream:
+    with source.text(newline="", whole=False) as stream:
         header = "\n"
         while header and not header.strip():
             header = stream.readline(_HEADER_CHARACTERS)

@@ -18,9 +18,10 @@ RowProblem, and all of them are reported together. No row is dropped, mapped or 
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ from .conversations import RowReader
 from .faults import Faults, Found
 from .records import records
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
-from .sources import FileKind, RowSource, find_sources
+from .sources import FileKind, find_sources
 
 SAMPLE_ROWS = 1_000
 """Maximum rows of each file that are read to detect its columns."""
@@ -87,21 +88,50 @@ class ReadRows:
     """The distinct column maps of the files, in order of appearance."""
     notes: tuple[Text, ...] = ()
     """Notes for the user: an encoding other than UTF-8, files that were not read."""
+    rows: tuple[ReadRow, ...] = field(default=(), compare=False, repr=False)
+    """Every row, good or bad, in the order of the files."""
+    file_names: tuple[str, ...] = field(default=("",), compare=False)
+    """Names of the files, as `RowStream.file_names`."""
 
 
 class RowStream:
     """Iterate over the rows of a dataset. Each iteration reads the files again from the start.
 
-    sources   the files, in order
-    columns   the ColumnMap of each file
-    notes     notes for the user on the whole dataset
+    sources          the files, in order
+    notes            notes for the user on the whole dataset
+    content_sha256   hex sha256 of the names and bytes of all files
+
+    With `remember`, the first complete iteration keeps the rows in memory, and later ones read nothing.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, str] | None = None) -> None:
+    def __init__(self, path: Path, columns: Mapping[str, str] | None = None, remember: bool = False) -> None:
         self.path = path
-        self.sources, self.notes = find_sources(path)
-        self.columns = tuple(_columns_of(source, columns) for source in self.sources)
+        self.sources, self.notes, self.content_sha256 = find_sources(path)
+        self._asked = columns
+        self._columns: dict[int, ColumnMap] = {}
         self._ignored: dict[str, None] = {}
+        self._remember = remember
+        self._remembered: list[ReadRow] | None = None
+
+    @property
+    def columns(self) -> tuple[ColumnMap, ...]:
+        """The ColumnMap of each file. Reads the first rows of a file whose rows were not iterated yet."""
+        for index, source in enumerate(self.sources):
+            if index not in self._columns:
+                with closing(records(source)) as found:
+                    self._find_columns(index, list(islice(found, SAMPLE_ROWS + 1)))
+        return tuple(self._columns[index] for index in range(len(self.sources)))
+
+    def _find_columns(self, index: int, head: Sequence[Found]) -> None:
+        """`head`: the first rows of the file, one more than `SAMPLE_ROWS` if there are that many."""
+        source = self.sources[index]
+        if source.kind == "txt":
+            self._columns[index] = ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
+            return
+        objects = [filled_columns(row.value) for row in head[:SAMPLE_ROWS] if isinstance(row.value, dict)]
+        sample = ColumnSample(objects, len(head) <= SAMPLE_ROWS)
+        tabular = source.kind in ("csv", "tsv")
+        self._columns[index] = find_columns(sample, source.name, tabular, self._asked)
 
     @property
     def kind(self) -> FileKind | Literal["mixed"]:
@@ -140,35 +170,54 @@ class RowStream:
         return [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
 
     def __iter__(self) -> Iterator[ReadRow]:
-        for index in range(len(self.sources)):
-            yield from self._rows(index)
+        if self._remembered is not None:
+            yield from self._remembered
+            return
+        kept: list[ReadRow] = []
+        for row, _ in self.pairs():
+            if self._remember:
+                kept.append(row)
+            yield row
+        self._remembered = kept if self._remember else None
 
-    def _rows(self, index: int) -> Iterator[ReadRow]:
+    def pairs(self) -> Iterator[tuple[ReadRow, Found]]:
+        """Yield each row with what stands in the file."""
+        for index in range(len(self.sources)):
+            yield from self._pairs(index)
+
+    def _pairs(self, index: int) -> Iterator[tuple[ReadRow, Found]]:
         source = self.sources[index]
-        reader = RowReader(self.columns[index], cells_are_text=source.kind in ("csv", "tsv"))
+        found: Iterator[Found] = records(source)
+        if index not in self._columns:
+            # The columns come from the first rows of this very pass: the file is not opened twice.
+            head = list(islice(found, SAMPLE_ROWS + 1))
+            self._find_columns(index, head)
+            found = chain(head, found)
+        reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv"))
         file = self.file_names[index]
-        for number, shares_its_line, row in _numbered(records(source)):
+        for number, shares_its_line, row in _numbered(found):
             faults = Faults(row.faults)
             messages = [] if faults else reader.messages(row.value, faults)
             self._ignored |= reader.ignored
             if not faults:
-                yield ReadRow(index, row.line, Conversation(tuple(messages), row.line), ())
+                yield ReadRow(index, row.line, Conversation(tuple(messages), row.line), ()), row
                 continue
             # Several rows of a JSON array can share a line, so the line alone does not locate the row.
             zh, en = (f"第 {number} 条：", f"row {number}: ") if shares_its_line else ("", "")
             problems = (RowProblem(row.line, Text(zh + what.zh, en + what.en), mend, file) for what, mend in faults)
-            yield ReadRow(index, row.line, None, tuple(problems))
+            yield ReadRow(index, row.line, None, tuple(problems)), row
 
 
-def stream_rows(path: Path, columns: Mapping[str, str] | None = None) -> RowStream:
+def stream_rows(path: Path, columns: Mapping[str, str] | None = None, remember: bool = False) -> RowStream:
     """Return the rows of a file, folder or archive, to be read one at a time.
 
     `columns` maps role to column if the names are not recognized, such as {"output": "回复内容"}. An empty
     column, {role: ""}, means that no column has this role. Raises DataError if there is nothing to read, or a
     needed column is missing or ambiguous; RefusedError if an archive is harmful; UsageError if a role is unknown.
-    Iteration raises DataError if a file has changed since this call.
+    A missing or ambiguous column is found when iteration reaches the file, or `columns` is asked for. Iteration raises
+    DataError if a file has changed since this call.
     """
-    return RowStream(path, columns)
+    return RowStream(path, columns, remember)
 
 
 def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
@@ -178,43 +227,26 @@ def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
     A syntax error in a JSON array, or an unmatched quote in a CSV, is the last problem of its file: the rows after
     it cannot be separated. It counts as one row read. Raises the errors of `stream_rows` and of its iteration.
     """
-    stream = stream_rows(path, columns)
-    read = 0
-    kept: list[Conversation] = []
-    problems: list[RowProblem] = []
-    for row in stream:
-        read += 1
-        if row.conversation:
-            kept.append(row.conversation)
-        problems += row.problems
+    return all_rows(stream_rows(path, columns))
+
+
+def all_rows(stream: RowStream) -> ReadRows:
+    """Read a stream to its end, as `read_rows` does."""
+    rows = tuple(stream)
     return ReadRows(
-        path,
+        stream.path,
         stream.kind,
         stream.form,
-        read,
-        tuple(kept),
-        tuple(problems),
+        len(rows),
+        tuple(row.conversation for row in rows if row.conversation),
+        tuple(problem for row in rows for problem in row.problems),
         stream.ignored,
         stream.encoding,
         stream.mapping,
         stream.notes,
+        rows,
+        tuple(stream.file_names),
     )
-
-
-def _columns_of(source: RowSource, columns: Mapping[str, str] | None) -> ColumnMap:
-    if source.kind == "txt":
-        return ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
-    objects: list[dict[str, bool]] = []
-    whole = True
-    with closing(records(source)) as found:
-        for number, row in enumerate(found):
-            whole = number < SAMPLE_ROWS
-            if not whole:
-                break
-            if isinstance(row.value, dict):
-                objects.append(filled_columns(row.value))
-    sample = ColumnSample(objects, whole)
-    return find_columns(sample, source.name, source.kind in ("csv", "tsv"), columns)
 
 
 def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:

@@ -27,11 +27,15 @@ class Faults(list[Fault]):
 
 
 class Found(NamedTuple):
-    """A raw row of a file; `line` is the 1-based line on which it starts."""
+    """A raw row of a file; `line` is the 1-based line on which it starts.
+
+    `written`: its JSON text as it stands in the file, "" for other formats and for a broken row.
+    """
 
     line: int
     value: object
     faults: tuple[Fault, ...] = ()
+    written: str = ""
 
 
 def too_deep() -> Fault:

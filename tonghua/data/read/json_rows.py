@@ -138,8 +138,8 @@ class _Window:
         self.position = _after_space(self.text, self.position + len(mark))
         return following
 
-    def value(self, decoder: _StrictDecoder) -> tuple[object, tuple[Fault, ...]]:
-        """Return the value at `position` and its faults, and move to its end.
+    def value(self, decoder: _StrictDecoder) -> tuple[object, tuple[Fault, ...], str]:
+        """Return the value at `position`, its faults and its text, and move to its end.
 
         Raises json.JSONDecodeError (positions in `text`), RecursionError, or _TooLongError.
         """
@@ -147,8 +147,8 @@ class _Window:
             try:
                 value, end, faults = decoder.take(self.text, self.position)
                 if end < len(self.text) - _TOKEN_CHARACTERS or self._ended:  # a cut "12" may be "12.5e3"
-                    self.position = end
-                    return value, faults
+                    start, self.position = self.position, end
+                    return value, faults, self.text[start:end]
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self.text) - _TOKEN_CHARACTERS
                 if self._ended or not cut:
@@ -183,8 +183,7 @@ def _items(window: _Window, decoder: _StrictDecoder) -> Iterator[Found]:
     empty = closed
     while not closed:
         line = window.line
-        value, faults = window.value(decoder)
-        yield Found(line, value, faults)
+        yield Found(line, *window.value(decoder))
         mark = window.skip()
         closed = mark == "]"
         if not closed and mark != ",":
@@ -218,7 +217,7 @@ def line_rows(source: RowSource) -> Iterator[Found]:
                 continue
             try:
                 value, faults = decoder.whole(written.removesuffix("\n"))
-                yield Found(line, value, faults)
+                yield Found(line, value, faults, written.strip())
             except json.JSONDecodeError as error:
                 if first and _spread_over_lines(source, decoder):
                     raise DataError(
@@ -235,13 +234,13 @@ def line_rows(source: RowSource) -> Iterator[Found]:
 
 def _spread_over_lines(source: RowSource, decoder: _StrictDecoder) -> bool:
     """True if the first object of the file spans several lines."""
-    with source.text(newline="\n") as stream:
+    with source.text(newline="\n", whole=False) as stream:
         window = _Window(stream)
         window.skip()
         line = window.line
         first = window.text[window.position :].partition("\n")[0]
         try:
-            value, _ = window.value(decoder)
+            value, *_ = window.value(decoder)
         except (json.JSONDecodeError, RecursionError, _TooLongError):
             return first.strip() == "{"
         return isinstance(value, dict) and window.line > line

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import IO, NamedTuple
 from ...errors import DataError, RefusedError
 
 CHUNK_BYTES = 1 << 20
+
+HEAD_BYTES = 1 << 16
+"""Bytes read at a time if only the start of a file is wanted."""
 
 
 class ArchiveEntry(NamedTuple):
@@ -81,6 +85,12 @@ class Watched(io.RawIOBase):
         buffer[: len(content)] = content
         self.sha256.update(content)
         return len(content)
+
+
+def stamp_of(file: IO[bytes]) -> tuple[int, int]:
+    """Return size in bytes and time of the last change in ns of an open file."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def sha256_and_size(file: IO[bytes]) -> tuple[str, int]:

@@ -32,7 +32,17 @@ from ...errors import DataError, RefusedError
 from ...text import Text, shown
 from .archives import NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
 from .encodings import ENCODING_NAMES, candidates, decodable, look_through
-from .opened import CHUNK_BYTES, ArchiveEntry, Watched, changed, open_origin, sha256_and_size, unreadable
+from .opened import (
+    CHUNK_BYTES,
+    HEAD_BYTES,
+    ArchiveEntry,
+    Watched,
+    changed,
+    open_origin,
+    sha256_and_size,
+    stamp_of,
+    unreadable,
+)
 
 FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
 
@@ -50,41 +60,46 @@ class RowSource:
     size_bytes: int
     sha256: str
     origin: Path | ArchiveEntry
+    stamp: tuple[int, int] | None = None
+    """Size in bytes and time of the last change in ns, of a Parquet file outside an archive."""
 
     @contextmanager
-    def text(self, newline: str | None) -> Iterator[TextIO]:
-        """Open as text from the start; `newline` as for `open`.
+    def text(self, newline: str | None, whole: bool = True) -> Iterator[TextIO]:
+        """Open as text from the start; `newline` is as for `open`.
 
-        Raises DataError if the content has changed since the source was found. The hash is complete only at the
-        end, so the error is raised when the block ends normally.
+        With `whole`, the rest is read when the block ends normally, and DataError is raised if the content has changed
+        since the file was found.
         """
         with open_origin(self.origin, self.name) as file:
             watched = Watched(file)
-            buffered = io.BufferedReader(watched, CHUNK_BYTES)
+            buffered = io.BufferedReader(watched, CHUNK_BYTES if whole else HEAD_BYTES)
             stream = io.TextIOWrapper(buffered, self.encoding, newline=newline)
             try:
                 yield stream
-                while buffered.read(CHUNK_BYTES):
+                while whole and buffered.read(CHUNK_BYTES):
                     pass
             except UnicodeDecodeError as error:  # the whole file was decoded before
                 raise changed(self.name) from error
-            if watched.sha256.hexdigest() != self.sha256:
+            if whole and watched.sha256.hexdigest() != self.sha256:
                 raise changed(self.name)
 
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
-        """Open as a seekable binary file. Raises DataError as `text` does."""
+        """Open as a seekable binary file. Raises DataError if it has changed since it was found."""
         with open_origin(self.origin, self.name) as file:
             if isinstance(self.origin, Path):
                 yield file
-            else:
-                with tempfile.TemporaryFile() as whole:
-                    shutil.copyfileobj(file, whole)
-                    whole.seek(0)
-                    yield whole
-        with open_origin(self.origin, self.name) as file:
-            if sha256_and_size(file)[0] != self.sha256:
-                raise changed(self.name)
+                # Parquet is read here and there; its size and time tell a change without reading it all again.
+                if stamp_of(file) != self.stamp:
+                    raise changed(self.name)
+                return
+            with tempfile.TemporaryFile() as whole:
+                watched = Watched(file)
+                shutil.copyfileobj(io.BufferedReader(watched, CHUNK_BYTES), whole)
+                if watched.sha256.hexdigest() != self.sha256:
+                    raise changed(self.name)
+                whole.seek(0)
+                yield whole
 
 
 class Sources(NamedTuple):
@@ -92,6 +107,8 @@ class Sources(NamedTuple):
 
     files: tuple[RowSource, ...]
     notes: tuple[Text, ...]
+    content_sha256: str
+    """Hex sha256 of the names and bytes of all files."""
 
 
 def find_sources(path: Path) -> Sources:
@@ -103,10 +120,14 @@ def find_sources(path: Path) -> Sources:
     """
     origins, notes = _origins(path)
     files = tuple(_source(str(each), origin) for each, origin in origins)
-    return Sources(files, (*_encoding_notes(files), *notes))
+    whole = hashlib.sha256()
+    for (each, _), file in zip(origins, files, strict=True):
+        name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
+        whole.update(f"{name}\0{file.sha256}\0".encode())
+    return Sources(files, (*_encoding_notes(files), *notes), whole.hexdigest())
 
 
-def find_text(path: Path) -> Sources:
+def find_text(path: Path) -> tuple[RowSource, tuple[Text, ...]]:
     """Return a single .txt file, which `find_sources` accepts only in a folder. Raises DataError as that does."""
     name = shown(str(path))
     mode = _mode(path, name)
@@ -117,21 +138,8 @@ def find_text(path: Path) -> Sources:
         )
     if not stat.S_ISREG(mode):
         raise _not_regular(name)
-    files = (_source(name, path),)
-    return Sources(files, tuple(_encoding_notes(files)))
-
-
-def content_sha256(path: Path) -> str:
-    """Return the hex sha256 of the names and bytes of all files that `find_sources` reads.
-
-    Raises the errors of `find_sources`, but does not check encodings.
-    """
-    whole = hashlib.sha256()
-    for each, origin in _origins(path)[0]:
-        name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
-        with open_origin(origin, shown(each)) as file:
-            whole.update(f"{name}\0{sha256_and_size(file)[0]}\0".encode())
-    return whole.hexdigest()
+    file = _source(name, path)
+    return file, tuple(_encoding_notes((file,)))
 
 
 def require_there(path: Path) -> None:
@@ -258,7 +266,8 @@ def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
     if suffix == ".parquet":
         with open_origin(origin, name) as file:
             sha256, size_bytes = sha256_and_size(file)
-        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin)
+            stamp = stamp_of(file) if isinstance(origin, Path) else None
+        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, stamp)
     look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(name, origin))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")

@@ -7,7 +7,6 @@ rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,7 @@ from ...system.environment import home
 from ...text import Text
 from ..names import dataset_path, several, weight_of
 from ..read import dataset as data
-from ..read.dataset import RowProblem, stream_rows
-from ..read.opened import changed
-from ..read.sources import content_sha256
+from ..read.dataset import RowProblem, RowStream, stream_rows
 from .maker import RowCounts, SampleSettings
 from .samples import Samples
 from .store import Tokenized, key_of, opened, tokenize
@@ -52,6 +49,8 @@ class Prepared:
     ignored: tuple[str, ...]
     weights: NDArray[np.float64]
     """(samples,): times that each sample is seen in an epoch."""
+    streams: tuple[RowStream, ...]
+    """The rows of each dataset as they were read, in order."""
 
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
@@ -66,10 +65,12 @@ def prepare(
     renderer: Renderer,
     dataset: str | Sequence[str] | None = None,
     advance: Callable[[int], None] = lambda rows: None,
+    remember: bool = False,
 ) -> Prepared:
     """Tokenize all rows of `dataset` (default: config.dataset), and collect the problems of unusable rows.
 
-    Rows that were prepared before are loaded from disk. `advance` is called with the total of rows done so far.
+    Rows that were prepared before are loaded from disk. `advance` is called with the total of rows done so far. With
+    `remember`, the streams of the result keep their rows in memory.
     Raises UsageError if no dataset is named, and the errors of `dataset_path`, `weight_of`, `stream_rows` and
     `tokenize`.
     """
@@ -84,7 +85,8 @@ def prepare(
         advance(done)
 
     settings = SampleSettings(config.system, config.max_length, config.overlong)
-    parts = [_tokenized(dataset_path(each), config, settings, renderer, more) for each in asked]
+    streams = [stream_rows(dataset_path(each), config.columns, remember) for each in asked]
+    parts = [_tokenized(stream, config, settings, renderer, more) for stream in streams]
     problems = [
         replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(asked) > 1 else problem.file)
         for each, part in zip(asked, parts, strict=True)
@@ -104,6 +106,7 @@ def prepare(
         _only(about["encoding"] for about in abouts),
         tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
         np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
+        tuple(streams),
     )
 
 
@@ -113,19 +116,15 @@ def _only(values: Iterable[str]) -> str:
 
 
 def _tokenized(
-    path: Path, config: Config, settings: SampleSettings, renderer: Renderer, advance: Callable[[int], None]
+    rows: RowStream, config: Config, settings: SampleSettings, renderer: Renderer, advance: Callable[[int], None]
 ) -> Tokenized:
-    content = content_sha256(path)
-    folder = home() / "rows" / key_of(content, renderer, settings, config.columns)
+    folder = home() / "rows" / key_of(rows.content_sha256, renderer, settings, config.columns)
     kept = opened(folder)
     if kept is not None:
         advance(kept.counts.read)
         return kept
-    rows = stream_rows(path, config.columns)
 
     def about() -> dict[str, object]:
-        if content_sha256(path) != content:
-            raise changed(str(path))
         return {
             "mapping": [str(each) for each in rows.mapping if each.renames],
             "notes": [list(note) for note in rows.notes],

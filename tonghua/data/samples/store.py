@@ -33,6 +33,7 @@ from ...core.example import Example
 from ...errors import ResourceError
 from ...prompt.conversation import Conversation, Message
 from ...prompt.renderer import Renderer
+from ...system.files import write_durably
 from ...system.workers import ordered_map
 from ...text import Text
 from ..read.dataset import ReadRow, RowProblem
@@ -154,10 +155,7 @@ def tokenize(
             "counts": asdict(counts),
             "problems": [[p.line, list(p.what), list(p.mend), p.file] for p in problems],
         }
-        with (temporary / ABOUT).open("w", encoding="utf-8") as file:
-            json.dump(told, file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
+        write_durably(temporary / ABOUT, json.dumps(told, ensure_ascii=False).encode())
         _put(temporary, folder)
     except OSError as error:
         raise ResourceError(
