@@ -1,4 +1,4 @@
-"""What every test stands on: a home of its own, no network, a fixed seed, and models small enough to be fast."""
+"""Fixtures of all tests: an empty home, no network, a fixed seed, and models small enough to be fast."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from test_resume import Place
 
-# Read by huggingface_hub while it is imported: no test may wait for a network that it must not use.
+# huggingface_hub reads this on import. Without it a test could wait for a network that it must not use.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -25,13 +25,13 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty home folder with a Chinese name and a space."""
+    """Return an empty home folder whose name has Chinese characters and a space."""
     return tmp_path_factory.mktemp("家 home")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def alone_from_the_start(home: Path) -> Iterator[None]:
-    """The same for what is made once for many tests."""
+    """Isolate session fixtures as `alone` isolates a test."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         _leave_alone(home, monkeypatch)
         yield
@@ -39,7 +39,7 @@ def alone_from_the_start(home: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's home, language and terminal play no part, nothing leaves the machine, and chance is fixed."""
+    """Isolate a test: it sees no user settings and no terminal, connects to this machine only, and has a fixed seed."""
     _leave_alone(home, monkeypatch)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
@@ -60,7 +60,7 @@ def _leave_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections are made to this machine alone."""
+    """Allow connections to this machine only."""
 
     def guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
         def connect_here(self: socket.socket, address: Any) -> Any:
@@ -76,7 +76,7 @@ def _cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder of rows, with a Chinese name and a space."""
+    """Return an empty folder whose name has Chinese characters and a space."""
     made = tmp_path / "我的 数据"
     made.mkdir()
     return made
@@ -84,7 +84,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A model folder of each kind in `reference.KINDS`, made when it is first asked for."""
+    """Return a function that maps a kind of `reference.KINDS` to a model folder, made on first use."""
     import reference
 
     root = tmp_path_factory.mktemp("小 模型")
@@ -102,13 +102,13 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def tiny_folder(zoo: Callable[[str], Path]) -> Path:
-    """A whole Hugging Face folder of a random Qwen2 with 3 layers, in fp32. Nobody may write into it."""
+    """Return a complete Hugging Face folder of a random Qwen2 with 3 layers, in fp32. A test must not write into it."""
     return zoo("qwen2")
 
 
 @pytest.fixture
 def place(tmp_path: Path, tiny_folder: Path) -> "Place":
-    """A user's folder in which runs are made, ended and gone on with."""
+    """Return a user's folder in which a test starts, stops and resumes runs."""
     from test_resume import Place
 
     return Place(tmp_path / "我的 地方", tiny_folder)
@@ -116,7 +116,7 @@ def place(tmp_path: Path, tiny_folder: Path) -> "Place":
 
 @pytest.fixture(scope="session")
 def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Place":
-    """The run that nothing came between; nobody may write into it."""
+    """Return the folder of a run without interruption. A test must not write into it."""
     from test_resume import STEPS, Place
 
     place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
@@ -127,7 +127,7 @@ def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Pl
 
 @pytest.fixture(scope="session")
 def real_folder() -> Path:
-    """The folder of a real Qwen2.5, where the environment names one."""
+    """Return the folder of a real Qwen2.5. Skips the test if TONGHUA_TEST_MODEL is not set."""
     named = os.environ.get("TONGHUA_TEST_MODEL")
     if not named:
         pytest.skip("TONGHUA_TEST_MODEL does not name the folder of a real model")

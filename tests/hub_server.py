@@ -1,9 +1,9 @@
-"""Both hubs on loopback, with every way in which they break.
+"""Both hubs on loopback, with every fault that they can have.
 
     GET /api/models/<id>/revision/main   /api/models/<id>/tree/<commit>   /<id>/resolve/<commit>/<file>   Hugging Face
     GET /api/v1/models/<id>/repo/files   /api/v1/models/<id>/repo?FilePath=                             ModelScope
 
-A `Hub` is one server with one repository. Its fields are its faults: a test sets those that it is about.
+A `Hub` is one server with one repository. Most of its fields are faults; a test sets the ones that it needs.
 """
 
 import hashlib
@@ -26,18 +26,17 @@ BLOCK_BYTES = 16_384
 
 @dataclass
 class Hub:
-    """A repository and how it is served. `log` holds (method, path, headers) of each request as it comes."""
+    """A repository and how it is served. `log` holds (method, path, headers) of each request, in order."""
 
     files: dict[str, bytes]
     log: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     sent_bytes: int = 0
     endpoint: str = ""
 
-    # Faults of files.
     drop_after_bytes: list[int] = field(default_factory=list)
-    """For each coming request of weights, after how many bytes the connection ends."""
+    """Number of bytes after which the connection ends, for each of the next requests of weights."""
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """What the coming requests are answered instead."""
+    """Status and headers that answer the next requests instead."""
     always: int | None = None
     etag: str = '"one"'
     without_ranges: bool = False
@@ -49,24 +48,26 @@ class Hub:
     pause_from_bytes: int = 0
     block_bytes: int = BLOCK_BYTES
     served: dict[str, bytes] = field(default_factory=dict)
-    """Bytes that are sent instead of those that are listed."""
+    """Content to send instead of the listed content, by file name."""
 
-    # Faults of listings.
     answer_after_s: float = 0.0
     more: list[dict[str, Any]] = field(default_factory=list)
+    """Further entries of each listing."""
     hide: tuple[str, ...] = ()
-    """Keys that no listed file has, of either hub."""
+    """Keys to leave out of every listed file, of either hub."""
 
     def requests(self, text: str) -> list[tuple[str, str, dict[str, str]]]:
+        """Return the logged requests whose path contains `text`."""
         return [entry for entry in self.log if text in entry[1]]
 
     @property
     def size_bytes(self) -> int:
+        """Total size of the files, in bytes."""
         return sum(map(len, self.files.values()))
 
 
 def listed_by_hugging_face(hub: Hub) -> list[dict[str, Any]]:
-    """A git tree: large files are LFS and have a sha256, small ones git's own sha1."""
+    """Return a git tree: weights are LFS files with a sha256, other files have the sha1 of git."""
     told: list[dict[str, Any]] = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": "onnx"}]
     for name, content in hub.files.items():
         git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
@@ -79,6 +80,7 @@ def listed_by_hugging_face(hub: Hub) -> list[dict[str, Any]]:
 
 
 def listed_by_modelscope(hub: Hub) -> dict[str, Any]:
+    """Return a listing with the sha256 of every file."""
     told: list[dict[str, Any]] = [{"Name": "onnx", "Path": "onnx", "Type": "tree", "Size": 0, "Sha256": ""}]
     for name, content in hub.files.items():
         entry = {"Name": name, "Path": name, "Type": "blob", "Mode": "33188", "Size": len(content)}
@@ -172,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
             block = rest[place : place + hub.block_bytes]
             try:
                 self.wfile.write(block)
-            except OSError:  # the other side was killed
+            except OSError:  # the client was killed
                 return
             hub.sent_bytes += len(block)
             if hub.pause_s and start + place >= hub.pause_from_bytes:
@@ -184,12 +186,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the tests."""
+        """Print nothing: tests end connections on purpose."""
 
 
 @contextmanager
 def serving(hub: Hub, certificate: Path | None = None) -> Iterator[Hub]:
-    """The hub on a port of its own; `certificate` is a PEM file of key and certificate, for https."""
+    """Serve the hub on a free port inside the block; `certificate`: a PEM file of key and certificate, for https."""
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = _Server(("127.0.0.1", 0), handler)
     scheme = "http"
@@ -210,7 +212,7 @@ def serving(hub: Hub, certificate: Path | None = None) -> Iterator[Hub]:
 
 
 def model_files(weight_bytes: int = 200_000) -> dict[str, bytes]:
-    """A repository that is a model to `hub` and `download`: small files, and one sound weight file of that size."""
+    """Return the files of a repository that passes as a model, with about `weight_bytes` bytes of valid weights."""
     tensor = bytes(range(256)) * (weight_bytes // 256)
     header = json.dumps({"w": {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}}).encode()
     return {

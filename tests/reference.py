@@ -1,8 +1,8 @@
-"""Small models of every kind, and what training is held against: transformers and PEFT, one sample at a time.
+"""Small models of every kind, and the reference for training: transformers and PEFT, one sample at a time.
 
-make_model, make_tokenizer      a Hugging Face folder with random weights and a tokenizer of bytes
-one_by_one                      loss and gradients by PEFT, each sample in a forward pass of its own
-packed                          the same by tonghua, with packing; `Wrong` ways of it are the negative controls
+make_model, make_tokenizer      a Hugging Face folder with random weights and a byte-level tokenizer
+one_by_one                      loss and gradients by PEFT, one forward pass per sample
+packed                          the same by tonghua, with packing; the faults in `Wrong` are negative controls
 """
 
 import json
@@ -41,7 +41,7 @@ from tonghua.system.device import DevicePlace
 
 CPU = torch.device("cpu")
 VOCABULARY = 448
-"""More rows than the tokenizer has tokens, as in Qwen's own checkpoints."""
+"""Rows of the embedding: more than the tokenizer has tokens, as in Qwen's own checkpoints."""
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 END, START, STOP = range(3)
@@ -59,7 +59,7 @@ _SIZES: dict[str, Any] = {
     "eos_token_id": STOP,
 }
 _PLAIN_ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
-# Wavelengths of the 16 dimensions of a head go from 6 to 20,000 positions: kept, blended and stretched ones occur.
+# The wavelengths in a head of 16 dimensions go from 6 to 20,000 positions, so kept, blended and stretched ones occur.
 _LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 10_000.0,
@@ -97,7 +97,7 @@ KINDS: dict[str, tuple[type[PreTrainedModel], Callable[[], PreTrainedConfig]]] =
 
 
 def make_model(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """A random model of this kind, saved into `folder`: no norm is 1, no bias 0, its logits a few units apart."""
+    """Save a random model of this kind and return it: no norm is 1, no bias is 0, logits are a few units apart."""
     model_class, config = KINDS[kind]
     model = model_class(config())
     generator = torch.Generator().manual_seed(len(kind))
@@ -117,14 +117,14 @@ def make_model(kind: str, folder: Path, dtype: torch.dtype = torch.float32) -> P
 
 
 def reference_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The model of a folder as transformers loads it."""
+    """Return the model of a folder as transformers loads it, in evaluation mode with plain attention."""
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     of_type = {"qwen2": Qwen2ForCausalLM, "qwen3": Qwen3ForCausalLM, "llama": LlamaForCausalLM}
     return of_type[kind].from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
 
 
 def our_model(folder: Path, dtype: torch.dtype = torch.float32) -> Decoder:
-    """The model of a folder as tonghua loads it."""
+    """Return the model of a folder as tonghua loads it, on the CPU."""
     return load_base(scan_model(folder), DevicePlace(CPU, dtype))
 
 
@@ -135,7 +135,7 @@ _SAMPLE = (
     "You are a storyteller. Tell me a story about the moon. The end.\nsystem\nuser\nassistant\n",
 )
 
-# A conversation without a system message gets the template's own, as Qwen2.5's does.
+# A conversation without a system message gets the one of the template, as with Qwen2.5.
 _TEMPLATE = """\
 {%- if messages[0].role != 'system' -%}
 <|im_start|>system
@@ -152,7 +152,7 @@ You are a tiny helper.<|im_end|>
 
 
 def make_tokenizer(folder: Path) -> None:
-    """Byte-level BPE with some Chinese and English merges, and a ChatML template, beside a model."""
+    """Write a byte-level BPE tokenizer with Chinese and English merges, and a ChatML template, into a model folder."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -173,7 +173,7 @@ def make_tokenizer(folder: Path) -> None:
 
 
 def conversation(system: str | None, *turns: str) -> Conversation:
-    """Turns in order: user, assistant, user, ..."""
+    """Return a conversation of these turns: user, assistant, user, ..."""
     talk = [Message("assistant" if i % 2 else "user", text) for i, text in enumerate(turns)]
     return Conversation(tuple([Message("system", system), *talk] if system else talk))
 
@@ -188,31 +188,31 @@ CONVERSATIONS = (
     conversation(None, "小兔子呢？", "在森林里。"),
     conversation(None, "你好", "好"),
 )
-"""Rows of three families of system prompts, one of them the template's own; one row has two answers."""
+"""Rows with three different system prompts, one of them that of the template; one row has two answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a step over some samples gives: the mean loss of their targets, and its gradient for each master."""
+    """Result of a step: the mean loss over all targets in nats, and its gradient for each master."""
 
     loss: float
     gradients: dict[str, Tensor]
 
 
 def relative_error(found: Learned, wanted: Learned) -> float:
-    """The largest relative error of the loss and of any single gradient (by its norm)."""
+    """Return the largest relative error of the loss and of any single gradient (by its norm)."""
     assert found.gradients.keys() == wanted.gradients.keys()
     errors = [abs(found.loss - wanted.loss) / abs(wanted.loss)]
     return worst([*errors, *(distance(found.gradients[name], g) for name, g in wanted.gradients.items())])
 
 
 def worst(errors: Sequence[float]) -> float:
-    """The largest, and NaN where one is NaN, so that no comparison with a bound holds."""
+    """Return the largest error, or NaN if any is NaN: then every comparison with a bound fails."""
     return float(torch.tensor(errors, dtype=torch.float64).max())
 
 
 def distance(found: Tensor, wanted: Tensor) -> float:
-    """|found - wanted| / |wanted|, in fp64."""
+    """Return |found - wanted| / |wanted|, computed in fp64."""
     found, wanted = found.detach().double(), wanted.detach().double()
     return float((found - wanted).norm() / wanted.norm())
 
@@ -220,7 +220,7 @@ def distance(found: Tensor, wanted: Tensor) -> float:
 def add_adapter(
     decoder: Decoder, targets: Sequence[str] = LORA_MODULES, dropout: float = 0.0, b_size: float = 0.1
 ) -> Adapter:
-    """LoRA of rank 4 and scale 2 whose B is random of about this size, so that every gradient is non-zero."""
+    """Add LoRA of rank 4 and scale 2; B is random with standard deviation `b_size`, so every gradient is non-zero."""
     generator = torch.Generator().manual_seed(7)
     adapter = Adapter(decoder.linears(), targets, 4, 2.0, dropout, generator)
     with torch.no_grad():
@@ -232,7 +232,7 @@ def add_adapter(
 
 
 def as_peft(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
-    """The reference with the adapter's masters as PEFT's own."""
+    """Return the reference model in PEFT, with the values of the adapter's masters."""
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.scale * adapter.rank,
@@ -253,7 +253,7 @@ def _name_in_peft(name: str) -> str:
 
 
 def one_by_one(wrapped: PeftModel, adapter: Adapter, examples: Sequence[Example]) -> Learned:
-    """The mean loss over all targets, each sample read alone, and its gradients."""
+    """Return the mean loss over all targets and its gradients, with a forward pass per sample."""
     total = sum(e.targets for e in examples)
     loss = 0.0
     wrapped.zero_grad()
@@ -282,7 +282,7 @@ def packed(
     tamper: Tamper = lambda batch: batch,
     per_micro_batch: bool = False,
 ) -> Learned:
-    """The same as `one_by_one`, in packed micro-batches; `tamper` and `per_micro_batch` are ways to do it wrong."""
+    """Return the same as `one_by_one`, in packed micro-batches; `tamper` and `per_micro_batch` add a fault."""
     batches = [tamper(batch) for batch in pack(examples, max_tokens, share_prefix)]
     total = sum(e.targets for e in examples)
     adapter.flat.grad.zero_()
@@ -296,7 +296,7 @@ def packed(
 
 
 class Wrong:
-    """Faults that a packed batch could have; each must be seen by the comparison with `one_by_one`."""
+    """Faults that a packed batch could have; the comparison with `one_by_one` must show each of them."""
 
     @staticmethod
     def positions_run_on(batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""Files as users have them: rows that tests write, what a run holds, and what is said of weights in a pickle."""
+"""Files as users have them: rows that tests write, the files of a run, and the message for pickled weights."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ RUN_FILES = (
     "report.html",
     "loss.png",
 )
-"""What stands in a run folder itself; `test_end_to_end` holds it against a real one."""
+"""Files directly in a run folder; `test_end_to_end` compares them with a real run."""
 
 ONLY_A_PICKLE = Text(
     "pytorch_model.bin：权重只有 pickle 格式，打开它可能会运行别人的代码，所以没有打开；"
@@ -33,7 +33,7 @@ ONLY_A_PICKLE = Text(
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:
-    """The file of this name in the folder, or in one inside it; text is UTF-8 without any change of line ends."""
+    """Write a file into the folder and return its path. Text becomes UTF-8; line ends stay as they are."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
@@ -41,7 +41,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
 
 
 def alpaca(*pairs: tuple[str, str]) -> str:
-    """JSON Lines of (question, answer)."""
+    """Return JSON Lines in Alpaca format for pairs (question, answer)."""
     return "".join(
         json.dumps({"instruction": question, "output": answer}, ensure_ascii=False) + "\n" for question, answer in pairs
     )

@@ -1,4 +1,4 @@
-"""tonghua: a small language model becomes a storyteller, a character or an expert, from your own rows.
+"""tonghua: train a small language model on your own rows to be a storyteller, a character or an expert.
 
 import tonghua
 result = tonghua.train("daiyu", dataset="daiyu", model="tiny")

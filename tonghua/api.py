@@ -1,13 +1,13 @@
-"""What every way in does: download, check, plan, train, resume, report, load, evaluate.
+"""The functions behind the command line and scripts: download, check, plan, train, resume, report, load, evaluate.
 
     the command line    a script    (a page, a server)
               |             |              |
-              |   settings, and a function that takes events: `on_event`
+              |   settings, and a function for events: `on_event`
               v             v              v
              api: load the settings, fetch the model, do the work, write the report
 
-`on_event=None` shows progress in the terminal. Every function raises `tonghua.errors.UserError` for a mistake that the
-caller can mend. Imports are made when a function runs, so `import tonghua` costs nothing.
+`on_event=None` shows progress in the terminal. Every function raises `tonghua.errors.UserError` for an error that the
+caller can fix. Modules are imported when a function runs, so `import tonghua` is fast.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,10 +37,10 @@ OnEvent = Callable[["Event"], None]
 WRITING_PAGES = Doing(Text("写报告", "writing the report"))
 
 EXAMPLES_SHOWN = 2
-"""Samples that `check` renders."""
+"""Maximum number of samples that `check` returns."""
 
 SET_ANEW = ("model", "device", "dtype", "output_dir", "sampling")
-"""What may differ when a finished run is opened; the rest was settled in its training."""
+"""Settings that may differ when a run is opened to talk; its training fixed all others."""
 
 
 def download(
@@ -51,7 +51,7 @@ def download(
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> Path:
-    """Return the folder of a model; fetch and verify it first if it is not on this machine.
+    """Return the folder of a model; first fetch and verify it if it is not on this machine.
 
     model     a short name (qwen2.5-0.5b), `owner/name` of a repository, or a folder
     folder    where to put it; None: tonghua's own folder
@@ -75,12 +75,12 @@ def check(
     on_event: OnEvent | None = None,
     **settings: Unpack[Settings],
 ) -> "CheckResult":
-    """Read a dataset as training would and look for what is wrong with it; nothing is changed.
+    """Read a dataset as training would, look for faults, and return the result; changes nothing.
 
         found = tonghua.check("qa", "tiny")
         print(found.prepared.table.kept, found.checkup.findings.count("duplicates"))
 
-    Raises DataError if the dataset cannot be read. Rows with faults raise nothing: they are in the result.
+    Raises DataError if the dataset cannot be read. Faulty rows raise nothing: they are in the result.
     """
     with following(on_event) as tell:
         return check_rows(load_settings(None, _given(dataset, model, settings), tell, offline).config, tell)
@@ -95,7 +95,7 @@ def plan(
     on_event: OnEvent | None = None,
     **settings: Unpack[Settings],
 ) -> "Estimate":
-    """Return the memory, time and disk that `train` would take with these settings, from a few trial steps.
+    """Return the memory, time and disk that `train` would take with these settings; runs a few trial steps.
 
     estimate = tonghua.plan("qa", dataset="qa", model="tiny")
     print(estimate.memory_bytes, estimate.total_s)
@@ -114,10 +114,10 @@ def train(
     on_event: OnEvent | None = None,
     **settings: Unpack[Settings],
 ) -> "TrainingResult":
-    """Train, and return the run's folder and figures.
+    """Train; return the folder of the run and its figures.
 
     recipe      fairytale, daiyu, zhenhuan, qa, a YAML file of your own, or None for the defaults
-    dataset     a file, a folder, an archive, the name of rows that come along, or several of these
+    dataset     a file, a folder, an archive, the name of a shipped dataset, or several of these
     model       a name or a folder
     quiet       show nothing
     settings    any key of the config: learning_rate, num_train_epochs, lora_rank, ...
@@ -142,23 +142,23 @@ def resume(
     on_event: OnEvent | None = None,
     **settings: Unpack[Settings],
 ) -> "TrainingResult":
-    """Train a run to its end from its last checkpoint; one that has ended is left as it is.
+    """Resume a run from its last checkpoint and return its figures; a finished run stays as it is.
 
-    run         its folder or name; None: the newest in `output_dir` that has not ended
-    settings    what may differ from the run's own: another place of rows or model, a smaller micro-batch, ...
+    run         its folder or name; None: the newest unfinished one in `output_dir`
+    settings    what may differ from the run's own: the path of rows or model, a smaller micro-batch, ...
 
         tonghua.resume("runs/daiyu-20260101-120000")
 
-    Raises UsageError or DataError if anything differs that would make it another run, naming it.
+    Raises UsageError or DataError, naming the difference, if settings, rows or base would make it another run.
     """
     with following(_silent if quiet else on_event) as tell:
         return resume_run(run, _given(dataset, model, settings), tell, offline)
 
 
 def report(run: StrPath | None = None, *, output_dir: StrPath = "runs", on_event: OnEvent | None = None) -> Path:
-    """Write report.html and loss.png of a run anew, and return the path of the page.
+    """Write report.html and loss.png of a run again; return the path of the page.
 
-    run     its folder or name; None: the newest in `output_dir`, ended or not
+    run     its folder or name; None: the newest in `output_dir`, finished or not
 
         tonghua.report("runs/daiyu-20260101-120000")
 
@@ -183,15 +183,16 @@ def load(
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> "Teller":
-    """Return a finished run, ready to talk.
+    """Return a run, loaded and ready to answer.
 
     run     its folder or name; None: the newest in `output_dir`
-    model   where its base lies, if that has moved
+    model   the folder or name of its base, if it has moved
 
         teller = tonghua.load(result.run)
         print(teller.tell("窗前的竹子可要修剪？"))
 
-    Raises DataError if base, tokenizer or template are not those of the training, naming what differs.
+    Raises UsageError if there is no such run; DataError, naming it, if base, tokenizer or template differ from those of
+    the training.
     """
     with following(on_event) as tell:
         return open_to_talk(run, _given(None, model, {"output_dir": output_dir}), {}, tell, offline)[0]
@@ -207,10 +208,10 @@ def evaluate(
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> dict[str, Any]:
-    """Compare a run with its base on rows that neither has learned, and return what `tonghua eval --json` prints.
+    """Compare a run with its base on rows that neither has learned; return what `tonghua eval --json` prints.
 
     data        rows to compare on; None: those that the training held out
-    generate    let both also answer this many of the prompts
+    generate    number of prompts that both also answer
 
         found = tonghua.evaluate(result.run, "qa.heldout")
         print(found["delta"], found["interval"])    # nats per token: below 0 is better; 95 % interval
@@ -227,7 +228,7 @@ def evaluate(
 
 @contextmanager
 def following(on_event: OnEvent | None) -> Iterator[OnEvent]:
-    """Yield what events go to: `on_event`, or the terminal if it is None. `Ended` comes last, whatever happens."""
+    """Yield the function for events: `on_event`, or the terminal if it is None. `Ended` comes last, also on errors."""
     if on_event is None:
         from .system.environment import language
         from .terminal.screen import Screen
@@ -240,7 +241,7 @@ def following(on_event: OnEvent | None) -> Iterator[OnEvent]:
 
 
 def _silent(event: "Event") -> None:
-    """Take an event and show nothing."""
+    """Ignore an event."""
 
 
 def _given(
@@ -257,7 +258,10 @@ def load_settings(
     offline: bool,
     dataset: str | None = None,
 ) -> "Loaded":
-    """Return the settings, with this dataset if one is given. Rows and model are on this machine afterwards."""
+    """Return the settings, with this dataset if one is given; fetch the model if it is not on this machine.
+
+    Raises UsageError for a wrong setting, and what `require_datasets` and `require_model` raise.
+    """
     from .config.load import load
 
     loaded = load(recipe, overrides)
@@ -270,7 +274,7 @@ def _require_inputs(loaded: "Loaded", tell: OnEvent, offline: bool) -> "Loaded":
     from .data.names import require_datasets
     from .models.fetch import require_model
 
-    require_datasets(loaded.config)  # first: a model may be gigabytes
+    require_datasets(loaded.config)  # first: a wrong name must show before gigabytes of a model are fetched
     for note in loaded.notes:
         tell(Happened("setting", note))
     require_model(loaded.config.model, tell, offline)
@@ -278,7 +282,7 @@ def _require_inputs(loaded: "Loaded", tell: OnEvent, offline: bool) -> "Loaded":
 
 
 def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
-    """`check` with settings that are loaded. Raises UsageError for no dataset, and for several."""
+    """Do what `check` does, with loaded settings. Raises UsageError unless there is exactly one dataset."""
     from .data.checkup.result import CheckResult, examine_prepared
     from .data.names import dataset_path, only_dataset
     from .data.samples.prepare import open_model, prepare
@@ -294,7 +298,7 @@ def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
 
 
 def _epoch_s(config: "Config", prepared: "Prepared") -> float | None:
-    """About how many seconds an epoch takes on this machine."""
+    """Return about how many seconds an epoch takes on this machine, or None if no row can be used."""
     from .models.weights import shape_of
     from .system import device
     from .training import plan
@@ -309,7 +313,7 @@ def _epoch_s(config: "Config", prepared: "Prepared") -> float | None:
 
 
 def plan_run(loaded: "Loaded", tell: OnEvent) -> "Estimate":
-    """`plan` with settings that are loaded."""
+    """Do what `plan` does, with loaded settings."""
     from .training.train import estimate
 
     tell(Said(Text("读数据、装模型，并试算几步……", "reading rows, loading the model, and trying a few steps ...")))
@@ -317,7 +321,7 @@ def plan_run(loaded: "Loaded", tell: OnEvent) -> "Estimate":
 
 
 def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "TrainingResult":
-    """`train` with settings that are loaded; `resumed`: the run to go on with. It has its report, however it ends."""
+    """Do what `train` does, with loaded settings; `resumed`: the run to resume. A UserError still leaves a report."""
     from .runs.pages import write_pages
     from .training.events import Started
     from .training.train import train
@@ -333,7 +337,7 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
         result = train(loaded, follow, resumed)
     except UserError:
         tell(Ended())
-        with suppress(Exception):  # the error that ended the run matters, not one of its report
+        with suppress(Exception):  # report the error that ended the run, not one of its pages
             for run in filter(Path.is_dir, begun):
                 tell(WRITING_PAGES)
                 write_pages(run)
@@ -341,13 +345,13 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
     try:
         tell(WRITING_PAGES)
         write_pages(Path(result.run))
-    except ResourceError as error:  # a run without its report is still a run
+    except ResourceError as error:  # a run without a report is still complete
         tell(Happened("report", error.text))
     return result
 
 
 def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, offline: bool) -> "TrainingResult":
-    """`resume` with settings as they were typed or given."""
+    """Do what `resume` does, with settings as the user gave them."""
     from .runs.folder import finished, runs_folder, unfinished
     from .training.progress import TrainingResult
     from .training.resume import resumed_settings
@@ -369,9 +373,9 @@ def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, o
 def open_to_talk(
     run: StrPath | None, asked: Mapping[str, Any], style: Mapping[str, Any], tell: OnEvent, offline: bool
 ) -> tuple["Teller", "Sampling"]:
-    """Return a run and how it answers: by its own sampling, then the style, then what is asked for.
+    """Return a run and its sampling: that of the run, overridden by `style`, and that by `asked`.
 
-    Raises UsageError for a setting that was settled in training, and what `inference.teller.open_teller` raises.
+    Raises UsageError for a setting that the training has fixed, and what `inference.teller.open_teller` raises.
     """
     from .config.load import load
     from .inference.teller import open_teller

@@ -1,4 +1,4 @@
-"""What happens while work is done, as values: for a progress bar, a page, or nobody.
+"""Events that report progress and messages of any work.
 
 `training.events` adds those of a training run; `models.delivery.DownloadProgress` is that of a download.
 """
@@ -10,7 +10,7 @@ from .text import Text
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """Work of unknown length has begun; it lasts until the next event."""
+    """Work of unknown length has started; it lasts until the next event."""
 
     what: Text
 
@@ -26,21 +26,21 @@ class Counting:
 
 @dataclass(frozen=True, slots=True)
 class ReadingRows:
-    """Rows of the dataset prepared so far."""
+    """Number of dataset rows prepared so far."""
 
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line for people."""
+    """A message for the user."""
 
     text: Text
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something that people should know: a skipped step, a checkpoint that was not written, a setting not needed."""
+    """A notice for the user: a skipped step, a checkpoint that was not written, an unnecessary setting."""
 
     kind: str
     text: Text
@@ -48,4 +48,4 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The work has ended, well or not: a bar can go."""
+    """The work has ended, with or without an error; a progress bar can be removed."""

@@ -1,4 +1,4 @@
-"""How a program ends when its user made a mistake: one line on stderr, and the exit code of its kind."""
+"""End a program after a user's error: one line on stderr, and the exit code of that kind of error."""
 
 import sys
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from .text import Text
 
 
 def print_error(error: UserError, where: Text | None = None) -> None:
-    """Print the mistake, after `where` it was made, in the user's language."""
-    with suppress(OSError):  # the terminal may have gone, and this may be why
+    """Print the error on stderr in the user's language, with `where` it was made before it."""
+    with suppress(OSError):  # the terminal may be gone; that may even be the error
         prefix = where.to(language()) if where else ""
         print(prefix + error.text.to(language()), file=sys.stderr, flush=True)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """For scripts: inside, a mistake of the user is one line and its exit code, as on the command line.
+    """Inside the block, a UserError prints one line and exits with its code, as on the command line; for scripts.
 
-    If the mistake is a placeholder left in the script, the line that holds it is named. Ctrl-C, and the end of what
-    is typed, leave quietly.
+    If the error is a placeholder left in the script, the message names its line. Ctrl-C exits with 130, and the end
+    of the input with 0, both without a message.
     """
     write_utf8()
     try:
@@ -39,7 +39,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def _line_with_placeholder(message: str) -> int | None:
-    """The number of the script's line that holds the placeholder in the message, from 1."""
+    """Return the 1-based number of the script's line with the placeholder that the message names, or None."""
     from .config.fields import PLACEHOLDER
 
     found = PLACEHOLDER.search(message)

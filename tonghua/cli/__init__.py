@@ -1,7 +1,7 @@
-"""The command line: `tonghua --help` names its verbs.
+"""The command line: `tonghua --help` lists its commands.
 
-Every verb does its imports when it runs, so that `--help` is there at once. What people read goes to stderr
-while work is going on; stdout carries the result, with `--json` one object on its last line.
+A command imports its modules when it runs, so `--help` appears at once. Progress and messages go to stderr; stdout
+carries the result, with `--json` as one object on its last line.
 """
 
 import sys
@@ -30,7 +30,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point: a mistake of the user is one line and its exit code, a bug keeps its traceback."""
+    """Run the command line. A UserError prints one line and exits with its code; a bug keeps its traceback."""
     write_utf8()
     debug = "--debug" in sys.argv
     try:
@@ -45,7 +45,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
-        # Wrong options are click's errors; the class has moved between versions of typer, its method has not.
+        # click's errors for wrong options. Versions of typer differ in where the class is, but not in this method.
         if not hasattr(error, "format_message"):
             raise
         print(error.format_message(), file=sys.stderr)
@@ -60,7 +60,7 @@ def _tonghua(
         print(__version__)
 
 
-# The first sentence of each help stands on one line of `tonghua --help`: 64 characters, or it is cut short.
+# `tonghua --help` shows the first sentence of each help on one line and cuts it at 64 characters.
 _DEMO = help_text(
     "演示：不用下载，训练一次，看看前后差多少。", "The main job from end to end, with nothing to download."
 )

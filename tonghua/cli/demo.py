@@ -1,4 +1,4 @@
-"""`tonghua demo`: the main job from end to end, on what came with tonghua. Ends by itself unless a person is there."""
+"""`tonghua demo`: train, compare and talk, on the model and rows that ship with tonghua; no talk without a terminal."""
 
 import sys
 from dataclasses import asdict
@@ -31,7 +31,7 @@ WISHES = (
     "给我讲一个下雨天的睡前故事，主角是一把雨伞。",
     "孩子总是等不及，请编一个小种子的故事。",
 )
-"""What both models are asked; none of them is in the dataset."""
+"""Prompts for both models; none of them is in the dataset."""
 
 ModelName = Annotated[
     str | None,
@@ -46,6 +46,7 @@ def demo(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Train the demo, show answers before and after; in a terminal, start a conversation."""
     from ..data.names import named
 
     screen = new_screen()
@@ -70,7 +71,7 @@ def demo(
 
 
 def _settings(model: str | None, arguments: list[str], tell: api.OnEvent, offline: bool) -> "Loaded":
-    """The demo's recipe; with a model of the user's choice that of fairy tales, on the same rows."""
+    """Return the settings of the demo; another model than `tiny` gets the recipe `fairytale`, on the same rows."""
     from ..config.load import load
     from ..config.overrides import parse_overrides
     from ..models.shipped import TINY, is_tiny
@@ -93,7 +94,7 @@ def _settings(model: str | None, arguments: list[str], tell: api.OnEvent, offlin
 
 
 def _compared(run: str, tell: api.OnEvent) -> tuple["Teller", dict[str, Any]]:
-    """The trained run, its held-out loss beside the base's, and what both write to the wishes."""
+    """Return the trained run, opened, and its comparison with the base: held-out losses, and answers to the wishes."""
     from ..evaluation.evaluate import compared, held_out
     from ..inference.teller import open_teller
     from ..prompt.conversation import Conversation, Message
@@ -105,7 +106,7 @@ def _compared(run: str, tell: api.OnEvent) -> tuple["Teller", dict[str, Any]]:
 
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
-    """Commands to go on with; small models need the rate and rank that they had here."""
+    """Print commands to try next; with `tiny` they repeat the rate and rank of the demo, which it needs."""
     from ..models.shipped import TINY
     from ..system.files import quoted
 

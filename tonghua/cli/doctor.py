@@ -1,4 +1,4 @@
-"""`tonghua doctor` says what this machine has and lacks."""
+"""`tonghua doctor` reports what this machine has and lacks."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ INDENT = Text("      → ", "         -> ")
 
 
 def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Raises ResourceError (exit code 5) after the last finding where one is a problem: nothing can be trained then."""
+    """Print every diagnosis. Raises ResourceError (exit code 5) after the last one if any is a problem."""
     from ..doctor.examine import examine
 
     findings = []

@@ -1,4 +1,4 @@
-"""`tonghua runs` lists the runs of a folder, `tonghua watch` follows one while another process trains it."""
+"""`tonghua runs` lists the runs of a folder; `tonghua watch` follows a run that another process trains."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..terminal.screen import Screen
 
 POLL_S = 0.5
+"""Time between two reads of a watched run, in seconds."""
 
 STATES = {
     "running": Text("训练中", "running"),
@@ -29,6 +30,7 @@ STATES = {
 
 
 def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List the runs of the named folder, or of `output_dir`. Raises UsageError if there is no such folder."""
     from rich.console import Console
 
     from ..runs.listing import list_runs
@@ -74,7 +76,7 @@ def _no_runs(output_dir: Path) -> Text:
 
 
 def _table(found: Sequence["RunSummary"]) -> "Table":
-    """A run on two lines: its folder and how it does, then what was trained on what."""
+    """Return a table with two lines per run: its folder and figures, then its base and rows."""
     from rich.filesize import decimal
     from rich.table import Table
     from rich.text import Text as Line
@@ -110,6 +112,7 @@ def _steps(progress: "RunProgress") -> str:
 
 
 def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Follow a run until its training ends. Raises UsageError if there is no such run."""
     from ..runs.listing import summarize
 
     named, overrides = split_arguments(context.args)
@@ -128,7 +131,7 @@ def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
 
 
 def _run_to_watch(named: str | None, output_dir: Path) -> Path:
-    """The run of this name, else the newest that is being trained, else the newest."""
+    """Return the run of this name; without a name, the newest in training, or else the newest."""
     from ..runs.listing import is_run, list_runs
     from ..system.files import user_path
 
@@ -147,13 +150,13 @@ def _run_to_watch(named: str | None, output_dir: Path) -> Path:
 
 
 def _follow(run: Path, screen: "Screen") -> None:
-    """Show what comes, until nobody trains the run any more."""
+    """Show new log lines until no process trains the run."""
     from ..runs.listing import MetricsFile, RunProgress, is_running, read_progress, state_of
     from ..runs.record import parsed
 
     metrics, progress, first = MetricsFile(run), RunProgress(), True
     while True:
-        running = is_running(run)  # asked first: whatever was written until the lock was let go is read below
+        running = is_running(run)  # before the read: what was written until the lock was released is read below
         anew, lines = metrics.read()
         if first or anew:
             progress, first = read_progress(lines), False
@@ -188,7 +191,7 @@ def _show_progress(run: Path, state: str, progress: "RunProgress", screen: "Scre
 
 
 def _show_line(line: dict[str, Any], progress: "RunProgress", screen: "Screen") -> None:
-    """One line of metrics.jsonl: a step, a held-out loss, or something that happened."""
+    """Show one line of metrics.jsonl: a step, a held-out loss, or an event."""
     from ..runs.listing import whole
     from ..runs.record import number
     from ..text import duration, shown

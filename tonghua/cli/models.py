@@ -1,4 +1,4 @@
-"""`tonghua download` brings a model here, `tonghua models` lists, checks and deletes them."""
+"""`tonghua download` fetches a model; `tonghua models` lists, verifies and deletes models."""
 
 import sys
 from collections.abc import Sequence
@@ -50,6 +50,7 @@ def download(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Fetch a model. Raises UsageError if none is named, and what `models.fetch.fetch` raises."""
     if name is None:
         raise UsageError(
             "没有写模型的名字；例如 tonghua download qwen2.5-0.5b",
@@ -84,6 +85,7 @@ def models(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """List the models on this machine, or verify or delete them. Raises UsageError if the named one is not here."""
     from ..models import store
     from ..models.hubs import not_here
 
@@ -108,7 +110,7 @@ def models(
 
 
 def _listed(model: "Model") -> dict[str, Any]:
-    """A model in `models --json`; `source` is the hub of downloaded ones, else whose cache it lies in."""
+    """Return a model for `models --json`; `source`: the hub it was downloaded from, or the cache or folder it is in."""
 
     from ..models.manifest import read_manifest
 
@@ -122,7 +124,7 @@ def _listed(model: "Model") -> dict[str, Any]:
 
 
 def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
-    """Read all of these models. Exits with the code of damage after the last one where any is damaged."""
+    """Verify all files of these models. Exits with RefusedError's code after the last one if any is damaged."""
     from ..models import store
     from ..models.fetch import tell_unchecked
     from ..models.manifest import MANIFEST, Verified
@@ -132,7 +134,7 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
         screen.say(f"正在核对 {model.name}", f"checking {model.name}")
         try:
             verified = store.verify(model)
-        except RefusedError as error:  # the manifest itself
+        except RefusedError as error:  # the manifest itself is damaged
             verified = Verified(model, (MANIFEST,), ())
             screen.say(*error.text)
         else:
@@ -149,7 +151,7 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
 
 
 def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "Screen") -> None:
-    """Delete a model of tonghua's own, once the user has agreed."""
+    """Delete a model that tonghua downloaded, after the user has agreed. Raises UsageError for any other model."""
     from ..models import store
     from ..models.hubs import repository as repository_named
 
@@ -160,7 +162,7 @@ def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "S
         )
     repository, located = repository_named(name), store.locate(name)
     if repository is None:
-        assert located is not None  # a text that is neither is refused by `locate`
+        assert located is not None  # `locate` refuses a text that is neither
         if located.origin == "tiny":
             raise UsageError("tiny 是 tonghua 自带的，不用删", "tiny comes with tonghua and stays")
         raise UsageError(

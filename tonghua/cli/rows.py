@@ -1,4 +1,4 @@
-"""`tonghua check` looks at rows, `tonghua rows` makes them of a script or a novel."""
+"""`tonghua check` examines rows; `tonghua rows` makes rows from a script or a novel."""
 
 import json
 from pathlib import Path
@@ -40,6 +40,7 @@ def check(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Check a dataset, print what was found, and write the requested files. Exits with 3 if it cannot be used."""
     from ..data.names import dataset_path, only_dataset
     from ..data.samples.prepare import MOST_PROBLEMS_SHOWN
 
@@ -79,6 +80,7 @@ def check(
 MOST_SPEAKERS_SHOWN = 10
 MOST_DOUBTS_SHOWN = 5
 DOUBT_CHARACTERS = 60
+"""Maximum length of a doubt on the screen, in characters."""
 
 PlainText = Annotated[
     str | None,
@@ -116,6 +118,10 @@ def rows(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Write rows of what one character says, and a file of the doubtful places.
+
+    Raises UsageError if text or speaker is missing or a file exists, DataError if no row can be made.
+    """
     from ..data.script.extract import parse_aliases, rows_from_text
     from ..system.files import user_path
 
@@ -150,7 +156,7 @@ def rows(
 
 
 def _read_text(path: Path, screen: "Screen") -> str:
-    """The text of one file, in any encoding that rows may have; which one is told where it is not UTF-8."""
+    """Return the text of one file, in any encoding that rows may have; print a note if it is not UTF-8."""
     from ..data.read.sources import find_text
 
     source, notes = find_text(path)
@@ -176,7 +182,7 @@ def _require_free(file: Path, source: Path, force: bool) -> None:
 
 
 def _show_script(found: "Script", unsure: Path | None, screen: "Screen") -> None:
-    """Who speaks how often, and the first doubts; `unsure` is where all of them will be."""
+    """Print who speaks how often, and the first doubts; `unsure`: the file for all of them, or None."""
     screen.say("各人说了几句：", "who speaks how often:")
     for name, count in list(found.speakers.items())[:MOST_SPEAKERS_SHOWN]:
         screen.say(f"{count:6}  {name}", f"{count:6}  {name}")
@@ -195,7 +201,7 @@ def _show_script(found: "Script", unsure: Path | None, screen: "Screen") -> None
 
 
 def _doubt(line: int, text: str, why: Text, most_characters: int | None = None) -> str:
-    """One line about words that are in no row."""
+    """Return one line about text that went into no row."""
     from ..text import shown
 
     words = shown(" ".join(text.split()), most_characters or len(text) + 1)
@@ -203,7 +209,7 @@ def _doubt(line: int, text: str, why: Text, most_characters: int | None = None) 
 
 
 def _write(file: Path, text: str) -> None:
-    """The file, whole or not at all; without any text, no file."""
+    """Write the file completely or not at all; if `text` is empty, remove it. Raises ResourceError if it cannot."""
     from ..system.files import write_atomic
 
     if not text:

@@ -1,4 +1,4 @@
-"""`tonghua train` makes a run, `chat` talks to it, `eval` compares it with its base."""
+"""`tonghua train` makes a run; `plan` estimates it, `chat` talks to it, `eval` compares it, `report` writes pages."""
 
 import sys
 from collections.abc import Iterator
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 class StyleName(StrEnum):
+    """Names of the styles in `config.schema.STYLES`."""
+
     varied = "varied"
     steady = "steady"
     long = "long"
@@ -29,6 +31,7 @@ class StyleName(StrEnum):
 
 
 def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Write the report of a run and print its path. Raises what `api.report` raises."""
     from ..config.overrides import parse_overrides
     from ..runs.folder import LOSS_PLOT, runs_folder
 
@@ -59,6 +62,7 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Train, or resume a run. Raises what `api.train` and `api.resume` raise."""
     from ..config.overrides import parse_overrides
     from ..system.files import quoted
 
@@ -83,6 +87,7 @@ def train(
 
 
 def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Print what a run would take. Raises what `api.plan` raises."""
     recipe, overrides = split_arguments(context.args)
     screen = new_screen()
     with api.following(screen.event) as tell:
@@ -95,7 +100,7 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
 def _open(
     run: str | None, overrides: list[str], style: StyleName | None, offline: bool, screen: "Screen"
 ) -> tuple["Teller", "Sampling"]:
-    """A run and how it answers. Here `seed` is that of the answers, not that of the training."""
+    """Return a run and its sampling. Here `seed` means that of the answers, not that of the training."""
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
 
@@ -128,6 +133,7 @@ def chat(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Answer one prompt, or hold a conversation. Raises what `api.open_to_talk` raises."""
     from ..prompt.conversation import Message
 
     run, overrides = split_arguments(context.args)
@@ -143,7 +149,7 @@ def chat(
 
 
 def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool) -> None:
-    """A conversation, line by line, until the user leaves."""
+    """Hold a conversation line by line until the user leaves. A DataError of an answer is printed and skipped."""
     from ..prompt.conversation import Message
 
     contract, name = teller.run.contract, teller.run.folder.name
@@ -171,7 +177,7 @@ def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool
 
 
 def _lines() -> Iterator[str]:
-    """What people type, or the lines of a pipe."""
+    """Yield the lines that the user types, or those of a pipe."""
     while True:
         if sys.stdin.isatty():
             print("> ", end="", file=sys.stderr, flush=True)
@@ -182,7 +188,7 @@ def _lines() -> Iterator[str]:
 
 
 def _answer(teller: "Teller", messages: list["Message"], sampling: "Sampling", echo: bool) -> "Answer":
-    """The answer, its words on stdout as they come if `echo`."""
+    """Return the answer; if `echo`, print its text on stdout as it comes."""
     for piece in teller.stream(messages, sampling):
         if not isinstance(piece, str):
             answer = piece
@@ -222,6 +228,7 @@ def evaluate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
+    """Compare a run with its base. Raises what `api.evaluate` raises."""
     from ..evaluation.evaluate import evaluate_teller
 
     run, overrides = split_arguments(context.args)

@@ -1,4 +1,4 @@
-"""What the verbs share: options, arguments, the screen, and output for programs."""
+"""Shared by all commands: options, arguments, the screen, and JSON output."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def program() -> str:
-    """How this program can be called again from here."""
+    """Return the command that calls this program again."""
     if shutil.which("tonghua"):
         return "tonghua"
     start = Path(sys.argv[0])
@@ -24,6 +24,7 @@ def program() -> str:
 
 
 def help_text(zh: str, en: str) -> str:
+    """Return the text in the user's language."""
     return Text(zh, en).to(language())
 
 
@@ -42,7 +43,7 @@ Offline = Annotated[
 
 
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The verb's one argument, if there is one, and the config overrides after it."""
+    """Return the one argument of a command, or None, and the config overrides after it."""
     if arguments and not _is_override(arguments[0]):
         return arguments[0], arguments[1:]
     return None, arguments
@@ -53,10 +54,12 @@ def _is_override(argument: str) -> bool:
 
 
 def new_screen() -> "Screen":
+    """Return a screen in the user's language."""
     from ..terminal.screen import Screen
 
     return Screen(language())
 
 
 def print_json(values: dict[str, Any]) -> None:
+    """Print one JSON object as a line on stdout."""
     print(json.dumps(values, ensure_ascii=False), flush=True)

@@ -1,6 +1,6 @@
-"""The settings of a run as keyword arguments, with their types, so that an editor completes them.
+"""Types of the settings of a run as keyword arguments, so that an editor completes them.
 
-`schema.Config` is the home of their defaults, bounds and meanings; a test holds the two together.
+`schema.Config` defines their defaults, limits and meanings; a setting added there must be added here too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 
 
 class SamplingSettings(TypedDict, total=False):
-    """How answers are drawn: the fields of `schema.Sampling`."""
+    """Settings of sampling: the fields of `schema.Sampling`."""
 
     temperature: float
     top_p: float
@@ -24,7 +24,7 @@ class SamplingSettings(TypedDict, total=False):
 
 
 class Settings(TypedDict, total=False):
-    """Every field of `schema.Config` but `dataset` and `model`, which the functions of `api` name themselves."""
+    """Every field of `schema.Config` except `dataset` and `model`, which are parameters of the functions in `api`."""
 
     columns: Mapping[str, str] | None
     eval_dataset: str | PathLike[str] | None

@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at: how it is, and how to mend it."""
+"""The result of one check of the doctor, and how to fix what it found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..text import Text
 DiagnosisState = Literal["ok", "note", "problem"]
 
 MEMORY_BYTES = 4_000_000_000
-"""What training qwen2.5-0.5b takes; benchmarks/LOG.md has 3.2 to 4.3 GB."""
+"""Memory that training qwen2.5-0.5b takes, in bytes; benchmarks/LOG.md has 3.2 to 4.3 GB."""
 
 LITTLE_MEMORY = Text(
     "训练 qwen2.5-0.5b 约需 4 GB：关掉别的程序，或写 tokens_per_micro_batch=512（慢一些），或先用 model=tiny",
@@ -19,7 +19,7 @@ LITTLE_MEMORY = Text(
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that was looked at. `problem`: nothing can be trained until it is mended; `note`: worth knowing."""
+    """The result of one check. `problem`: no training until it is fixed; `note`: worth knowing; `mend`: the fix."""
 
     name: str
     state: DiagnosisState
@@ -27,6 +27,7 @@ class Diagnosis:
     mend: Text | None = None
 
     def as_json(self) -> dict[str, str | None]:
+        """Return the fields for JSON output, each text in both languages."""
         mend = self.mend._asdict() if self.mend else {"zh": None, "en": None}
         return {
             "name": self.name,
@@ -37,8 +38,10 @@ class Diagnosis:
 
 
 def joined(parts: Sequence[str]) -> Text:
+    """Return the parts with the list separator of each language."""
     return Text("、".join(parts), ", ".join(parts))
 
 
 def gb(size_bytes: int) -> str:
+    """Return bytes as text in GB (10^9 bytes)."""
     return f"{size_bytes / 1e9:.1f} GB"

@@ -1,8 +1,8 @@
-"""What this machine has for tonghua, what it lacks, and how to mend that.
+"""Examine what this machine has for tonghua, what it lacks, and how to fix that.
 
-    versions, device, memory, disks, hubs, fonts ──examine──► Finding, Finding, ...
+    versions, device, memory, disks, hubs, fonts ──examine──► Diagnosis, Diagnosis, ...
 
-Each finding is a pure function of its facts; `examine` gathers the facts. Nothing is printed here.
+Most diagnoses are pure functions of facts that `examine` gathers. This module prints nothing.
 """
 
 import platform
@@ -32,7 +32,7 @@ from .surroundings import diagnose_fonts, diagnose_hubs, look_at, room_for_model
 
 
 def examine(offline: bool) -> Iterator[Diagnosis]:
-    """Every finding about this machine, as it is made. `offline`, or TONGHUA_OFFLINE, opens no socket."""
+    """Yield each diagnosis as soon as it is made. Opens no socket if `offline` or TONGHUA_OFFLINE is set."""
     needed = requirements()
     installed = installed_versions((*SAFE, *EXTRAS, PLOTS, *(requirement.name for requirement in needed)))
     pip = pip_command()

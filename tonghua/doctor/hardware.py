@@ -1,4 +1,4 @@
-"""The device that training would use, and how much memory it has."""
+"""Diagnose the device that training would use, and its memory."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from .packages import CUDA_PAGE
 
 
 def on_cpu(dtype: str, cores: int, threads: int, nvidia: bool, cuda: str | None, pip: str) -> Diagnosis:
-    """Training on the CPU. `nvidia`: there is a card that PyTorch does not use; `cuda`: what PyTorch was built for."""
+    """Diagnose a CPU. `nvidia`: there is a card that PyTorch does not use; `cuda`: the CUDA of this PyTorch build."""
     cpu = Text(
         f"用 CPU 训练：{cores} 核，{threads} 线程，用 {dtype} 更快",
         f"training on the CPU: cores {cores}, threads {threads}, faster in {dtype}",
@@ -48,6 +48,7 @@ def on_cpu(dtype: str, cores: int, threads: int, nvidia: bool, cuda: str | None,
 
 
 def on_cuda(name: str, total_bytes: int, free_bytes: int, native_bfloat16: bool) -> Diagnosis:
+    """Diagnose a working GPU; a note if less than MEMORY_BYTES are free."""
     precision = (
         Text("支持 bfloat16", "with bfloat16")
         if native_bfloat16
@@ -63,6 +64,7 @@ def on_cuda(name: str, total_bytes: int, free_bytes: int, native_bfloat16: bool)
 
 
 def unusable_gpu(reason: str, pip: str) -> Diagnosis:
+    """Return the diagnosis of a GPU that PyTorch finds but cannot compute on."""
     return Diagnosis(
         "device",
         "problem",
@@ -77,6 +79,7 @@ def unusable_gpu(reason: str, pip: str) -> Diagnosis:
 
 
 def unloadable_torch(reason: str, pip: str) -> Diagnosis:
+    """Return the diagnosis of a PyTorch that cannot be imported."""
     return Diagnosis(
         "device",
         "problem",
@@ -89,6 +92,7 @@ def unloadable_torch(reason: str, pip: str) -> Diagnosis:
 
 
 def memory(total_bytes: int, available_bytes: int) -> Diagnosis:
+    """Diagnose the memory of the machine; a note if less than MEMORY_BYTES are available."""
     told = Text(
         f"内存 {gb(total_bytes)}，可用 {gb(available_bytes)}",
         f"memory: {gb(total_bytes)}, {gb(available_bytes)} available",
@@ -99,20 +103,21 @@ def memory(total_bytes: int, available_bytes: int) -> Diagnosis:
 
 
 def diagnose_device(pip: str) -> Diagnosis:
+    """Import PyTorch, try the device that training would choose, and diagnose it."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a DLL or shared object that is not there
+    except (ImportError, OSError) as error:  # OSError: a DLL or shared object is missing
         return unloadable_torch(_first_line(error), pip)
     from ..system import device
 
     try:
         with warnings.catch_warnings():
-            # Of drivers that are too old and cards that are too old or new; the finding says it in both languages.
+            # PyTorch warns of unsuitable drivers and cards; the diagnosis says it in both languages.
             warnings.simplefilter("ignore")
             place = device.choose_place()
             dtype = str(place.dtype).removeprefix("torch.")
             if place.device.type == "cuda":
-                # A build without kernels for this card only fails when it is asked to compute.
+                # A build without kernels for this card fails only when it computes.
                 float((torch.ones(8, 8, device=place.device) @ torch.ones(8, 8, device=place.device)).sum())
                 free, total = torch.cuda.mem_get_info(place.device)
                 name = torch.cuda.get_device_name(place.device)

@@ -1,4 +1,4 @@
-"""Python and the packages: whether they are there, fit, and are without known security holes."""
+"""Diagnose Python and the packages: installed, of a fitting version, and without known security holes."""
 
 import re
 import shutil
@@ -13,10 +13,10 @@ from ..version import __version__
 from .diagnosis import Diagnosis, joined
 
 SAFE = {"torch": "2.10", "jinja2": "3.1.6", "transformers": "5.10", "gradio": "6.15", "modelscope": "1.27"}
-"""Older versions have published security holes (torch: CVE-2026-24747); only what is installed is compared."""
+"""Minimum versions without published security holes (torch: CVE-2026-24747). Only installed packages are compared."""
 
 EXTRAS = ("pyarrow", "gradio", "tensorboard", "swanlab", "wandb", "trackio")
-"""Packages that tonghua uses where they are there: parquet rows, the page, curves."""
+"""Packages that tonghua uses if they are installed: for parquet rows, the page, curves."""
 
 PLOTS = "matplotlib"
 
@@ -24,7 +24,7 @@ CUDA_PAGE = "https://pytorch.org/get-started/locally"
 
 
 class Requirement(NamedTuple):
-    """A package that tonghua needs: `torch>=2.6,<3`."""
+    """A package that tonghua needs, such as `torch>=2.6,<3`."""
 
     name: str
     least: str | None
@@ -36,7 +36,7 @@ class Requirement(NamedTuple):
 
 
 def parse_requirement(line: str) -> Requirement:
-    """A line as tonghua's own metadata have it, without a marker."""
+    """Parse a line of tonghua's own package metadata, without a marker."""
     name = re.match(r"[A-Za-z0-9._-]+", line)
     assert name is not None
     least, below = (re.search(rf"{sign}\s*([\d.]+)", line) for sign in (">=", "<"))
@@ -44,6 +44,7 @@ def parse_requirement(line: str) -> Requirement:
 
 
 def python(version: str, least: str, system: str) -> Diagnosis:
+    """Diagnose the Python version; a problem if it is below `least`."""
     if _numbers(version) >= _numbers(least):
         told = f"tonghua {__version__}, Python {version}, {system}"
         return Diagnosis("python", "ok", Text(told.replace(", ", "，"), told))
@@ -61,7 +62,7 @@ def python(version: str, least: str, system: str) -> Diagnosis:
 
 
 def packages(installed: Mapping[str, str], needed: Sequence[Requirement], pip: str) -> Diagnosis:
-    """Whether the packages that tonghua needs are there, old enough and new enough."""
+    """Diagnose the packages that tonghua needs: a problem if one is missing or too old, a note if one is too new."""
     unfit = [each for each in needed if _is_missing(each, installed)]
     newer = [each for each in needed if each not in unfit and _is_newer(each, installed)]
     if not unfit and not newer:
@@ -84,7 +85,7 @@ def packages(installed: Mapping[str, str], needed: Sequence[Requirement], pip: s
 
 
 def security(installed: Mapping[str, str], pip: str) -> Diagnosis:
-    """Whether what is installed is new enough to be without the holes that are known."""
+    """Diagnose known security holes; a note if an installed version has one."""
     there = [name for name in SAFE if name in installed]
     holes = [name for name in there if _numbers(installed[name]) < _numbers(SAFE[name])]
     zh = "、".join(f"{name} {installed[name]}（{SAFE[name]} 起安全）" for name in holes or there)
@@ -108,15 +109,16 @@ def _is_newer(needed: Requirement, installed: Mapping[str, str]) -> bool:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """(2, 10, 0) of 2.10.0+cpu: what follows the numbers plays no part."""
+    """Return (2, 10, 0) for 2.10.0+cpu; ignores what follows the numbers."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def install_line(requirements: Sequence[str], installed: Mapping[str, str], pip: str) -> Text:
+    """Return the pip command that installs the requirements; for a CUDA build of torch, it also names CUDA_PAGE."""
     quoted = " ".join(f'"{each}"' for each in requirements)
     line = f"{pip} install --upgrade {quoted}"
-    # Where the index has no CUDA build under the plain name, as for Windows, pip puts one for the CPU in its place.
+    # If the index has no CUDA build under the plain name, as for Windows, pip installs the CPU build instead.
     if "+cu" in installed.get("torch", "") and any(each.startswith("torch") for each in requirements):
         return Text(
             f"{line}（其中 torch 请改用 {CUDA_PAGE} 上选 CUDA 后给出的命令，免得换成只用 CPU 的）",
@@ -126,7 +128,7 @@ def install_line(requirements: Sequence[str], installed: Mapping[str, str], pip:
 
 
 def requirements() -> list[Requirement]:
-    """Those of tonghua itself; none where it runs without being installed."""
+    """Return the requirements of tonghua itself; none if it runs without being installed."""
     try:
         lines = metadata.requires("tonghua") or []
     except metadata.PackageNotFoundError:
@@ -135,6 +137,7 @@ def requirements() -> list[Requirement]:
 
 
 def least_python() -> str:
+    """Return the minimum Python version of tonghua; empty if it runs without being installed."""
     try:
         return metadata.metadata("tonghua")["Requires-Python"].removeprefix(">=")
     except metadata.PackageNotFoundError:
@@ -142,19 +145,20 @@ def least_python() -> str:
 
 
 def installed_versions(names: Collection[str]) -> dict[str, str]:
+    """Return the version of each of these packages that is installed."""
     found = {}
     for name in names:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        if version:  # an installation that was broken off leaves a package without one
+        if version:  # an interrupted installation leaves a package without a version
             found[name] = version
     return found
 
 
 def pip_command() -> str:
-    """How to call the pip of this very Python: another one would install for another."""
+    """Return the command for the pip of this Python; another pip would install for another Python."""
     beside = shutil.which("pip")
     if beside and Path(beside).parent == Path(sys.executable).parent:
         return "pip"
@@ -162,7 +166,7 @@ def pip_command() -> str:
 
 
 def extras(installed: Mapping[str, str], pip: str) -> Diagnosis:
-    """Packages that nobody must have: none of them missing is a fault."""
+    """Report the optional packages; a missing one is no fault."""
     there = joined([f"{name} {installed[name]}" for name in EXTRAS if name in installed] or ["-"])
     absent = [name for name in EXTRAS if name not in installed]
     if not absent:

@@ -1,4 +1,4 @@
-"""What lies around the machine: room on its disks, hubs that answer, and fonts for Chinese in plots."""
+"""Diagnose free disk space, the hubs that answer, and fonts for Chinese in plots."""
 
 import os
 import shutil
@@ -15,14 +15,14 @@ from ..text import Text
 from .diagnosis import Diagnosis, DiagnosisState, gb
 
 MODEL_BYTES = 1_000_000_000
-"""What qwen2.5-0.5b takes on disk."""
+"""Size of qwen2.5-0.5b on disk, in bytes."""
 
 RUN_BYTES = 300_000_000
-"""Room for the checkpoints of one run."""
+"""Disk space for the checkpoints of one run, in bytes."""
 
 
 class Disk(NamedTuple):
-    """Where a folder is or would be, and what is free there; `fault`: why nothing can be written."""
+    """A folder that exists or would be made, and the free space there; `fault`: why nothing can be written, or None."""
 
     folder: Path
     free_bytes: int
@@ -30,7 +30,7 @@ class Disk(NamedTuple):
 
 
 def look_at(folder: Path) -> Disk:
-    """Writes a byte into the nearest folder above that exists, and takes it away again."""
+    """Return the disk of a folder. Writes one byte into the nearest existing parent, and removes it again."""
     folder = folder.absolute()
     try:
         there = next(each for each in (folder, *folder.parents) if each.exists())
@@ -40,13 +40,13 @@ def look_at(folder: Path) -> Disk:
         finally:
             probe.unlink(missing_ok=True)
         return Disk(folder, shutil.disk_usage(there).free, None)
-    except (OSError, StopIteration) as error:  # StopIteration: a drive that is not there
+    except (OSError, StopIteration) as error:  # StopIteration: the drive is missing
         reason = error.strerror if isinstance(error, OSError) else None
         return Disk(folder, 0, reason or type(error).__name__)
 
 
 def room_for_runs(disk: Disk) -> Diagnosis:
-    """Where runs go: without room for one, nothing can be trained."""
+    """Diagnose the disk for runs; a problem if there is no room for one."""
     mend = Text(
         "到一个可以写、空间够的文件夹里运行，或写 output_dir=这样的文件夹",
         "work in a folder that can be written and has room, or write output_dir=FOLDER",
@@ -55,7 +55,7 @@ def room_for_runs(disk: Disk) -> Diagnosis:
 
 
 def room_for_models(disk: Disk) -> Diagnosis:
-    """Where downloaded models go; without room there are still `tiny` and models in other folders."""
+    """Diagnose the disk for downloaded models. Only a note: `tiny` and models in other folders need no room."""
     mend = Text(
         "腾出空间，或把环境变量 TONGHUA_HOME 设为别处可写的文件夹；qwen2.5-0.5b 约 1 GB",
         "free some space, or set TONGHUA_HOME to a folder elsewhere that can be written; qwen2.5-0.5b takes about 1 GB",
@@ -83,7 +83,7 @@ def _folder(name: str, what: Text, disk: Disk, needed_bytes: int, otherwise: Dia
 
 
 def hubs(sources: Sequence[HubSource], seconds: Mapping[str, float]) -> Diagnosis:
-    """Which hubs answer; `seconds`: how long each took that did, by its name."""
+    """Diagnose the hubs; `seconds` holds the time to answer, by hub name, of those that answered."""
     zh, en = [], []
     for source in sources:
         taken = seconds.get(source.name)
@@ -100,17 +100,18 @@ def hubs(sources: Sequence[HubSource], seconds: Mapping[str, float]) -> Diagnosi
 
 
 def diagnose_hubs(offline: bool) -> Diagnosis:
+    """Ask each hub for an answer, unless `offline`, and diagnose them."""
     if offline:
         return Diagnosis("hubs", "ok", Text("下载源：没有联网查看（离线）", "hubs: not asked (offline)"))
     try:
         sources = hubs_room.sources()
         return hubs(sources, fetch.answer_seconds(sources))
-    except UsageError as error:  # an address or a file of certificates in the environment that is wrong
+    except UsageError as error:  # a wrong address or certificate file in the environment
         return Diagnosis("hubs", "note", error.text)
 
 
 def fonts(families: Collection[str], cache: str) -> Diagnosis:
-    """Whether one of the fonts that matplotlib knows has Chinese; `cache`: the folder where it keeps their list."""
+    """Diagnose if a font of matplotlib has Chinese; `cache`: the folder where matplotlib keeps its list of fonts."""
     font = next((name for name in CHINESE_FONTS if name in families), None)
     if font:
         return Diagnosis("fonts", "ok", Text(f"图里的中文用字体 {font}", f"Chinese in plots: the font {font}"))
@@ -128,6 +129,7 @@ def fonts(families: Collection[str], cache: str) -> Diagnosis:
 
 
 def diagnose_fonts() -> Diagnosis:
+    """Diagnose the fonts that matplotlib finds here."""
     import matplotlib
     from matplotlib.font_manager import fontManager
 

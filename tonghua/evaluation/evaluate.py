@@ -1,7 +1,7 @@
-"""A run against its base: on which rows, and what is compared.
+"""Compare a run with its base model on held-out rows.
 
 rows of --data, or those held out in training  ->  loss of both, with an interval
-the first of their prompts                     ->  answers of both, if asked for
+the first of their prompts                     ->  answers of both, if requested
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,11 @@ Tell = Callable[[Counting], None]
 
 
 def evaluate_teller(teller: Teller, data: str | None, generate: int, sampling: Sampling, tell: Tell) -> dict[str, Any]:
-    """Compare base and tuned on `data`, else on what the training held out; both answer `generate` of the prompts."""
+    """Return the comparison of base and tuned on `data`, or on the held-out rows if it is None.
+
+    Both also answer the first `generate` prompts. Raises what `held_out` raises, and DataError for fewer than two
+    different questions.
+    """
     samples = held_out(teller, data)
     return compared(teller, samples, samples.conversations[:generate] if generate else [], sampling, tell)
 
@@ -46,7 +50,7 @@ def held_out(teller: Teller, data: str | None = None) -> Samples:
 def compared(
     teller: Teller, samples: Samples, asked: Sequence[Conversation], sampling: Sampling, tell: Tell
 ) -> dict[str, Any]:
-    """Compare the losses of the samples, and the answers to the last question of each conversation in `asked`."""
+    """Return the comparison of the losses of the samples, and of the answers to the last questions of `asked`."""
     engine, adapter = teller.engine, teller.adapter
     advance = _counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
     found = compare_losses(engine.decoder, adapter, samples.examples, samples.conversations, advance)
@@ -58,7 +62,7 @@ def compared(
 
 
 def _counting(total: int, what: Text, tell: Tell) -> Callable[[int], None]:
-    """Return what takes the number of parts newly done, and tells all that are done."""
+    """Return a callback that takes the number of newly done parts and reports the total done so far."""
     done = 0
 
     def advance(more: int) -> None:

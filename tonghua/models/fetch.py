@@ -1,4 +1,4 @@
-"""A model that is named, brought to this machine, with what happens as events."""
+"""Fetch a model by name and report the download as events."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,12 +16,13 @@ KEPT = Text(
 )
 
 NAMES_SHOWN = 3
+"""Maximum number of unchecked files that a message names."""
 
 Tell = Callable[[DownloadProgress | Said | Happened | Ended], None]
 
 
 def require_model(model: str | None, tell: Tell, offline: bool) -> None:
-    """Fetch a model that is named and not on this machine. Raises what `store.on_disk` and `fetch` raise."""
+    """Fetch a model if it is not on this machine. Raises what `store.on_disk` and `fetch` raise."""
     if store.on_disk(model) is None:
         fetch(str(model), tell, offline=offline)
 
@@ -29,7 +30,7 @@ def require_model(model: str | None, tell: Tell, offline: bool) -> None:
 def fetch(
     name: str, tell: Tell, source: str | None = None, offline: bool = False, folder: Path | None = None
 ) -> Downloaded:
-    """Return what `download` returns, and say how it went. Raises Stopped after a signal; what has come is kept."""
+    """Return what `download` returns, and report it. Raises Stopped after a signal; the bytes so far are kept."""
     with stopping(KEPT):
         done = download(name, source, offline, tell, folder)
     tell(Ended())
@@ -42,7 +43,7 @@ def fetch(
 
 
 def tell_unchecked(files: Sequence[str], tell: Tell) -> None:
-    """Name the files of which no checksum is known, if there are any."""
+    """Report the files without a known checksum, if there are any."""
     if not files:
         return
     more = len(files) - NAMES_SHOWN

@@ -1,4 +1,4 @@
-"""What a run leaves for people: report.html and loss.png, written together."""
+"""Write report.html and loss.png of a run together."""
 
 from pathlib import Path
 

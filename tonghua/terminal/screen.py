@@ -1,6 +1,6 @@
-"""What people see in a terminal: tables, rendered rows with their targets in colour, progress.
+"""Output for people in a terminal: tables, rendered rows with their targets in colour, progress.
 
-Everything goes to stderr; where that is no terminal, progress is a quiet line now and then, without colours.
+Everything goes to stderr. If stderr is no terminal, progress is a line every QUIET_EVERY_S, without colours.
 """
 
 import io
@@ -31,17 +31,14 @@ if TYPE_CHECKING:
     from ..training.progress import StepRecord
 
 QUIET_EVERY_S = 10.0
-"""Without a terminal, one line of progress in so many seconds."""
+"""Time between two lines of progress without a terminal, in seconds."""
 
 
 class _Lasting(io.TextIOBase):
-    """stderr, for as long as there is somebody at its other end; after that, nowhere.
-
-    A terminal that closes or a pipe that breaks must not end what is shown there.
-    """
+    """stderr that ignores write errors: a closed terminal or a broken pipe must not end the work."""
 
     def __init__(self) -> None:
-        # The stream itself: while a bar is up, `sys.stderr` is rich's, which would write here again.
+        # Keep the stream itself: while a bar is shown, `sys.stderr` is rich's, and writing to it would come back here.
         self._stream = sys.stderr
 
     def write(self, text: str) -> int:
@@ -65,30 +62,32 @@ class _Lasting(io.TextIOBase):
 
 
 class Screen:
-    """Writes for people, in one language."""
+    """Prints messages, tables and progress in one language."""
 
     def __init__(self, language: Language, console: Console | None = None):
         self.language = language
         self.console = console or Console(file=cast("IO[str]", _Lasting()), highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: Any = None
-        self._counted = self._stepping = False  # whether the bar knows its end; whether it is that of the steps
+        self._counted = self._stepping = False  # the bar has a total; it counts training steps
         self._last = 0.0
         self._fetching = ""
 
     @property
     def _draws(self) -> bool:
-        """Whether a bar can be drawn anew in one place, and somebody wants to see it."""
+        """True if the console can redraw a bar in place and is not quiet."""
         return self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
 
     def say(self, zh: str, en: str) -> None:
+        """Print a line."""
         self.console.print(Text(zh, en).to(self.language), markup=False)
 
     def note(self, note: Text) -> None:
+        """Print a line marked as a note."""
         self.say(f"提示：{note.zh}", f"note: {note.en}")
 
     def rows(self, table: "Rows", heldout: int | None = None) -> None:
-        """Read, kept, dropped and why."""
+        """Print how many rows were read, kept and dropped, and why; with `heldout`, also how they were split."""
         names = [("读到", "read"), ("可用", "kept"), ("有问题", "bad"), ("过长", "too long")]
         values = [table.read, table.kept, table.bad, table.too_long]
         if table.split:
@@ -104,14 +103,14 @@ class Screen:
         self.console.print(grid)
 
     def epoch(self, seconds: float) -> None:
-        """About how long an epoch takes."""
+        """Print about how long an epoch takes."""
         self.say(
             f"在这台机器上，每轮训练大约要 {duration(seconds)}（估计）",
             f"on this machine an epoch takes about {duration(seconds)} (an estimate)",
         )
 
     def estimate(self, found: "Estimate") -> None:
-        """What a run will take, and what to do where it may not fit."""
+        """Print what a run will take, and what to do if memory may not suffice."""
         recompute = recomputing(found.recomputed_layers)
         self.say(
             f"内存：峰值约 {decimal(found.memory_bytes)}，可用 {decimal(found.available_bytes)}；"
@@ -132,18 +131,19 @@ class Screen:
             )
 
     def read(self, rows: int) -> None:
-        """How many rows have been read until now."""
+        """Show how many rows have been read so far."""
         self._last = self._last or time.monotonic()
         self.advance(rows, None, Text("行数据", "rows read").to(self.language))
 
     def reading(self, notes: Sequence[Text], mapping: Sequence[str]) -> None:
-        """How the rows were read, where that is not plain."""
+        """Print notes on how the rows were read, and which columns were renamed."""
         for note in notes:
             self.note(note)
         for each in mapping:
             self.say(f"列名对应：{each}", f"columns: {each}")
 
     def problems(self, problems: Sequence["RowProblem"], most: int) -> None:
+        """Print the first `most` bad rows, each with its remedy, and how many more there are."""
         for problem in problems[:most]:
             self.say(
                 f"第 {problem.line} 行：{problem.what.zh}；{problem.mend.zh}",
@@ -153,6 +153,7 @@ class Screen:
             self.say(f"…… 还有 {len(problems) - most} 处", f"... and {len(problems) - most} more")
 
     def example(self, example: "Example", renderer: "Renderer") -> None:
+        """Print one sample as the model sees it, with its targets marked."""
         colours = self.console.color_system is not None
         mark = Text("绿色", "green") if colours else Text("⟦ ⟧ 里", "inside ⟦ ⟧")
         self.say(
@@ -162,7 +163,7 @@ class Screen:
         self.console.print(rendered(example, renderer, colours))
 
     def event(self, event: "Event") -> None:
-        """Follow work of any kind."""
+        """Show an event of any kind of work."""
         from ..models.delivery import DownloadProgress
         from ..training.events import Evaluating, HeldOutLoss, Planned, Started
         from ..training.progress import StepRecord
@@ -222,7 +223,7 @@ class Screen:
         self._stepping = self._progress is not None
 
     def advance(self, done: int, total: int | None, text: str) -> None:
-        """`total` None: it will be known at the end, as for the rows of a file that is being read."""
+        """Show that `done` of `total` parts are done; `total` is None if it is not known yet."""
         if not self._draws:
             if self._line_due(at_once=bool(total) and done in (1, total)):
                 self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
@@ -238,7 +239,7 @@ class Screen:
             self.stop()
 
     def _line_due(self, at_once: bool = False) -> bool:
-        """Whether it is time for a line, where no bar can be drawn."""
+        """True if a line is due, for a console without a bar."""
         now = time.monotonic()
         due = at_once or now - self._last >= QUIET_EVERY_S
         if due:
@@ -246,7 +247,7 @@ class Screen:
         return due
 
     def doing(self, what: Text) -> None:
-        """Something that takes a while, nobody knows how long; what comes next ends it, or `stop`."""
+        """Show work of unknown length until the next event or `stop`."""
         text = what.to(self.language)
         if not self._draws:
             self._last = self._last or time.monotonic()
@@ -269,7 +270,7 @@ class Screen:
         self._progress.update(self._task, **values)
 
     def _evaluating(self, event: "Evaluating") -> None:
-        """In the bar of the steps, where there is one; a quiet line only where it takes long."""
+        """Show it in the bar of the steps if there is one. Without bars, print no line for the end."""
         text = Text("计算验证损失", "measuring the held-out loss").to(self.language)
         if self._stepping:
             self._show(text=f"{text} {event.done}/{event.rows}")
@@ -277,7 +278,7 @@ class Screen:
             self.advance(event.done, event.rows, text)
 
     def held_out(self, step: int, loss: float, best: bool) -> None:
-        """The held-out loss after a step; `best` so far or not."""
+        """Print the held-out loss after a step; `best`: the lowest so far."""
         mark = Text("，目前最好", ", best so far") if best else Text("", "")
         self.say(
             f"第 {step} 步：验证损失 {loss:.3f}{mark.zh}",
@@ -285,7 +286,7 @@ class Screen:
         )
 
     def comparison(self, found: dict[str, Any]) -> None:
-        """Base against tuned: what `eval` found."""
+        """Print the comparison of base and tuned model that `eval` found."""
         grid = Table(show_edge=False)
         for zh, en in (("", ""), ("基座", "base"), ("训练后", "tuned")):
             grid.add_column(Text(zh, en).to(self.language), justify="right")
@@ -318,7 +319,7 @@ class Screen:
         )
 
     def side_by_side(self, wish: str, base: str, tuned: str) -> None:
-        """What both answered to a wish: in two columns where there is room, else one after the other."""
+        """Print the answers of both to a wish: in two columns if there is room, else one after the other."""
         names = Text("训练前", "before").to(self.language), Text("训练后", "after").to(self.language)
         self.console.print()
         self.console.print(wish, style="bold", markup=False)
@@ -333,7 +334,7 @@ class Screen:
         self.console.print(grid, soft_wrap=False)
 
     def download(self, told: "Download") -> None:
-        """Follow a download: from where, how much of how much, how fast, how long yet; or what it waits for."""
+        """Show a download: its source, size, speed and time left, or what it waits for."""
         whole = decimal(told.total_bytes)
         heading = Text(
             f"正在从 {told.source} 下载 {told.model}（{whole}）", f"fetching {told.model} ({whole}) from {told.source}"
@@ -356,7 +357,7 @@ class Screen:
         self._show(completed=told.done_bytes, total=told.total_bytes or None, text=text)
 
     def stop(self) -> None:
-        """Take down the bar, if there is one."""
+        """Remove the bar if there is one."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -1,4 +1,4 @@
-"""What terminals show besides progress: samples with their targets in colour, tables, and two texts side by side."""
+"""Pieces of text for a terminal: a sample with its targets in colour, and the number of recomputed layers."""
 
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ..prompt.renderer import Renderer
 
 NARROW_COLUMNS = 60
-"""A terminal of fewer columns has no room for two stories side by side."""
+"""Minimum width of a terminal, in columns, for two stories side by side."""
 
 
 def rendered(example: "Example", renderer: "Renderer", console_colours: bool) -> Line:
-    """One sample as the model sees it; what it learns is green, or in ⟦ ⟧ where there are no colours."""
+    """Return one sample as the model sees it, its targets in green, or in ⟦ ⟧ if there are no colours."""
     line = Line()
     for ids, learned in example.runs():
         text = renderer.plain(ids)
@@ -26,5 +26,5 @@ def rendered(example: "Example", renderer: "Renderer", console_colours: bool) ->
 
 
 def recomputing(layers: int) -> Text:
-    """How many layers recompute their activations, to be put after something else."""
+    """Return the number of layers that recompute their activations, with a comma before it; empty for 0."""
     return Text(f"，{layers} 层重算激活", f", {layers} layers recompute their activations") if layers else Text("", "")

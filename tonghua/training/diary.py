@@ -1,10 +1,10 @@
-"""The diary of a run: the same few prompts answered as training goes on.
+"""The diary of a run: answers to the same few prompts at several points of training.
 
-    step 0 (the base)   从前，有一只…          every entry has as many tokens an answer, so that they compare;
-    step 120            刺猬把最后一颗莓果…     the first entry, in FIRST_S, says how many
+    step 0 (the base)   从前，有一只…          all entries have the same limit of tokens per answer, so they compare;
+    step 120            刺猬把最后一颗莓果…     the first entry, within FIRST_S, sets it
     ...
 
-It is for people and changes nothing in training: it draws from generators of its own.
+It is for people and does not change training: it draws from generators of its own.
 """
 
 import time
@@ -19,27 +19,31 @@ from ..prompt.conversation import Message, with_system
 from ..prompt.renderer import Renderer
 
 PROMPTS = 5
+"""Maximum number of prompts."""
 
 FIRST_S = 3.0
+"""Time limit of the first entry, in seconds."""
 
 LEAST_TOKENS = 24
+"""Minimum limit of tokens per answer; the time limit of the first entry cuts no answer shorter than this."""
 
 SHARE = 0.015
-"""Of the time of training: entries between the first and the last are left out where they would take more."""
+"""Between the first and the last, an entry is written only if the earlier ones took at most this share of the time."""
 
 PromptMessages = Sequence[Message]
 
 
 def choose_prompts(prompts: Iterable[PromptMessages]) -> list[PromptMessages]:
-    """The first few that ask different things."""
+    """Return the first PROMPTS prompts whose last messages differ."""
     different: dict[str, PromptMessages] = {}
+    # Bounded: if most rows ask the same, it must not read a million of them.
     for prompt in islice(prompts, 20 * PROMPTS):
         different.setdefault(prompt[-1].content, prompt)
     return list(different.values())[:PROMPTS]
 
 
 class Diary:
-    """What the model writes to the same `prompts`, now and then."""
+    """Writes the answers of the model to the same `prompts`."""
 
     def __init__(
         self,
@@ -52,26 +56,29 @@ class Diary:
         self._decoder, self._renderer = decoder, renderer
         self._asked = [prompt[-1].content for prompt in prompts]
         self._ids = [renderer.prompt(with_system(prompt, system)) for prompt in prompts]
+        # A fixed seed: entries differ because the weights differ, and not by chance.
         self._sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
         self._tokens: int | None = None
         self._spent_s = 0.0
 
     def affordable(self, training_s: float) -> bool:
-        """Whether one more entry, as long as the last one took, stays within its share."""
+        """True if the entries of this process so far took at most SHARE of `training_s`, in seconds."""
         return self._spent_s <= SHARE * training_s
 
     def go_on(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """After entries that were written before, to be as long as they are."""
+        """Use the token limit of `entries`, which were written before the run was resumed."""
         if entries:
+            # Timed again, the first entry would set another limit, and the entries would not compare.
             self._tokens = entries[0].get("tokens")
 
     def entry(self, look: Callable[[], None]) -> dict[str, Any]:
-        """What it answers now: {"tokens": at most so many each, "answers": [{"prompt", "text", "stop"}, …]}.
+        """Return the present answers: {"tokens": limit of each, "answers": [{"prompt", "text", "stop"}, …]}.
 
-        `look` is called with every token and may raise.
+        "stop" is "stop" or "length". Calls `look` for every token; it may raise. Raises DataError if a prompt leaves
+        no room for an answer.
         """
         start = time.perf_counter()
-        self._decoder.eval()
+        self._decoder.eval()  # no dropout; the next step calls train() again
         most = self._tokens or self._sampling.max_new_tokens
         written: list[list[int]] = [[] for _ in self._ids]
         ended = [False] * len(self._ids)
@@ -84,8 +91,10 @@ class Diary:
                 continue
             late = self._tokens is None and time.perf_counter() - start > FIRST_S
             if late and len(written[row]) >= LEAST_TOKENS:
+                # Answers grow in turn, one token each, so all unfinished ones are about as long here.
                 break
             written[row].append(token)
+        # A base that stops at once must not cut the answers of later entries short.
         self._tokens = self._tokens or max(LEAST_TOKENS, *map(len, written))
         self._spent_s += time.perf_counter() - start
         answers = [

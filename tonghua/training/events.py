@@ -1,4 +1,4 @@
-"""What happens while a run is trained, as values, and the union of all events."""
+"""Events of a training run, and the union of all events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from .progress import StepRecord
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Before the first step: what will be trained, on what, where; after how many steps it goes on."""
+    """Sent before the first step: what is trained, on which rows, and where.
+
+    `trainable` counts the values of the adapter, `parameters` those of the base. `done`: steps before a resume, else 0.
+    """
 
     config: Config
     ready: Prepared
@@ -34,14 +37,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the run will take, after its longest micro-batch was rehearsed."""
+    """Estimate for the whole run, after a trial of its longest micro-batch."""
 
     estimate: plan.Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluating:
-    """So many of the held-out rows are measured."""
+    """Progress of an evaluation: `done` of `rows` held-out samples are measured."""
 
     done: int
     rows: int
@@ -49,7 +52,7 @@ class Evaluating:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutLoss:
-    """The held-out loss after `step` steps; `best` so far or not."""
+    """Held-out loss after `step` steps, in nats per token. `best`: the lowest so far; the base at step 0 never is."""
 
     step: int
     loss: float
@@ -72,6 +75,6 @@ Event = (
     | Evaluating
     | HeldOutLoss
 )
-"""All that `on_event` may get."""
+"""Every event that `on_event` may get."""
 
 Tell = Callable[[Event], None]

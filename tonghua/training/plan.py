@@ -1,6 +1,6 @@
-"""How a step is cut into micro-batches, which layers recompute their activations, and what a run will take.
+"""Plan micro-batches and recomputed layers, and estimate the memory, time and disk of a run.
 
-free memory, shape, longest row  --plan-->  Plan           before the first product
+free memory, shape, longest row  --plan-->  Plan           before the first forward pass
 one rehearsed micro-batch        --estimate-->  Estimate   memory, time and disk of the whole run
 """
 
@@ -18,26 +18,30 @@ from ..system.device import DevicePlace, operations_per_s
 from ..system.memory import free_bytes
 
 CPU_TOKENS = 1024
-"""On a CPU larger micro-batches only move more memory: a matrix product is efficient from a few hundred rows."""
+"""Maximum tokens per micro-batch on a CPU, unless one row has more.
+
+Larger ones only move more memory: a matrix product is efficient from a few hundred rows."""
 
 GPU_TOKENS = 16_384
+"""Maximum tokens per micro-batch on a GPU, unless one row has more."""
 
 SHARE_OF_RATE = 0.3
-"""Of the rate of one large product, what a whole step reaches; benchmarks/LOG.md has it as the floor's share."""
+"""Share of the rate of one large product that a whole step reaches; the "floor over step" of benchmarks/LOG.md."""
 
 SHARE_OF_FREE = 0.8
-"""Of the memory that is free now, what a run may take: other programs live here too."""
+"""Maximum share of the free memory that a plan uses; other programs need memory too."""
 
 MOST_KEPT_BYTES = 600_000_000
-"""What a process comes to hold on a CPU, beside what a step needs: a kernel for each size of row, and the holes between
-what steps of other sizes freed; never more than the activations. benchmarks/LOG.md has the runs it was read from."""
+"""Maximum memory that a process retains on a CPU beyond what a step needs, in bytes; never more than the activations.
+
+It is a kernel per row size, and gaps that steps of other sizes left. benchmarks/LOG.md has the measured runs."""
 
 EVALUATION_SHARE = 0.4
-"""Of the time that a token takes in training, what it takes in an evaluation, which has no way back."""
+"""Time per token of an evaluation, as a share of that in training: there is no backward pass."""
 
 
 class Plan(NamedTuple):
-    """`tokens` read in one forward pass, unless one row alone has more; so many layers recompute in backward."""
+    """Maximum `tokens` per micro-batch, unless one row has more; number of layers that recompute in backward."""
 
     tokens: int
     recomputed_layers: int
@@ -45,8 +49,9 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run will take. Memory is the process's on a CPU, the allocator's on a GPU; what it holds already counts as
-    available."""
+    """What a run will take, in bytes and seconds. Memory is that of the process on a CPU, of the allocator on a GPU.
+
+    `available_bytes` includes what the process already holds."""
 
     tokens_per_micro_batch: int
     recomputed_layers: int
@@ -59,36 +64,42 @@ class Estimate:
 
 
 def plan(config: Config, shape: Shape, place: DevicePlace, longest: int) -> Plan:
-    """The plan for rows of at most `longest` tokens; what the config fixes is kept.
+    """Return the plan for rows of at most `longest` tokens; values that the config sets are kept.
 
-    Micro-batches shrink before anything is recomputed, and no more layers recompute than must: a smaller micro-batch
+    Micro-batches shrink before any layer recomputes, and as few layers recompute as possible: a smaller micro-batch
     costs little, recomputing a layer costs a third of its time.
     """
+    # The logits of a chunk are alive together with all activations, so they come off first.
     room = int(free_bytes(place.device) * SHARE_OF_FREE) - head_bytes(shape, place.dtype)
     most = CPU_TOKENS if place.device.type == "cpu" else GPU_TOKENS
     wished = config.gradient_checkpointing
     if wished == "auto":
         fits = (n for n in range(shape.layers + 1) if longest * bytes_per_token(shape, place.dtype, n) <= room)
         recomputed = next(fits, shape.layers)
+        # If one row alone forces a layer to recompute, a larger micro-batch would force more of them.
         most = longest if recomputed else most
     else:
         recomputed = shape.layers if wished else 0
+    # `room` may be negative; then rows run one at a time, and the rehearsal shows if even that is too much.
     fitting = max(0, room) // bytes_per_token(shape, place.dtype, recomputed)
     return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recomputed)
 
 
 def epoch_s(shape: Shape, place: DevicePlace, tokens: int, targets: int) -> float:
-    """About how long an epoch takes: the operations of its frozen products, both ways, at this machine's rate."""
+    """Estimate the seconds of an epoch of `tokens` and `targets` from its frozen products and a measured rate."""
+    # q and o have the query heads, k and v the key heads.
     heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_dim
     linear = shape.layers * shape.hidden_size * (heads + 3 * shape.intermediate_size)
+    # Per weight and token 2 operations forward and 2 for dX; frozen weights need no dW.
     operations = 4 * (tokens * linear + targets * shape.hidden_size * shape.vocab_size)
     return operations / (operations_per_s(place) * SHARE_OF_RATE)
 
 
 def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) -> int:
-    """Activations that one token keeps until its backward pass: 8 hidden, 5 key-value and 3 wide vectors a layer.
+    """Return the activations that a token keeps until its backward pass, in bytes.
 
-    A layer that recomputes keeps one vector, and one whole such layer at a time is alive.
+    A layer keeps 8 hidden, 5 key-value and 3 wide vectors. A layer that recomputes keeps one hidden vector; one such
+    layer at a time is alive in full.
     """
     kv = shape.kv_heads * shape.head_dim
     layer = 8 * shape.hidden_size + 5 * kv + 3 * shape.intermediate_size
@@ -99,26 +110,30 @@ def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) ->
 
 
 def head_bytes(shape: Shape, dtype: torch.dtype) -> int:
-    """The logits that are alive at a time."""
+    """Return the bytes of the logits that are alive at a time."""
     return ROWS_AT_A_TIME * shape.vocab_size * dtype.itemsize
 
 
 def memory_bytes(peak_bytes: int, activation_bytes: int, moment_bytes: int, device: torch.device) -> int:
-    """The peak of a whole run, from that of its longest micro-batch, of which so much are activations."""
+    """Estimate the peak of a run in bytes, from the peak and the activations of its longest micro-batch."""
+    # A few trial steps leave few gaps and make few kernels, so their peak does not show this part.
     kept = min(activation_bytes, MOST_KEPT_BYTES) if device.type == "cpu" else 0
+    # The rehearsal makes no update, so its peak has no moments.
     return peak_bytes + moment_bytes + kept
 
 
 def total_s(steps: int, per_epoch: int, tokens: int, heldout_tokens: int, token_s: float) -> float:
-    """Of all steps and evaluations, where a token takes `token_s` in training; `tokens` and `heldout_tokens` of one
-    epoch and of one evaluation."""
+    """Estimate the seconds of all steps and evaluations.
+
+    `tokens`: those of an epoch, `heldout_tokens` those of an evaluation; `token_s`: seconds per token of training."""
     epochs = steps / per_epoch
+    # One before the first step, one after each epoch, and one at the end of an epoch that is cut short.
     evaluations = 1 + math.ceil(epochs)
     return token_s * (tokens * epochs + heldout_tokens * EVALUATION_SHARE * evaluations)
 
 
 def no_memory_left(config: Config, longest: int) -> ResourceError:
-    """The error of a run without memory, remedies cheapest first. `longest`: tokens of the longest row."""
+    """Return the error for a run out of memory, the cheapest remedy first. `longest`: tokens of the longest row."""
     zh, en = [], []
     if config.gradient_checkpointing is False:
         zh.append("gradient_checkpointing=true（慢三分之一，结果不变）")

@@ -1,4 +1,4 @@
-"""How far a run is: what one step logs, what the next depends on, and what all of it came to."""
+"""Data of a run: the record of a step, the state that a checkpoint keeps, and the final figures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,15 @@ from ..text import Text
 STATE, TENSORS = "state.json", "state.safetensors"
 
 Note = Callable[[str, Text], None]
-"""Told of what happened on the way: its kind, and a line for people."""
+"""Takes the kind of an event and its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step. `loss` and `grad_norm` are None where they were not finite, and the step was skipped."""
+    """One step. `loss` (nats per target) and `grad_norm` are None if they were not finite; then the step was skipped.
+
+    `tokens` counts those that were read, with each shared prefix once; `targets` those that were learned.
+    """
 
     step: int
     steps: int
@@ -32,14 +35,14 @@ class StepRecord:
 
 
 def step_record(values: Mapping[str, Any]) -> StepRecord | None:
-    """A step as the log has it, None where it is not one of this version's."""
+    """Return the step that a log line holds, or None if a field of this version is missing."""
     names = StepRecord.__dataclass_fields__
     return StepRecord(**{name: values[name] for name in names}) if names.keys() <= values.keys() else None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What `train --json` prints."""
+    """Final figures of a run, as `train --json` prints them."""
 
     run: str
     steps: int
@@ -53,15 +56,15 @@ class TrainingResult:
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """Where a run stands, as a checkpoint keeps it."""
+    """State of a run that a checkpoint keeps in state.json."""
 
     step: int = 0
     samples: int = 0
-    evaluated: bool = False  # whether the held-out loss after `step` is known, where it is due
+    evaluated: bool = False  # True if the evaluation after `step` is done; False again with the next step
     best_step: int = 0  # 0: none yet
     best_loss: float | None = None
-    learning_rate_scale: float = 1.0  # halved once, when the loss would not stay finite
+    learning_rate_scale: float = 1.0  # 0.5 after a rollback; it stays for the rest of the run
     skipped_in_a_row: int = 0
-    good_step: int = 0  # the last checkpoint that was made while none was skipped
+    good_step: int = 0  # the last checkpoint that follows no skipped step; kept for a rollback
     tokens_per_micro_batch: int = 0
     recomputed_layers: int = 0

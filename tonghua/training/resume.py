@@ -1,7 +1,7 @@
-"""Whether a run may go on: with the settings that it began with, on the rows and the base that it began on.
+"""Check that a run can resume: its settings, rows and base must be those that it began with.
 
-config.yaml of the run + what was asked for now  --settings-->  Loaded
-state.json: trained_on   <-- differs? -->  settings, rows, base, tokenizer, template of now
+config.yaml of the run + settings given now  --resumed_settings-->  Loaded
+state.json: trained_on   <-- compared -->  settings, rows, base, tokenizer, template of now
 """
 
 import hashlib
@@ -21,12 +21,12 @@ from ..text import Text
 from .progress import STATE
 
 FREE = (
-    *("model", "dataset", "eval_dataset"),  # where they lie; that they are the same is a matter of their hashes
-    *("per_device_train_batch_size", "gradient_accumulation_steps"),  # their product is not free
+    *("model", "dataset", "eval_dataset"),  # paths; their content is compared by hash
+    *("per_device_train_batch_size", "gradient_accumulation_steps"),  # but their product must stay
     *("tokens_per_micro_batch", "gradient_checkpointing", "device", "dtype"),
     *("output_dir", "run_name", "save_steps", "save_minutes", "save_total_limit", "report_to", "sampling"),
 )
-"""What may be another value when a run goes on; all else would make it another run."""
+"""Settings that may change on resume. Any other change would make it another run."""
 
 SAMPLES_PER_STEP = "samples_per_step"
 
@@ -34,31 +34,32 @@ TRAINING, HELD_OUT = Text("训练数据", "the rows"), Text("验证数据", "the
 
 
 def resumed_settings(run: Path, asked: Mapping[str, Any]) -> Loaded:
-    """The settings of a run, with these in their place; it stays where it lies now. Raises UsageError."""
+    """Return the settings of a run, overridden by `asked`; its folder and name stay. Raises as `load` does."""
     loaded = load(run / "config.yaml", asked)
+    # The name that the run was made with: `asked` may hold another one.
     name = load(run / "config.yaml").config.run_name
     config = loaded.config.model_copy(update={"output_dir": str(run.parent), "run_name": name})
     return Loaded(config, loaded.name, loaded.notes)
 
 
 def settled(config: Config) -> dict[str, Any]:
-    """What cannot be changed on the way, as JSON has it."""
+    """Return the settings that cannot change on resume, as JSON values."""
     values = {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE}
     return {**values, SAMPLES_PER_STEP: config.samples_per_step}
 
 
 def order_sha256(samples: Samples) -> str:
-    """Which samples a side has, and in which order."""
+    """Return a hash of which samples there are, and in which order."""
     return hashlib.sha256(samples.order.tobytes()).hexdigest()
 
 
 def was_trained_on(found: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint was trained on."""
+    """Return what a checkpoint was trained on, as `setup.trained_on` wrote it."""
     return dict(json.loads(found.read(STATE))["trained_on"])
 
 
 def require_settled(found: Checkpoint, config: Config) -> None:
-    """Raises UsageError where a setting is not the one that the run began with."""
+    """Raise UsageError if a setting differs from the one that the run began with."""
     before, now = was_trained_on(found)["settings"], settled(config)
     if before[SAMPLES_PER_STEP] != now[SAMPLES_PER_STEP]:
         raise UsageError(
@@ -68,6 +69,7 @@ def require_settled(found: Checkpoint, config: Config) -> None:
             " another run. Keep the product of the two batch settings; for memory set tokens_per_micro_batch",
         )
     for key, value in now.items():
+        # A run of an older version may lack a setting, so there is nothing to compare.
         if key in before and before[key] != value:
             raise UsageError(
                 f"{key} 在开始训练时就定下了（{before[key]}）；接着训练不能改，要改请重新训练",
@@ -76,7 +78,7 @@ def require_settled(found: Checkpoint, config: Config) -> None:
 
 
 def require_same(found: Checkpoint, now: Mapping[str, Any], training: Samples, heldout: Samples) -> None:
-    """Raises DataError where what the checkpoint was trained on has changed, naming the row or the file."""
+    """Raise DataError if the rows or the base of a checkpoint have changed; it names the row or the file."""
     before = was_trained_on(found)
     files = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
     for key, name in files.items():
@@ -87,6 +89,7 @@ def require_same(found: Checkpoint, now: Mapping[str, Any], training: Samples, h
             raise _changed(Text(f"基座的 {name}", f"{name} of the base"), before[key], now[key])
     for key, samples, of in (("rows", training, TRAINING), ("heldout", heldout, HELD_OUT)):
         _require_same_rows(before[key], samples.parts, of)
+        # Equal rows may still be split, weighted or ordered in another way.
         then, again = before[f"{key}_order"], now[f"{key}_order"]
         if then != again:
             raise _changed(Text(f"{of.zh}的份量或次序", f"the share or order of {of.en}"), then, again)
@@ -100,10 +103,11 @@ def _changed(what: Text, before: str, now: str) -> DataError:
 
 
 def _require_same_rows(before: Sequence[str], parts: Sequence[Tokenized], name: Text) -> None:
-    """Another key is another file or another way to read it; what counts is whether the samples are the same."""
+    """Raise DataError if the samples differ. Another key alone is no fault: the file format may differ."""
     if len(before) != len(parts):
         raise _changed(Text(f"{name.zh}的份数", f"the number of files of {name.en}"), str(len(before)), str(len(parts)))
     for key, part in zip(before, parts, strict=True):
+        # An equal key means equal samples: no need to read them.
         old = part if part.folder.name == key else _kept(key)
         if old is None:
             raise _changed(name, key, part.folder.name)
@@ -119,15 +123,16 @@ def _require_same_rows(before: Sequence[str], parts: Sequence[Tokenized], name: 
 
 
 def _kept(key: str) -> Tokenized | None:
-    """The rows of then, if they are still prepared; the key comes out of a file that may be anybody's."""
+    """Return the rows that the run began with, if their cache exists. KEY guards the path: state.json is untrusted."""
     return opened(home() / "rows" / key) if KEY.fullmatch(key) else None
 
 
 def _first_difference(old: Tokenized, new: Tokenized) -> tuple[int, int] | None:
-    """Number and line of the first row that is not the same."""
+    """Return number and line of the first row that differs, or None."""
     if old is new:
         return None
     both = range(min(len(old), len(new)))
+    # No difference in the common part: the first extra sample is the difference, if there is one.
     index = next((index for index in both if old[index] != new[index]), len(both))
     if index == max(len(old), len(new)):
         return None

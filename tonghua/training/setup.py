@@ -1,6 +1,6 @@
-"""Everything that training needs, in memory and before anything is written.
+"""Prepare all that training needs in memory, before the run folder is made.
 
-device, rows, base, adapter, plan    in this order, so that what is refused is refused early
+device, settings, rows, base, adapter, plan    cheap checks first, so that an error comes early
 """
 
 import json
@@ -41,7 +41,7 @@ from .trainer import Trainer
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """What is learned, and on what it is measured."""
+    """Rows to train on, and rows held out to measure the loss."""
 
     ready: Prepared
     training: Samples
@@ -49,12 +49,13 @@ class TrainingRows:
 
     @property
     def longest(self) -> int:
+        """Tokens of the longest sample on either side; 0 if there is none."""
         return int(max(side.tokens.max(initial=0) for side in (self.training, self.heldout)))
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyRun:
-    """All that training needs, in memory and before anything is written."""
+    """All that training needs, in memory."""
 
     config: Config
     rows: TrainingRows
@@ -65,45 +66,55 @@ class ReadyRun:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """The masters and both moments, in fp32, and some."""
+        """Estimated size of a checkpoint, in bytes: masters and both AdamW moments in fp32, plus 1 MB."""
         return self.adapter.flat.numel() * 4 * 3 + 1_000_000
 
     def trainer(self, stop: Stop, note: Note) -> Trainer:
+        """Return a trainer at step 0."""
         steps = count_steps(self.config, len(self.rows.training))
         return Trainer(self.config, self.decoder, self.adapter, self.rows.training, steps, self.plan, stop, note)
 
     def diary(self) -> Diary:
-        """Of questions that are not learned, where there are such."""
+        """Return the diary. Uses held-out questions if there are any."""
         asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
         prompts = choose_prompts(conversation.messages[:-1] for conversation in asked.conversations)
         return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
 
 
 def get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> ReadyRun:
-    """In this order, so that what is refused is refused early. `found`: the checkpoint to go on from."""
+    """Return what training needs; `found` is the checkpoint to resume from. Writes no run.
+
+    Raises a UserError for faulty settings, rows or model files.
+    """
     place = _choose_device(config, found)
     if found is not None:
         require_settled(found, config)
+    # Rows before the base: their faults show without loading gigabytes of weights.
     rows = training_rows(config, tell)
+    # Before the large allocations: a step takes 1.87 instead of 2.04 s if glibc keeps freed memory.
     keep_freed_memory()
+    # Seeds dropout alone: the adapter and the order of the samples have generators of their own.
     torch.manual_seed(config.seed)
     tell(Doing(Text("载入模型", "loading the model")))
     decoder = load_base(rows.ready.model, place, config.quantization_bit)
     adapter = _new_adapter(config, decoder)
+    # After the base: what is free now is free for activations.
     planned = plan.plan(config, decoder.shape, place, rows.longest)
     return ReadyRun(config, rows, place, decoder, adapter, planned)
 
 
 def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
-    """Where to compute; a run goes on in the type that it began with, which was measured then, if the device is one."""
+    """Return where to compute. A resumed run keeps the dtype of its checkpoint if the device type is the same."""
     place = devices.choose_place(config.device, config.dtype)
     if found is None or config.dtype != "auto":
         return place
+    # "auto" times both dtypes: measured again on a busy machine, it could choose the other one and change the bits.
     device, _, dtype = str(json.loads(found.read(STATE))["place"]).partition(" ")
     return DevicePlace(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
 
 
 def run_facts(started: Started, base_name: str) -> dict[str, Any]:
+    """Return the content of facts.json: versions, device, base, rows and sizes."""
     tokens = started.train.tokens
     datasets = started.config.dataset
     return {
@@ -126,8 +137,13 @@ def run_facts(started: Started, base_name: str) -> dict[str, Any]:
 
 
 def training_rows(config: Config, tell: Tell) -> TrainingRows:
-    """Rows to learn and rows held out: a file of their own, or a share of the dataset."""
+    """Return the rows to train on and the rows held out: those of `eval_dataset`, or a share of the dataset.
+
+    Raises UsageError if the model is not here, if `max_length` is above its context, or if `eval_dataset` has a
+    weight; DataError if rows cannot be used.
+    """
     files, renderer = open_model(config.model)
+    # Needs only the model's config, so it comes before a million rows are read.
     _require_context(config.max_length, files)
     ready = prepare(config, files, renderer, advance=lambda rows: tell(ReadingRows(rows)))
     require_usable(ready, named(config.dataset), config.skip_bad_rows)
@@ -160,11 +176,12 @@ def _new_adapter(config: Config, decoder: Decoder) -> Adapter:
         config.lora_rank,
         config.lora_alpha / config.lora_rank,
         config.lora_dropout,
-        torch.Generator().manual_seed(config.seed),
+        torch.Generator().manual_seed(config.seed),  # its own: the start depends on the seed alone
     )
 
 
 def open_book(loaded: Loaded, ready: ReadyRun, tell: Tell) -> Book:
+    """Return the writer of the run folder; its `open` makes the folder."""
     config, files = loaded.config, ready.rows.ready.model
     return Book(
         config,
@@ -179,7 +196,7 @@ def open_book(loaded: Loaded, ready: ReadyRun, tell: Tell) -> Book:
 
 
 def trained_on(ready: ReadyRun, book: Book) -> dict[str, Any]:
-    """What must be the same when a run goes on."""
+    """Return what must be the same on resume, as JSON values: settings, and hashes of base and rows."""
     rows = ready.rows
     return {
         "settings": settled(ready.config),
@@ -194,7 +211,7 @@ def trained_on(ready: ReadyRun, book: Book) -> dict[str, Any]:
 
 
 def count_steps(config: Config, samples: int) -> int:
-    """Optimizer steps of the run; the last of an epoch takes what is left."""
+    """Return the number of optimizer steps of the run. The last step of an epoch has the samples that are left."""
     per_epoch = math.ceil(samples / config.samples_per_step)
     steps = math.ceil(config.num_train_epochs * per_epoch)
     return min(steps, config.max_steps) if config.max_steps else steps

@@ -1,10 +1,10 @@
-"""Training: from a config to a run folder, in the order in which it happens.
+"""Training from a config to a run folder, in order of time.
 
     check the model and the rows -> load the base -> add LoRA -> steps, a held-out loss each epoch -> the best adapter
-                                          ^
-            tonghua train --resume: a checkpoint --'
+                                                                 ^
+                         tonghua train --resume: a checkpoint ---'
 
-`train` is the whole of it; what happens on the way goes to `tell` as events, for a progress bar or for nobody.
+`train` does all of it and reports progress to `tell` as events.
 """
 
 import math
@@ -37,10 +37,10 @@ from .trainer import Trainer
 from .watch import Watch
 
 MOST_SKIPPED = 3
-"""After so many steps in a row whose numbers went wrong, training goes back to the last checkpoint."""
+"""Non-finite steps in a row before rolling back to the last checkpoint."""
 
 MEASURED_STEPS, MEASURED_S = 3, 20.0
-"""What a plan measures: so many steps, and no further one after so many seconds."""
+"""Maximum number of steps that a plan measures, and the seconds after which it starts no further one."""
 
 NOTHING_DONE = Text(
     "已停下，还没有训练；再运行一次就会重新开始", "stopped before any training; run the same again to start"
@@ -53,7 +53,7 @@ NOTHING_NEW = Text(
 
 @dataclass(frozen=True, slots=True)
 class _TrainingRun:
-    """A run in progress."""
+    """The parts of a run in progress."""
 
     ready: ReadyRun
     trainer: Trainer
@@ -65,32 +65,35 @@ class _TrainingRun:
 
 
 def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None = None) -> TrainingResult:
-    """Train and write a run folder, or go on with one. Every fault of the input is found before anything is written.
+    """Train and write a run folder, or resume the one in `resumed`. Return its figures.
 
-    Raises the `UserError`s of the config, the rows, the model, the disk; DivergedError; Stopped after a signal, with
-    the run saved as far as it came.
+    Errors of the input come before the folder is written. Raises UsageError, DataError, RefusedError or ResourceError
+    for config, rows, model, memory or disk; DivergedError; Stopped after a signal, with the finished steps saved.
     """
+    # First, as it costs nothing: otherwise a missing tracker shows only after the base is loaded.
     require_installed(loaded.config.report_to)
     with stopping(NOTHING_DONE if resumed is None else NOTHING_NEW) as stop:
+        # Read without the lock, as preparing takes minutes; `_go_on` checks that no other process came between.
         found, damages = checkpoint.newest_valid(resumed) if resumed is not None else (None, [])
         ready = get_ready(loaded.config, tell, found)
         book = open_book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
         run = _TrainingRun(ready, trainer, book, ready.diary(), trained_on(ready, book), stop, tell)
-        # From here on a signal waits for a place where the run can be kept.
+        # From here on a signal waits for `look`, where the run can be saved.
         with stop.held(), book.open(resumed):
             if found is not None:
                 _go_on(run, found, damages)
             _start(run)
             with Watch(book.run, book.note) as watch:
                 _learn(run, watch)
+            # result.json marks the end. After a crash before it, a resume has no step left and writes it.
             result = trainer.result(book.run)
             book.finish(asdict(result))
     return result
 
 
 def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
-    """What `train` would take, from the longest micro-batch and a few steps; writes nothing. Raises as `train` does."""
+    """Return what `train` would take, by its longest micro-batch and a few steps. Writes no run. Raises as `train`."""
     with stopping(NOTHING_DONE) as stop:
         ready = get_ready(loaded.config, tell)
         trainer = ready.trainer(stop, lambda kind, text: tell(Happened(kind, text)))
@@ -105,7 +108,7 @@ def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
 
 
 def _measured(trainer: Trainer) -> list[float]:
-    """Seconds a token of the first steps."""
+    """Return the seconds per token of each of the first steps."""
     start, taken = time.monotonic(), []
     for step in range(min(MEASURED_STEPS, trainer.steps)):
         taken.append(trainer.measure([trainer.samples.examples[place] for place in trainer.places(step)]))
@@ -136,17 +139,18 @@ def _estimate(ready: ReadyRun, trainer: Trainer, token_s: float) -> plan.Estimat
 
 
 def _learn(run: _TrainingRun, watch: Watch) -> None:
-    """All that is left of the run, kept as far as it came whatever ends it. Raises Stopped after a signal."""
+    """Take the remaining steps; whatever ends them, save the finished ones. Raises Stopped after a signal."""
     run.trainer.memory.start()
     try:
         _take_steps(run, watch)
     except Asked:
         raise _stopped(run) from None
     except (Unsaved, DivergedError):
-        raise
+        raise  # no save: the disk has just failed, or the state is not worth one
     except Exception:
-        # Whatever went wrong, the steps before it are worth keeping; and it is what is told, not a second trouble.
+        # The steps before the error are worth saving. If that fails too, report the first error.
         with suppress(Exception):
+            # An error inside an update leaves weights and step number out of step: do not save that.
             if run.trainer.done and run.trainer.between_steps:
                 _save(run, _not_looking)
         raise
@@ -155,15 +159,18 @@ def _learn(run: _TrainingRun, watch: Watch) -> None:
 
 
 def _take_steps(run: _TrainingRun, watch: Watch) -> None:
-    """Every step that is left, and after each what is due."""
+    """Take the remaining steps, each followed by the rollback, the evaluation or the checkpoint that is due."""
     trainer, book = run.trainer, run.book
     run.tell(REHEARSING)
+    # On resume too: the settings, the device or the free memory may be others.
     planned = _estimate(run.ready, trainer, trainer.rehearse())
     run.tell(Planned(planned))
+    # Before the first step, or on resume after a stop between a step and its evaluation.
     if trainer.evaluation_due and not trainer.progress.evaluated:
         _evaluate(run)
     while trainer.done < trainer.steps:
-        book.step = trainer.done + 1
+        book.step = trainer.done + 1  # before the step: its events are logged with its number
+        # The first step has no usual time yet, only the estimate.
         with watch.one_step(max(planned.step_s, trainer.step_s)):
             stepped = trainer.step()
         book.log(asdict(stepped))
@@ -172,17 +179,18 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
             _roll_back(run)
         elif trainer.evaluation_due:
             _evaluate(run)
+        # A skipped step changes no weights: a checkpoint of it would only push an older one out.
         elif book.save_due(trainer.done) and not trainer.progress.skipped_in_a_row:
             _save(run, None)
 
 
 def _evaluate(run: _TrainingRun) -> None:
-    """Measure the held-out loss, if rows are held out, write into the diary, and keep the adapter as it is now."""
+    """Measure the held-out loss if rows are held out, write a diary entry if time permits, and save a checkpoint."""
     trainer, book, heldout = run.trainer, run.book, run.ready.rows.heldout
     loss = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
     best = trainer.note_best(loss)
     if loss is not None:
-        finite = math.isfinite(loss)
+        finite = math.isfinite(loss)  # JSON has no NaN
         book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss if finite else None})
         if finite:
             run.tell(HeldOutLoss(trainer.done, loss, best))
@@ -190,12 +198,14 @@ def _evaluate(run: _TrainingRun) -> None:
             book.note("not_finite", Text("验证损失不是有限的数", "the held-out loss is not finite"))
     if trainer.done in (0, trainer.steps) or run.diary.affordable(trainer.training_s):
         _write_diary(run)
+    # Before the save, so that a resume does not evaluate again. A crash in between resumes from an earlier checkpoint
+    # and evaluates again; `rewind` removes what was logged here.
     trainer.progress.evaluated = True
     _save(run, run.stop.look)
 
 
 def _write_diary(run: _TrainingRun) -> None:
-    """An entry; where memory is too short for one, training matters more."""
+    """Write a diary entry; if memory is short, leave it out, because training matters more."""
     trainer = run.trainer
     run.tell(Doing(Text("写几段样例", "writing samples")))
     try:
@@ -209,11 +219,11 @@ def _write_diary(run: _TrainingRun) -> None:
 
 
 def _not_looking() -> None:
-    """A disk may be waited for to the end: whoever asked has been heard."""
+    """Let `Book.save` retry to the end: the stop request has already been heard."""
 
 
 def _save(run: _TrainingRun, look: LookForStop | None) -> None:
-    """Commit a checkpoint; for `look` see `Book.save`. The last one before steps that went wrong stays too."""
+    """Commit a checkpoint; `look` as in `Book.save`. The last checkpoint before skipped steps stays for a rollback."""
     trainer, progress = run.trainer, run.trainer.progress
     if not progress.skipped_in_a_row:
         progress.good_step = trainer.done
@@ -222,13 +232,15 @@ def _save(run: _TrainingRun, look: LookForStop | None) -> None:
 
 
 def _roll_back(run: _TrainingRun) -> None:
-    """Go back to the last checkpoint and on at half the learning rate. Raises DivergedError the second time."""
+    """Roll back to the last good checkpoint and halve the learning rate. Raises DivergedError the second time."""
     trainer, book, at = run.trainer, run.book, run.trainer.done
     if trainer.progress.learning_rate_scale < 1:
         raise _diverged(run, at)
+    # An evaluation among the skipped steps has saved a checkpoint too; the rollback goes to one before them.
     found, _ = checkpoint.newest_valid(book.run, at - MOST_SKIPPED)
     trainer.restore(found)
-    trainer.progress.learning_rate_scale = 0.5
+    trainer.progress.learning_rate_scale = 0.5  # after `restore`, which sets the scale of the checkpoint
+    # Later checkpoints belong to steps that are taken again; a resume must not find them.
     checkpoint.forget_after(book.run, found.step)
     _publish_best(run)
     book.note(
@@ -238,11 +250,12 @@ def _roll_back(run: _TrainingRun) -> None:
             f"{MOST_SKIPPED} steps in a row went wrong: back to step {found.step}, at half the learning rate",
         ),
     )
+    # The same step again, now with half the rate: after a crash before this save, a resume takes the full rate.
     _save(run, run.stop.look)
 
 
 def _stopped(run: _TrainingRun) -> Stopped:
-    """Keep what there is, and only then tell; a new run that has not made a step keeps nothing."""
+    """Save the finished steps and return the error that reports them. Without a finished step, save nothing."""
     trainer, book = run.trainer, run.book
     if not trainer.done:
         return Stopped(*NOTHING_DONE)
@@ -257,14 +270,18 @@ def _stopped(run: _TrainingRun) -> Stopped:
 
 
 def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
-    """Stand where a checkpoint stands. Raises DataError where what is trained on what is not the same any more."""
+    """Restore a checkpoint and rewind the log to it.
+
+    Raises DataError if rows or base have changed, UsageError if another process has trained the run meanwhile.
+    """
     trainer, book = run.trainer, run.book
-    # The lock is ours only now: until then another process may have gone on with the run, or ended it.
+    # We hold the lock only now: another process may have trained or finished the run since we read it.
     if checkpoint.newest_valid(book.run)[0].step != found.step or finished(book.run) is not None:
         raise UsageError(
             f"刚才有另一个程序在接着训练 {book.run}；请再运行一次",
             f"another process has just gone on with {book.run}; run the same again",
         )
+    # Before any write: a resume that is refused leaves the run as it was.
     require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
     book.write_config()
     book.step = found.step
@@ -273,8 +290,10 @@ def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
             "damaged", Text(f"检查点损坏，用更早的：{damage.zh}", f"a damaged checkpoint is passed over: {damage.en}")
         )
     trainer.restore(found)
+    # After `restore`, which knows if the evaluation of this step was done.
     steps, entries = book.rewind(found, trainer.progress.evaluated)
     _publish_best(run)
+    # The history gives the usual step time and the final figures of the whole run.
     trainer.history = [stepped for stepped in map(step_record, steps) if stepped is not None]
     run.diary.go_on(entries)
     if found.step:
@@ -282,7 +301,10 @@ def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
 
 
 def _publish_best(run: _TrainingRun) -> None:
-    """Put the best adapter of then at the root again; where its checkpoint is damaged, the next evaluation is best."""
+    """Publish the best adapter of the restored state; if its checkpoint is damaged, the next evaluation is the best.
+
+    The run may hold a later adapter, of steps that are taken again.
+    """
     progress = run.trainer.progress
     if not progress.best_step:
         return
@@ -293,7 +315,7 @@ def _publish_best(run: _TrainingRun) -> None:
 
 
 def _start(run: _TrainingRun) -> None:
-    """Tell everybody what will be done, and write it down."""
+    """Send `Started`; for a new run, also write facts.json."""
     ready, trainer, book = run.ready, run.trainer, run.book
     started = Started(
         config=ready.config,
@@ -314,6 +336,7 @@ def _start(run: _TrainingRun) -> None:
 
 
 def _diverged(run: _TrainingRun, step: int) -> DivergedError:
+    """Return the error of a second rollback, with settings to try."""
     rate, dtype = run.trainer.config.learning_rate, str(run.trainer.decoder.dtype).removeprefix("torch.")
     other = Text("", "") if dtype == "float32" else Text("，或 dtype=float32", ", or dtype=float32")
     return DivergedError(

@@ -1,12 +1,12 @@
-"""One optimizer step after another, each exact whatever goes wrong inside it.
+"""Take optimizer steps; each one is exact, whatever goes wrong inside it.
 
     rows of the step  --pack-->  micro-batches  --backward-->  one gradient  -->  update | skipped
                                      |                            |
-                       out of memory: the step again      not finite: no update, the rows named
+                       out of memory: repeat the step     non-finite: no update, the rows are named
                        in smaller pieces, same rows
 
-A step is known by its number alone: which rows it has is a function of (seed, epoch), so that a run that goes on from
-a checkpoint sees what it would have seen. What else the next step depends on is in `files`.
+The number of a step gives its rows: their order is a function of (seed, epoch), so a resumed run reads the rows that
+it would have read. `files` holds all else that the next step depends on.
 """
 
 import json
@@ -44,7 +44,7 @@ from .plan import Plan, no_memory_left
 from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult
 
 SPIKE = 20.0
-"""A loss of so many times the median of the last steps is told, and nothing more."""
+"""A loss above this multiple of the median of the last 50 steps is reported; nothing else happens."""
 
 MOST_ROWS_NAMED = 20
 
@@ -53,11 +53,11 @@ MOST_ROWS_NAMED = 20
 class _Gradient:
     loss: float
     tokens: int
-    wrong: list[int] = field(default_factory=list)  # places in the step whose loss is not finite
+    wrong: list[int] = field(default_factory=list)  # indices in the step of the samples in non-finite micro-batches
 
 
 class Trainer:
-    """The state of training, and how it takes a step."""
+    """The state of training; `step` takes the next step."""
 
     def __init__(
         self,
@@ -78,37 +78,40 @@ class Trainer:
         self.optimizer = Optimizer(config, adapter, half=decoder.dtype == torch.float16)
         self.progress = TrainingProgress(tokens_per_micro_batch=plan.tokens, recomputed_layers=plan.recomputed_layers)
         decoder.recomputed_layers = plan.recomputed_layers
-        self.between_steps = True  # whether weights, optimizer and `progress` belong together
+        self.between_steps = True  # True if weights, optimizer and `progress` belong together
         self.history: list[StepRecord] = []
         self.memory = PeakMemory(decoder.device)
         self.evaluation_s = 0.0
 
     @property
     def tokens_per_micro_batch(self) -> int:
+        """Maximum tokens per micro-batch, unless one row has more; less than planned after running out of memory."""
         return self.progress.tokens_per_micro_batch
 
     @property
     def done(self) -> int:
+        """Number of finished steps, skipped ones included."""
         return self.progress.step
 
     @property
     def epoch(self) -> float:
+        """Number of finished epochs, with a fraction."""
         return self.done / self.per_epoch
 
     @property
     def evaluation_due(self) -> bool:
-        """Before the first step, at the end of each epoch, and at the end."""
+        """True before the first step, at the end of each epoch, and at the end of the run."""
         return self.done % self.per_epoch == 0 or self.done == self.steps
 
     def rehearse(self) -> float:
-        """The longest micro-batch of the whole run, there and back, and nothing of it stays: what does not fit is known
-        before the first step. Returns the seconds that a token took. Raises Asked and ResourceError."""
+        """Run the longest micro-batch forward and backward, so that a lack of memory shows before the first step. Keep
+        weights and random states; return the seconds per token. Raises Asked and ResourceError."""
         examples = [self.samples.examples[place] for place in self.places(self._longest_step())]
         largest = max(pack(examples, self.tokens_per_micro_batch), key=lambda batch: len(batch.ids))
-        return self.measure([examples[i] for i in largest.order], times=2)
+        return self.measure([examples[i] for i in largest.order], times=2)  # the first also makes kernels
 
     def _longest_step(self) -> int:
-        """The step whose longest micro-batch is the run's."""
+        """Return the step with the longest micro-batch of the run."""
         size, most, found = self.config.samples_per_step, (0, 0), 0
         for epoch in range(math.ceil(self.steps / self.per_epoch)):
             tokens = self.samples.tokens[self._order(epoch).numpy()]
@@ -122,7 +125,7 @@ class Trainer:
         return found
 
     def measure(self, examples: Sequence[Example], times: int = 1) -> float:
-        """Seconds a token of these examples, there and back, the last time; random states stay as they are."""
+        """Return the seconds per token, forward and backward, of the last of `times` runs. Keeps the random states."""
         random = devices.random_states(self.decoder.device)
         for _ in range(times):
             start = time.perf_counter()
@@ -133,14 +136,14 @@ class Trainer:
         return elapsed / tokens
 
     def step(self) -> StepRecord:
-        """The next step. Raises Asked inside it, and then the step has not begun; ResourceError, DivergedError."""
+        """Take the next step. Raises ResourceError, and Asked; after Asked the step is as if it had never begun."""
         start = time.perf_counter()
         places = self.places(self.done)
         examples = [self.samples.examples[place] for place in places]
         found = self._gradient(examples)
         norm = self.optimizer.gradient_norm()
         rate = learning_rate(self.config, self.done, self.steps) * self.progress.learning_rate_scale
-        self.between_steps = False
+        self.between_steps = False  # an error from here to True must not save a half-made step
         if math.isfinite(found.loss) and math.isfinite(norm):
             self.optimizer.step(rate, norm)
             self.progress.skipped_in_a_row = 0
@@ -154,32 +157,34 @@ class Trainer:
         return self._stepped(found, norm, rate, len(places), targets, time.perf_counter() - start)
 
     def places(self, step: int) -> list[int]:
-        """Which samples a step takes: the next of a permutation that depends on (seed, epoch) alone."""
+        """Return the indices of the samples of a step: the next ones of a permutation that only (seed, epoch) gives."""
         epoch, place = divmod(step, self.per_epoch)
         size = self.config.samples_per_step
         return self._order(epoch)[place * size : (place + 1) * size].tolist()
 
     def _order(self, epoch: int) -> Tensor:
+        # A generator of its own: what dropout draws does not change the order, and a resume needs no state for it.
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
         return torch.randperm(len(self.samples), generator=generator)
 
     def _gradient(self, examples: Sequence[Example]) -> _Gradient:
-        """The gradient of all examples together, in pieces that fit into memory."""
-        random = devices.random_states(self.decoder.device)
+        """Gather the gradient of all examples, in pieces that fit into memory."""
+        random = devices.random_states(self.decoder.device)  # a repeated step draws the same dropout again
         self.decoder.train()
         while True:
             try:
                 return self._accumulate(examples)
-            except BaseException as error:
+            except BaseException as error:  # Asked too: a stop leaves no half gradient
                 self.optimizer.forget()
                 devices.restore_random(random, self.decoder.device)
                 if not is_out_of_memory(error):
                     raise
-            # Only here, where the error and the tensors that it holds are gone.
+            # After the `except` block: until its end the error holds the tensors of the failed step.
             give_back_memory(self.decoder.device)
             self._take_less(examples)
 
     def _accumulate(self, examples: Sequence[Example]) -> _Gradient:
+        # Of the whole step: then the cut into micro-batches changes neither the loss nor the gradient.
         targets = sum(example.targets for example in examples)
         parts, orders, tokens = [], [], 0
         for packed in pack(examples, self.tokens_per_micro_batch):
@@ -188,18 +193,19 @@ class Trainer:
             hidden = hidden_states(self.decoder, batch)
             part = linear_cross_entropy(hidden, self.decoder.head, batch.target) / targets
             self.optimizer.backward(part)
-            parts.append(part.detach())
+            parts.append(part.detach())  # no item(): the host would wait for each backward pass
             orders.append(batch.order)
             tokens += len(batch.ids)
-        values = torch.stack(parts).tolist()
+        values = torch.stack(parts).tolist()  # waits for the device once for all of them
         wrong = [i for value, order in zip(values, orders, strict=True) if not math.isfinite(value) for i in order]
         return _Gradient(float(torch.stack(parts).sum()), tokens, wrong)
 
     def _take_less(self, examples: Sequence[Example]) -> None:
-        """Smaller micro-batches; where they hold one row each, recomputing. Raises ResourceError where both is done."""
+        """Halve the micro-batches; if each has one row, recompute all layers. Raises ResourceError if neither helps."""
         layers = self.decoder.shape.layers
         if any(len(batch.order) > 1 for batch in pack(examples, self.tokens_per_micro_batch)):
             most = max(len(example.ids) for example in examples)
+            # The limit may be far above what the step has: halve the smaller of both, or nothing would change.
             fewer = min(self.tokens_per_micro_batch, most * len(examples)) // 2
             self.progress.tokens_per_micro_batch = max(8, fewer)
             self.note(
@@ -223,7 +229,7 @@ class Trainer:
             raise no_memory_left(self.config, max(len(example.ids) for example in examples))
 
     def _skip(self, found: _Gradient, norm: float, places: Sequence[int]) -> None:
-        """No update: too large a scale in fp16, which is nothing, or numbers that went wrong, which is told."""
+        """Make no update. A too large loss scale of fp16 is normal; any other non-finite number is reported."""
         expected = math.isfinite(found.loss) and self.optimizer.may_overflow
         self.optimizer.skip()
         if expected:
@@ -242,7 +248,7 @@ class Trainer:
         )
 
     def evaluate(self, heldout: Samples, tell: Callable[[int], None]) -> float | None:
-        """The held-out loss, None where nothing is held out; `tell` hears how many rows are done by now.
+        """Return the held-out loss in nats per token, None if nothing is held out; `tell` gets the samples done so far.
 
         Raises Asked and ResourceError.
         """
@@ -270,16 +276,16 @@ class Trainer:
         return None
 
     def note_best(self, loss: float | None) -> bool:
-        """Take down the held-out loss after this step; whether it is the best, or nothing is held out."""
+        """Record the held-out loss after this step; return True if it is the best, or if nothing is held out."""
         best = self.progress.best_loss
-        usable = self.done > 0 and (loss is None or math.isfinite(loss))
+        usable = self.done > 0 and (loss is None or math.isfinite(loss))  # step 0 is the base
         better = usable and (loss is None or self.progress.best_step == 0 or best is None or loss < best)
         if better:
             self.progress.best_step, self.progress.best_loss = self.done, loss
         return better
 
     def files(self, base_name: str, trained_on: Mapping[str, Any]) -> dict[str, bytes]:
-        """What a checkpoint holds: name of each file and its content. Raises DivergedError for numbers gone wrong."""
+        """Return the files of a checkpoint, {name: content}. Raises DivergedError if a number is not finite."""
         tensors = {**self.optimizer.state(), **devices.random_states(self.decoder.device)}
         if not all(bool(t.isfinite().all()) for t in (self.adapter.flat, *tensors.values())):
             raise DivergedError(
@@ -302,10 +308,11 @@ class Trainer:
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Stand where the trainer stood that wrote the checkpoint."""
+        """Restore the state of the trainer that wrote the checkpoint."""
         state = json.loads(checkpoint.read(STATE))
-        self.between_steps = False
+        self.between_steps = False  # an error before True must not save a mixed state
         self.progress = TrainingProgress(**{key: state[key] for key in asdict(TrainingProgress())})
+        # What running out of memory has changed stays, unless the user now sets something else.
         if state["asked"] != [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]:
             self.progress.tokens_per_micro_batch = self._plan.tokens
             self.progress.recomputed_layers = self._plan.recomputed_layers
@@ -314,24 +321,25 @@ class Trainer:
         for name, master in self.adapter.masters.items():
             master.copy_(masters[PEFT_PREFIX + name])
         tensors: dict[str, Tensor] = load(checkpoint.read(TENSORS))
-        self.optimizer.restore(tensors)
+        self.optimizer.restore(tensors)  # after the masters: it also refreshes the layers' copies of them
         devices.restore_random(tensors, self.decoder.device)
-        self.history = [stepped for stepped in self.history if stepped.step <= self.done]
+        self.history = [stepped for stepped in self.history if stepped.step <= self.done]  # for a rollback
         self.between_steps = True
 
     @property
     def step_s(self) -> float:
-        """What a step usually takes; 0 before the first."""
+        """Median seconds of the last 20 steps; 0 before the first."""
         recent = [stepped.step_s for stepped in self.history[-20:]]
         return statistics.median(recent) if recent else 0.0
 
     @property
     def training_s(self) -> float:
-        """What all steps took together."""
+        """Seconds of all steps together."""
         return sum(stepped.step_s for stepped in self.history)
 
     def result(self, run: Path) -> TrainingResult:
-        steady = self.history[1:] or self.history
+        """Return the figures of the run; `train_loss` is the mean over the last epoch."""
+        steady = self.history[1:] or self.history  # the first step also makes kernels
         last = [s for s in self.history[-self.per_epoch :] if s.loss is not None]
         return TrainingResult(
             run=str(run),
@@ -364,7 +372,7 @@ class Trainer:
             remaining_s=statistics.mean(recent) * (self.steps - self.done) + self.evaluation_s * evaluations,
             memory_gb=self.memory.peak_bytes() / 1e9,
         )
-        self._watch_for_spikes(stepped)
+        self._watch_for_spikes(stepped)  # before the append: the median is of the steps before
         self.history.append(stepped)
         return stepped
 

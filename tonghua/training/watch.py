@@ -1,10 +1,10 @@
-"""A step that hangs is told, with where it hangs, and in the end is left.
+"""Watch for a step that hangs: report where it hangs, and in the end exit.
 
-    usual 2 s ... no step for LONGEST (or TIMES the usual): stacks to hang.txt, and a line for people
-              ... as long again: the process leaves with 75, as after a signal; the last checkpoint is there
+    usual 2 s ... no end of the step for LONGEST_S (or TIMES the usual): stacks to hang.txt, and a message
+              ... as long again: the process exits with 75, as after a signal; the last checkpoint is there
 
-A thread watches, because a step that hangs does nothing any more. A computer that slept finds its step go on before
-the second bound is reached.
+A thread watches, because a hanging step runs no code of ours. There are two limits for a computer that was asleep: its
+step ends before the second one.
 """
 
 import faulthandler
@@ -21,22 +21,24 @@ from ..errors import Stopped
 from ..text import Text
 
 LONGEST_S = 300.0
+"""Time limit of a step, in seconds, if `TIMES` gives no longer one."""
 
 TIMES = 10.0
+"""Time limit of a step, as a multiple of the usual time."""
 
 STACKS = "hang.txt"
 
 
 def _leave(code: int) -> None:
-    """At once, whatever hangs; but a bar has hidden the cursor of the terminal."""
+    """Show the terminal's cursor, which a progress bar hides, and exit at once, whatever hangs."""
     with suppress(Exception):
         if sys.__stderr__ is not None and sys.__stderr__.isatty():
             os.write(sys.__stderr__.fileno(), b"\x1b[?25h")
-    os._exit(code)
+    os._exit(code)  # sys.exit would end this thread only
 
 
 class Watch:
-    """Inside the block a thread watches every step; it calls `note` and, if need be, `leave`."""
+    """Inside the block, a thread watches every step. It calls `note` at the first limit and `leave` at the second."""
 
     def __init__(
         self,
@@ -64,9 +66,10 @@ class Watch:
 
     @contextmanager
     def one_step(self, usual_s: float) -> Iterator[None]:
-        """Inside, the step may take `TIMES` of what steps usually take, and at least the bound."""
+        """Inside the block, a step may take TIMES * `usual_s` seconds, and at least `longest_s`."""
         self._allowed_s = max(self._longest_s, TIMES * usual_s)
         self._told = False
+        # Last: from here on the thread reads all three, without a lock.
         self._deadline = time.monotonic() + self._allowed_s
         try:
             yield
@@ -75,7 +78,7 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._stop.wait(min(1.0, self._longest_s / 4)):
-            deadline = self._deadline
+            deadline = self._deadline  # read once: the step may end at any time and set it to None
             if deadline is None or time.monotonic() < deadline:
                 continue
             if self._told:
@@ -83,7 +86,7 @@ class Watch:
                 return
             self._told = True
             self._deadline = time.monotonic() + self._allowed_s
-            with suppress(Exception):  # a disk that is full must not keep a run that hangs
+            with suppress(Exception):  # a full disk must not keep a hanging run alive
                 self._tell()
 
     def _tell(self) -> None:

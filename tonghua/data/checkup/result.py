@@ -1,4 +1,4 @@
-"""Everything that a check found in one dataset: how it was read, and what the check-up says."""
+"""The result of checking one dataset: how it was read, and the findings of the check-up."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from .checkup import Checkup, MendedCopy, examine_rows
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What `check` found: the rows as training sees them, what is wrong, and about how long an epoch takes here."""
+    """Result of `check`: the rows as training reads them, the findings, and an estimate of the time of an epoch."""
 
     source: Path
     prepared: Prepared
@@ -29,7 +29,7 @@ class CheckResult:
         return not self.prepared.table.bad and bool(self.prepared.table.kept)
 
     def as_json(self, language: Language, mended: MendedCopy | None = None) -> dict[str, Any]:
-        """Return what `tonghua check --json` prints; `mended`: what a mended copy came to."""
+        """Return what `tonghua check --json` prints; `mended`: the result of writing a mended copy, if there is one."""
         table, renderer = self.prepared.table, self.prepared.renderer
         return {
             **{"read": table.read, "kept": table.kept, "dropped": table.dropped},
