@@ -1,17 +1,17 @@
 """How fast and how large the data doctor is: rows of about 200 characters, one in ten a near or an exact copy.
 
-    python benchmarks/check_rows.py [ROWS]          50,000 unless told
+    python benchmarks/check_rows.py
 
-Prints what was found and, last, one line of JSON: rows, seconds, and the peak memory that the examination added.
+Says what was found, the seconds, and the peak memory that the examination added.
 """
 
-import json
+import argparse
 import random
-import sys
 import time
 from collections.abc import Iterator
 
 import psutil
+import report
 
 from tonghua.data.checkup.quality import examine
 from tonghua.prompt.conversation import Conversation, Message
@@ -39,9 +39,8 @@ def conversations(count: int) -> Iterator[Conversation]:
         yield Conversation((Message("user", question), Message("assistant", answer)), line)
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
-    rows = list(conversations(count))
+def examined(rows: list[Conversation]) -> tuple[dict[str, int], float, float]:
+    """How often each kind was found, the seconds, and the MB that it took."""
     process = psutil.Process()
     before = peak = process.memory_info().rss
 
@@ -54,9 +53,25 @@ def main() -> None:
     started = time.perf_counter()
     findings = examine(watched())
     seconds = time.perf_counter() - started
-    for finding in findings.found:
-        print(f"{finding.kind:24}{finding.count:8}")
-    print(json.dumps({"rows": count, "seconds": round(seconds, 2), "added_mb": round((peak - before) / 1e6, 1)}))
+    return {finding.kind: finding.count for finding in findings.found}, seconds, (peak - before) / 1e6
+
+
+def parser() -> argparse.ArgumentParser:
+    made = report.parser(__doc__)
+    made.add_argument("--rows", type=int, default=50_000, help="how many rows (default: %(default)s)")
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    found, seconds, added_mb = examined(list(conversations(options.rows)))
+    report.header("found", "rows")
+    for kind, count in found.items():
+        report.row(kind, count)
+    print()
+    report.header("rows", "s", "rows/s", "MB added")
+    report.row(options.rows, f"{seconds:.2f}", f"{options.rows / seconds:.0f}", f"{added_mb:.1f}")
+    report.finish("check_rows", {"rows": options.rows, "found": found, "seconds": seconds, "added_mb": added_mb})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """What each choice does to the held-out loss: modules, learning rate, epochs, rank, number of rows. One table each.
 
-    python benchmarks/choices.py modules --model FOLDER --data ROWS --heldout ROWS [--recipe daiyu] [key=value …]
-    python benchmarks/choices.py rates   --rows 50 …
-    python benchmarks/choices.py ranks   --rows 500 …
+    python benchmarks/choices.py modules --recipe daiyu --model qwen2.5-0.5b \\
+        --data dataset/daiyu.json --heldout dataset/daiyu.heldout.json num_train_epochs=3
+    python benchmarks/choices.py rates --recipe zhenhuan --model qwen2.5-0.5b --data rest.json --heldout held.json \\
+        --rows 50 num_train_epochs=8          # --rows 500 num_train_epochs=3; --rows 2000 num_train_epochs=1
+    python benchmarks/choices.py ranks --recipe zhenhuan --model qwen2.5-0.5b --data rest.json --heldout held.json \\
+        --rows 500 num_train_epochs=3
 
 Every line is a run of its own from the same base, the same order of rows and as many steps; the loss is measured on
-the held-out rows before the first step and after each epoch. Nothing of the runs is kept. Prints one JSON line last.
+the held-out rows before the first step and after each epoch. Nothing of the runs is kept.
 """
 
 import argparse
@@ -14,8 +17,11 @@ import random
 import tempfile
 from pathlib import Path
 
+import report
+
 import tonghua
 from tonghua.config.fields import LORA_MODULES
+from tonghua.data.names import dataset_path
 
 VARIATIONS: dict[str, list[dict[str, object]]] = {
     "modules": [{"lora_target": name} for name in (*LORA_MODULES, "all")],
@@ -31,39 +37,42 @@ def heldout_losses(run: str) -> list[float]:
 
 
 def some(rows: list[object], count: int | None) -> list[object]:
-    """So many of the rows, the same for every run; all where no number is given."""
+    """So many of the rows, the same for every run; all if no number is given."""
     return rows if count is None else random.Random(0).sample(rows, count)  # noqa: S311 - rows for a measurement
 
 
+def parser() -> argparse.ArgumentParser:
+    made = report.parser(__doc__)
+    made.add_argument("what", choices=VARIATIONS, help="what differs between the runs")
+    made.add_argument("--model", required=True, help="name or folder of the model")
+    made.add_argument("--data", required=True, help="rows to train on, a JSON list")
+    made.add_argument("--heldout", required=True, help="rows to measure the loss on")
+    made.add_argument("--recipe", default="daiyu", help="recipe of every run (default: %(default)s)")
+    made.add_argument("--rows", type=int, help="train on so many of the rows (default: all)")
+    made.add_argument("settings", nargs="*", help="key=value for every run")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=VARIATIONS)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--heldout", type=Path, required=True)
-    parser.add_argument("--recipe", default="daiyu")
-    parser.add_argument("--rows", type=int, default=None)
-    parser.add_argument("settings", nargs="*", help="key=value for every run")
-    options = parser.parse_intermixed_args()
-    settings = dict(each.split("=", 1) for each in options.settings)
+    options = parser().parse_intermixed_args()
+    chosen = some(json.loads(dataset_path(options.data).read_text(encoding="utf-8")), options.rows)
     found = []
+    report.header("choice", "weights", "steps", "held-out loss before and after each epoch")
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.json"
-        chosen = some(json.loads(options.data.read_text(encoding="utf-8")), options.rows)
         rows.write_text(json.dumps(chosen, ensure_ascii=False), encoding="utf-8")
+        given = {"model": options.model, "dataset": str(rows), "eval_dataset": options.heldout, "output_dir": folder}
         for variation in VARIATIONS[options.what]:
-            given = {"model": options.model, "dataset": str(rows), "eval_dataset": str(options.heldout)}
-            result = tonghua.train(options.recipe, **{**given, "output_dir": folder, **settings, **variation})
+            settings = {**given, **report.settings(options.settings), **variation}
+            result = tonghua.train(options.recipe, quiet=True, **settings)
             losses = heldout_losses(result.run)
             found.append(
                 {**variation, "parameters": result.trainable_parameters, "steps": result.steps, "loss": losses}
             )
             named = ", ".join(f"{key} {value}" for key, value in variation.items())
-            print(
-                f"| {named} | {result.trainable_parameters:,} | {' '.join(f'{loss:.3f}' for loss in losses)} |",
-                flush=True,
-            )
-    print(json.dumps({"what": options.what, "rows": len(chosen), "runs": found}))
+            told = " ".join(f"{loss:.3f}" for loss in losses)
+            report.row(named, f"{result.trainable_parameters:,}", result.steps, told)
+    report.finish("choices", {"what": options.what, "rows": len(chosen), "runs": found})
 
 
 if __name__ == "__main__":

@@ -8,16 +8,18 @@ process finishes the model, of which every sha256 is then compared.
 """
 
 import argparse
-import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from time import monotonic, sleep
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import report
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from hub_server import MODEL, Hub, model_files, serving
 
@@ -60,33 +62,38 @@ def one_kill(hub: Hub, chance: random.Random, whole_s: float) -> tuple[bool, boo
         return struck, verified and is_whole(hub), hub.sent_bytes / hub.size_bytes
 
 
+def parser() -> argparse.ArgumentParser:
+    made = report.parser(__doc__)
+    made.add_argument("--kills", type=int, default=100, help="how many (default: %(default)s)")
+    made.add_argument("--megabytes", type=float, default=8.0, help="size of the model (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--megabytes", type=float, default=8.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    chance = random.Random(arguments.seed)  # noqa: S311
-    hub = Hub(model_files(int(arguments.megabytes * 1e6)), pause_s=PAUSE_S, block_bytes=BLOCK_BYTES)
+    options = parser().parse_args()
+    chance = random.Random(options.seed)  # noqa: S311
+    hub = Hub(model_files(int(options.megabytes * 1e6)), pause_s=PAUSE_S, block_bytes=BLOCK_BYTES)
     with serving(hub), tempfile.TemporaryDirectory() as empty:
         os.environ |= {"MODELSCOPE_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": empty, "MODELSCOPE_CACHE": empty}
         os.environ["TONGHUA_HOME"] = str(Path(empty) / "first")
         verified, whole_s = finish()
-        assert verified
-        kills = [one_kill(hub, chance, whole_s) for _ in range(arguments.kills)]
-    struck, whole = sum(kill[0] for kill in kills), sum(kill[1] for kill in kills)
+        if not verified:
+            sys.exit("the download that nobody killed did not come out verified")
+        kills = [one_kill(hub, chance, whole_s) for _ in range(options.kills)]
     costs = [cost for *_, cost in kills]
     result = {
         "kills": len(kills),
-        "struck_midway": struck,
-        "whole_and_verified": whole,
-        "bytes_over_size_mean": round(sum(costs) / len(costs), 4),
+        "struck_midway": sum(struck for struck, *_ in kills),
+        "whole_and_verified": sum(whole for _, whole, _ in kills),
+        "bytes_over_size_mean": round(statistics.mean(costs), 4),
         "bytes_over_size_max": round(max(costs), 4),
         "model_bytes": hub.size_bytes,
     }
+    report.header("figure", "value")
     for name, value in result.items():
-        print(f"{name:24} {value}")
-    print(json.dumps(result))
+        report.row(name.replace("_", " "), value)
+    report.finish("download_kills", result)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Rows of about 500 tokens, for measuring only: deterministic, of the length of a short children's story.
+"""Rows of about 640 tokens, for measuring only: deterministic, of the length of a short children's story.
 
-    python benchmarks/long_rows.py OUT.json [ROWS]
+    python benchmarks/long_rows.py long.json
 
 The sentences are drawn from a small grammar; they are there to be counted, not to be learned.
 """
 
+import argparse
 import json
 import random
-import sys
+import statistics
 from pathlib import Path
+
+import report
 
 WHO = ["小刺猬", "老乌龟", "一只云雀", "磨坊的猫", "铁皮水壶", "半个月亮", "卖伞的爷爷", "会发光的石头"]
 WHERE = ["河湾的芦苇丛里", "屋顶的烟囱旁", "山谷尽头的小站", "结了冰的湖面上", "外婆的阁楼", "集市最安静的角落"]
@@ -34,8 +37,15 @@ def story(random_: random.Random, characters: int) -> str:
     return text + "从那以后，大家都记得，帮别人的时候，自己的路也亮了。"
 
 
+def parser() -> argparse.ArgumentParser:
+    made = report.parser(__doc__)
+    made.add_argument("out", type=Path, help="the file to write")
+    made.add_argument("--rows", type=int, default=256, help="how many (default: %(default)s)")
+    return made
+
+
 def main() -> None:
-    out, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 256
+    options = parser().parse_args()
     random_ = random.Random(7)  # noqa: S311
     rows = [
         {
@@ -43,9 +53,14 @@ def main() -> None:
             "input": "",
             "output": story(random_, random_.randint(560, 860)),
         }
-        for _ in range(count)
+        for _ in range(options.rows)
     ]
-    out.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    options.out.write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    lengths = [len(row["output"]) for row in rows]
+    mean = statistics.mean(lengths)
+    report.header("rows", "characters of an answer", "shortest", "longest")
+    report.row(len(rows), f"{mean:.0f}", min(lengths), max(lengths))
+    report.finish("long_rows", {"rows": len(rows), "characters": [min(lengths), mean, max(lengths)]})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Preparing very many rows: rate and memory, beside `datasets.map` with the same tokenizer and processes.
 
-    python benchmarks/prepare_rows.py --model FOLDER [--rows 1000000] [--baseline-rows 50000] [--baseline-python PYTHON]
+    python benchmarks/prepare_rows.py --model qwen2.5-0.5b --rows 1000000 --baseline-rows 100000
 
-Rows of about 200 tokens are made, never the same twice. Three fresh processes: preparing, a second start from what
+Rows of about 280 tokens are made, never the same twice. Three fresh processes: preparing, a second start from what
 the first kept, and the baseline: one `datasets.map` over the rows as the usual tutorial writes it (prompt and answer
-tokenized, labels masked), with as many processes. Prints a table and one JSON line.
+tokenized, labels masked), with as many processes. With `--baseline-rows 0` there is no baseline.
 """
 
 import argparse
@@ -17,15 +17,17 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+import report
 
 WORDS = ["月亮", "小熊", "森林", "河边", "妈妈", "星星", "慢慢地", "轻轻地", "走过去", "说道", "故事", "春天", "下雨了"]
 SYSTEM = "你是一个优秀的童话故事作家。"
 
 
 def write_rows(path: Path, count: int) -> None:
-    """JSON lines of about 200 tokens each."""
+    """JSON lines of about 280 tokens each."""
     chance = random.Random(0)  # noqa: S311 - rows for a measurement
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for number in range(count):
@@ -104,32 +106,42 @@ def baseline(model: str, rows: str) -> None:
     print(json.dumps({"s": time.perf_counter() - start, "rows": len(made)}))
 
 
+def tell(found: dict[str, dict[str, Any]]) -> None:
+    report.header("", "rows/s", "s", "to the first step, s", "peak GB", "with its workers")
+    for label, row in found.items():
+        first = f"{row['to_first_step_s']:.2f}" if "to_first_step_s" in row else ""
+        rate, memory = f"{row['rows'] / row['s']:.0f}", (row["peak_gb"], row["peak_with_children_gb"])
+        report.row(label, rate, f"{row['s']:.2f}", first, *(f"{each:.2f}" for each in memory))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = report.parser(__doc__)
+    made.add_argument("--model", required=True, help="name or folder of the model")
+    made.add_argument("--rows", type=int, default=1_000_000, help="rows to prepare (default: %(default)s)")
+    made.add_argument("--baseline-rows", type=int, default=50_000, help="rows of the baseline (default: %(default)s)")
+    made.add_argument("--baseline-python", default=sys.executable, help="interpreter with the extra `benchmark`")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--baseline-rows", type=int, default=50_000)
-    parser.add_argument("--baseline-python", default=sys.executable)
-    options = parser.parse_args()
+    options = parser().parse_args()
+    if options.baseline_rows:
+        report.require(options.baseline_python, "transformers", "datasets")
+    # Here, so that the processes that are timed import all of tonghua themselves, and the baseline none of it.
+    from tonghua import download
+
+    model = str(download(options.model))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "rows.jsonl", options.rows)
-        write_rows(folder / "fewer.jsonl", options.baseline_rows)
-        ours = [sys.executable, __file__, "--prepare", options.model, str(folder / "rows.jsonl")]
-        theirs = [options.baseline_python, __file__, "--baseline", options.model, str(folder / "fewer.jsonl")]
-        found = {
-            "prepare": measured(ours, folder),
-            "second start": measured(ours, folder),
-            "datasets.map": measured(theirs, folder),
-        }
-    print(f"{'':14} {'rows/s':>8} {'s':>7} {'to 1st step':>12} {'GB':>6} {'with children':>14}")
-    for label, row in found.items():
-        rate, first = row["rows"] / row["s"], row.get("to_first_step_s", float("nan"))
-        print(
-            f"{label:14} {rate:8.0f} {row['s']:7.1f} {first:12.1f} {row['peak_gb']:6.2f}"
-            f" {row['peak_with_children_gb']:14.2f}"
-        )
-    print(json.dumps(found))
+        ours = [sys.executable, __file__, "--prepare", model, str(folder / "rows.jsonl")]
+        found = {"prepare": measured(ours, folder), "second start": measured(ours, folder)}
+        if options.baseline_rows:
+            write_rows(folder / "fewer.jsonl", options.baseline_rows)
+            theirs = [options.baseline_python, __file__, "--baseline", model, str(folder / "fewer.jsonl")]
+            found["datasets.map"] = measured(theirs, folder)
+    tell(found)
+    report.finish("prepare_rows", {"runs": found})
 
 
 if __name__ == "__main__":

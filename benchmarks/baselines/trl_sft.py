@@ -1,71 +1,47 @@
-"""TRL's SFTTrainer on the same rows, set up well (dropout 0, no checkpointing), timed. Prints one JSON line last.
+"""TRL's SFTTrainer on the same rows, set up well: dropout 0, no activation checkpointing; timed.
 
-    MODEL=folder DATA=rows.json SYSTEM=text python trl_sft.py [pack|pad] STEPS [MAX_LENGTH]
+    python benchmarks/baselines/trl_sft.py --model FOLDER --data rows.json --layout pack --steps 3
 
-Needs torch, transformers, peft, trl.
+pack: one row of --length tokens a step, with as many samples as go into it. pad: 16 samples a step.
+`train_step.py` runs this beside tonghua.
 """
 
-import json
-import os
-import resource
+import argparse
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import torch
-from datasets import Dataset
-from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-packing, steps = sys.argv[1] == "pack", int(sys.argv[2])
-length = int(sys.argv[3]) if len(sys.argv) > 3 else 1024
-system, cuda = os.environ.get("SYSTEM", "现在你要扮演皇帝身边的女人--甄嬛"), torch.cuda.is_available()
-tok = AutoTokenizer.from_pretrained(os.environ["MODEL"])
-rows = json.loads(Path(os.environ["DATA"]).read_text(encoding="utf-8"))[: 16 * steps * (8 if packing else 1)]
-rows = Dataset.from_list(
-    [
-        dict(
-            prompt=[dict(role="system", content=system), dict(role="user", content=r["instruction"] + r["input"])],
-            completion=[dict(role="assistant", content=r["output"])],
-        )
-        for r in rows
-    ]
-)
-seconds = []
+import report
+
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-class Clock(TrainerCallback):
-    def on_step_begin(self, *a, **k):
-        self.t = time.perf_counter()
-
-    def on_step_end(self, *a, **k):
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - self.t)
+def messages(system: str, row: dict[str, str]) -> dict[str, list[dict[str, str]]]:
+    asked = row["instruction"] + row["input"]
+    return {
+        "prompt": [{"role": "system", "content": system}, {"role": "user", "content": asked}],
+        "completion": [{"role": "assistant", "content": row["output"]}],
+    }
 
 
-model = AutoModelForCausalLM.from_pretrained(os.environ["MODEL"], dtype=torch.bfloat16)
-lora = LoraConfig(
-    task_type="CAUSAL_LM",
-    r=8,
-    lora_alpha=32,
-    lora_dropout=0.0,
-    target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-)
-with tempfile.TemporaryDirectory() as out:
-    args = SFTConfig(
+def new_arguments(options: argparse.Namespace, out: str, cuda: bool) -> Any:
+    from trl import SFTConfig
+
+    packing = options.layout == "pack"
+    return SFTConfig(
         out,
-        per_device_train_batch_size=1 if packing else 16,
+        per_device_train_batch_size=1 if packing else report.SAMPLES,
         gradient_accumulation_steps=1,
-        max_steps=steps,
+        max_steps=options.steps,
         packing=packing,
-        max_length=length,
+        max_length=options.length,
         gradient_checkpointing=False,
         learning_rate=1e-12,
-        per_device_eval_batch_size=16,
         logging_steps=1,
         save_strategy="no",
         report_to="none",
@@ -73,22 +49,57 @@ with tempfile.TemporaryDirectory() as out:
         bf16=True,
         use_cpu=not cuda,
     )
-    trainer = SFTTrainer(
-        model=model, args=args, train_dataset=rows, processing_class=tok, peft_config=lora, callbacks=[Clock()]
-    )
-    per_step = len(rows) / len(trainer.train_dataset) if packing else 16
-    trainer.train()
-    loss = None if packing else statistics.mean(h["loss"] for h in trainer.state.log_history if "loss" in h)
-peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(
-    json.dumps(
-        dict(
-            run=f"trl-{sys.argv[1]}",
-            samples_per_s=per_step / statistics.median(seconds[1:] or seconds),
-            step_s=seconds,
-            loss=loss,
-            samples_per_step=per_step,
-            peak_gb=peak / 1e9,
+
+
+def timed_steps(rows: list[dict[str, Any]], options: argparse.Namespace) -> tuple[list[float], float, float]:
+    """Seconds of each step, its samples, and the mean loss."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import SFTTrainer
+
+    cuda, seconds = torch.cuda.is_available(), []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *given: Any, **named: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *given: Any, **named: Any) -> None:
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - self.start)
+
+    with tempfile.TemporaryDirectory() as out:
+        trainer = SFTTrainer(
+            model=AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16),
+            args=new_arguments(options, out, cuda),
+            train_dataset=Dataset.from_list(rows),
+            processing_class=AutoTokenizer.from_pretrained(options.model),
+            peft_config=LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=32, lora_dropout=0.0, target_modules=MODULES),
+            callbacks=[Clock()],
         )
-    )
-)
+        samples = len(rows) / len(trainer.train_dataset) if options.layout == "pack" else report.SAMPLES
+        trainer.train()
+    return seconds, samples, statistics.mean(each["loss"] for each in trainer.state.log_history if "loss" in each)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = report.step_parser(__doc__)
+    made.add_argument("--layout", choices=("pack", "pad"), default="pack", help="see above")
+    made.add_argument("--length", type=int, default=1024, help="longest row in tokens (default: %(default)s)")
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    report.require(sys.executable, "transformers", "peft", "trl", "datasets")
+    # Packed rows hold many samples, so that more of them are needed for as many steps.
+    most = report.SAMPLES * options.steps * (8 if options.layout == "pack" else 1)
+    rows = [messages(options.system, row) for row in report.read_rows(options.data, options.steps)[:most]]
+    seconds, samples, loss = timed_steps(rows, options)
+    report.finish_steps(f"trl-{options.layout}", seconds, samples, loss, samples_per_step=samples)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,118 +1,114 @@
-"""The tutorials' training script, unchanged in what it computes, timed. Prints one JSON line last.
+"""The usual tutorials' training script, unchanged in what it computes, timed.
 
-    MODEL=folder DATA=rows.json SYSTEM=text python tutorial.py [verbatim|bf16] STEPS [MICRO_BATCH]
+    python benchmarks/baselines/tutorial.py --model FOLDER --data rows.json --variant verbatim --steps 3
 
-verbatim: per-device batch 2 x accumulation 8, activation checkpointing, prepare_model_for_kbit_training (which
-casts the weights to fp32). bf16: the same step without those two. Needs torch, transformers, peft, datasets.
-On a GPU the optimizer is the tutorials' paged_adamw_8bit when bitsandbytes is installed.
+verbatim: a batch of 2 per device, 8 times accumulated, activation checkpointing, and prepare_model_for_kbit_training,
+which casts the weights to fp32. bf16: the same step without the last two. On a GPU the optimizer is the tutorials'
+paged_adamw_8bit if bitsandbytes is installed. `train_step.py` runs this beside tonghua.
 """
 
+import argparse
 import importlib.util
-import json
-import os
-import resource
 import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
-import torch
-from datasets import load_dataset
-from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    DataCollatorForSeq2Seq,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-variant, steps = sys.argv[1], int(sys.argv[2])
-micro = int(sys.argv[3]) if len(sys.argv) > 3 else 2
-verbatim, cuda = variant == "verbatim", torch.cuda.is_available()
-system = os.environ.get("SYSTEM", "现在你要扮演皇帝身边的女人--甄嬛")
-tok = AutoTokenizer.from_pretrained(os.environ["MODEL"])
+import report
+
+MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LONGEST = 1024
 
 
-def encode(row):
-    a = tok(
+def encoded(tokenizer: Any, system: str, row: dict[str, str]) -> dict[str, list[int]]:
+    prompt = tokenizer(
         f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{row['instruction']}{row['input']}<|im_end|>\n"
         "<|im_start|>assistant\n",
         add_special_tokens=False,
     )["input_ids"]
-    b = tok(row["output"], add_special_tokens=False)["input_ids"] + [tok.eos_token_id]
-    return dict(input_ids=(a + b)[:1024], attention_mask=[1] * len((a + b)[:1024]), labels=([-100] * len(a) + b)[:1024])
+    answer = tokenizer(row["output"], add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    ids, labels = (prompt + answer)[:LONGEST], ([-100] * len(prompt) + answer)[:LONGEST]
+    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
 
 
-rows = load_dataset("json", data_files=os.environ["DATA"], split="train").select(range(16 * steps))
-rows = rows.map(encode, remove_columns=rows.column_names)
-model = AutoModelForCausalLM.from_pretrained(os.environ["MODEL"], dtype=torch.bfloat16)
-if cuda:
-    model.cuda()
-if verbatim:
-    model = prepare_model_for_kbit_training(model)
-model = get_peft_model(
-    model,
-    LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=8,
-        lora_alpha=32,
-        lora_dropout=0.1,
-        target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-    ),
-)
-model.enable_input_require_grads()
-seconds, losses = [], []
+def new_model(folder: str, verbatim: bool) -> Any:
+    import torch
+    from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    if torch.cuda.is_available():
+        model.cuda()
+    if verbatim:
+        model = prepare_model_for_kbit_training(model)
+    lora = LoraConfig(task_type=TaskType.CAUSAL_LM, r=8, lora_alpha=32, lora_dropout=0.1, target_modules=MODULES)
+    model = get_peft_model(model, lora)
+    model.enable_input_require_grads()
+    return model
 
 
-class Clock(TrainerCallback):
-    def on_step_begin(self, *a, **k):
-        self.t = time.perf_counter()
+def timed_steps(model: Any, tokenizer: Any, rows: list[Any], options: argparse.Namespace) -> tuple[list[float], float]:
+    """Seconds of each step, and the mean loss."""
+    import torch
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-    def on_step_end(self, *a, **k):
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - self.t)
+    cuda, seconds = torch.cuda.is_available(), []
 
-    def on_log(self, args, state, control, logs=None, **k):
-        if logs and "loss" in logs:
-            losses.append(float(logs["loss"]))
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *given: Any, **named: Any) -> None:
+            self.start = time.perf_counter()
 
+        def on_step_end(self, *given: Any, **named: Any) -> None:
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - self.start)
 
-with tempfile.TemporaryDirectory() as out:
-    args = TrainingArguments(
-        out,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=16 // micro,
-        max_steps=steps,
-        logging_steps=1,
-        learning_rate=1e-12,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=True,
-        use_cpu=not cuda,
-        gradient_checkpointing=verbatim,
-        optim="paged_adamw_8bit" if cuda and importlib.util.find_spec("bitsandbytes") else "adamw_torch",
-    )
-    Trainer(
-        model=model,
-        args=args,
-        train_dataset=rows,
-        callbacks=[Clock()],
-        data_collator=DataCollatorForSeq2Seq(tokenizer=tok, padding=True),
-    ).train()
-peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(
-    json.dumps(
-        dict(
-            run=f"tutorial-{variant}-{micro}",
-            samples_per_s=16 / statistics.median(seconds[1:] or seconds),
-            step_s=seconds,
-            loss=statistics.mean(losses),
-            tokens_per_step=sum(map(len, rows["input_ids"])) / steps,
-            peak_gb=peak / 1e9,
+    with tempfile.TemporaryDirectory() as out:
+        arguments = TrainingArguments(
+            out,
+            per_device_train_batch_size=options.batch,
+            gradient_accumulation_steps=report.SAMPLES // options.batch,
+            max_steps=options.steps,
+            logging_steps=1,
+            learning_rate=1e-12,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            bf16=True,
+            use_cpu=not cuda,
+            gradient_checkpointing=options.variant == "verbatim",
+            optim="paged_adamw_8bit" if cuda and importlib.util.find_spec("bitsandbytes") else "adamw_torch",
         )
-    )
-)
+        collator = DataCollatorForSeq2Seq(tokenizer=tokenizer, padding=True)
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Clock()], data_collator=collator)
+        trainer.train()
+    return seconds, statistics.mean(float(each["loss"]) for each in trainer.state.log_history if "loss" in each)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = report.step_parser(__doc__)
+    made.add_argument("--variant", choices=("verbatim", "bf16"), default="verbatim", help="see above")
+    made.add_argument("--batch", type=int, default=2, help="rows in one forward pass (default: %(default)s)")
+    return made
+
+
+def main() -> None:
+    options = parser().parse_args()
+    report.require(sys.executable, "transformers", "peft")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    rows = report.read_rows(options.data, options.steps)[: report.SAMPLES * options.steps]
+    examples = [encoded(tokenizer, options.system, row) for row in rows]
+    seconds, loss = timed_steps(new_model(options.model, options.variant == "verbatim"), tokenizer, examples, options)
+    tokens = sum(len(example["input_ids"]) for example in examples) / options.steps
+    name = f"tutorial-{options.variant}-{options.batch}"
+    report.finish_steps(name, seconds, report.SAMPLES, loss, tokens_per_step=tokens)
+
+
+if __name__ == "__main__":
+    main()
