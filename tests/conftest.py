@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from test_resume import Place
+    from made_runs import Place
 
 # huggingface_hub reads this on import. Without it a test could wait for a network that it must not use.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -109,7 +109,7 @@ def tiny_folder(zoo: Callable[[str], Path]) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, tiny_folder: Path) -> "Place":
     """Return a user's folder in which a test starts, stops and resumes runs."""
-    from test_resume import Place
+    from made_runs import Place
 
     return Place(tmp_path / "我的 地方", tiny_folder)
 
@@ -117,7 +117,7 @@ def place(tmp_path: Path, tiny_folder: Path) -> "Place":
 @pytest.fixture(scope="session")
 def straight(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Place":
     """Return the folder of a run without interruption. A test must not write into it."""
-    from test_resume import STEPS, Place
+    from made_runs import STEPS, Place
 
     place = Place(tmp_path_factory.mktemp("一口气 完"), tiny_folder)
     called = place.train()

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from test_end_to_end import environment
+from command_line import environment
 from tokenizers import Tokenizer
 
 import tonghua

@@ -108,6 +108,27 @@ def test_every_module_is_in_a_room() -> None:
     assert sorted({room_of(module) for module in sources()} - {*DOORS}) == sorted(ROOMS)
 
 
+def test_the_house_stays_small_enough_to_hold_in_the_head() -> None:
+    """Boxes at the top of the package, and arrows between rooms."""
+    modules = sources()
+    arrows = {(room_of(module), room_of(other)) for module, text in modules.items() for other in imports(module, text)}
+    assert len({room_of(module) for module in modules}) <= 22
+    assert len({arrow for arrow in arrows if arrow[0] != arrow[1]}) <= 125
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    assert {module: text.count("\n") for module, text in sources().items() if text.count("\n") > 400} == {}
+
+
+def test_a_class_name_means_one_thing_in_all_rooms() -> None:
+    rooms: dict[str, set[str]] = {}
+    for module, text in sources().items():
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef):
+                rooms.setdefault(node.name.lstrip("_"), set()).add(module)
+    assert {name: found for name, found in rooms.items() if len(found) > 1} == {}
+
+
 def test_a_name_tells_what_a_module_gives() -> None:
     assert not {"utils", "common"} & {part for name in sources() for part in name.split(".")}
 

@@ -4,6 +4,8 @@ A command is a line that starts with `tonghua` in a bash, sh, shell or console b
 with `\\` at the end going on in the next line). A tree is a block with ├── or └──.
 """
 
+import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ import pytest
 import typer
 from user_files import RUN_FILES
 
+import tonghua
 from tonghua import cli
 from tonghua.cli.shared import split_arguments
 from tonghua.config.load import load, recipe_names
@@ -22,7 +25,7 @@ from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-TOPICS = ("how-it-works", "dataset", "choosing", "models", "rows", "settings", "talk", "evaluate", "runs")
+TOPICS = ("how-it-works", "dataset", "choosing", "models", "rows", "settings", "talk", "evaluate", "runs", "python")
 PAGES = (*READMES, *(f"docs/{language}/{topic}.md" for topic in TOPICS for language in ("en", "zh")))
 SHELLS = ("bash", "sh", "shell", "console")
 
@@ -216,6 +219,59 @@ def anchors(text: str) -> set[str]:
 def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
     assert "](" in text_of(name)
     assert dead_links(name, text_of(name)) == []
+
+
+def python_fault(code: str) -> str | None:
+    """A name of tonghua in this code that does not exist, or a syntax error; None if all is well."""
+    try:
+        tree = ast.parse(code)
+    except SyntaxError as error:
+        return str(error)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tonghua"):
+            module = importlib.import_module(str(node.module))
+            names = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "tonghua":
+            names = [] if node.attr in tonghua.__all__ else [node.attr]
+        else:
+            continue
+        if names:
+            return f"there is no {names[0]}"
+    return None
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_python_in_a_page_uses_what_there_is(name: str) -> None:
+    found = [content for language, content in blocks(text_of(name)) if language == "python"]
+    assert found or "python.md" not in name
+    if not name.endswith("how-it-works.md"):  # there it is a tutorial of its own, without tonghua
+        assert [fault for fault in map(python_fault, found) if fault] == []
+
+
+def test_wrong_python_would_be_found() -> None:
+    """Negative control."""
+    assert python_fault("import tonghua\ntonghua.tain('daiyu')") == "there is no tain"
+    assert python_fault("from tonghua.events import Sad") == "there is no Sad"
+    assert "syntax" in str(python_fault("tonghua.train(")) or "never closed" in str(python_fault("tonghua.train("))
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CONTRIBUTING.md"])
+def test_every_file_of_the_code_that_is_named_is_there(name: str) -> None:
+    assert [path for path in code_paths(text_of(name)) if not (ROOT / path).exists()] == []
+
+
+def code_paths(text: str) -> list[str]:
+    """Paths in backticks that begin with a folder of this repository."""
+    return re.findall(r"`((?:tonghua|tests|benchmarks|examples|make_tiny|docs)/[\w./-]*\w)`", text)
+
+
+def test_a_file_of_the_code_that_is_gone_would_be_found() -> None:
+    """Negative control."""
+    assert code_paths("see `tonghua/prompt.py`, and `tests/test_layers.py`") == [
+        "tonghua/prompt.py",
+        "tests/test_layers.py",
+    ]
+    assert not (ROOT / "tonghua/prompt.py").exists()
 
 
 def test_a_dead_link_is_found() -> None:

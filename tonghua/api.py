@@ -58,7 +58,7 @@ def download(
     source    modelscope, huggingface or mirror; None: the hub that answers first
     offline   open no connection
 
-        tonghua.download("tiny")
+    >>> tonghua.download("tiny")
     """
     from .models.fetch import fetch
 
@@ -77,8 +77,8 @@ def check(
 ) -> "CheckResult":
     """Read a dataset as training would, look for faults, and return the result; changes nothing.
 
-        found = tonghua.check("qa", "tiny")
-        print(found.prepared.table.kept, found.checkup.findings.count("duplicates"))
+    >>> found = tonghua.check("qa", "tiny")
+    >>> print(found.prepared.table.kept, found.checkup.findings.count("duplicates"))
 
     Raises DataError if the dataset cannot be read. Faulty rows raise nothing: they are in the result.
     """
@@ -97,8 +97,8 @@ def plan(
 ) -> "Estimate":
     """Return the memory, time and disk that `train` would take with these settings; runs a few trial steps.
 
-    estimate = tonghua.plan("qa", dataset="qa", model="tiny")
-    print(estimate.memory_bytes, estimate.total_s)
+    >>> estimate = tonghua.plan("qa", dataset="qa", model="tiny")
+    >>> print(estimate.memory_bytes, estimate.total_s)
     """
     with following(on_event) as tell:
         return plan_run(load_settings(recipe, _given(dataset, model, settings), tell, offline), tell)
@@ -122,8 +122,8 @@ def train(
     quiet       show nothing
     settings    any key of the config: learning_rate, num_train_epochs, lora_rank, ...
 
-        result = tonghua.train("qa", dataset="qa", model="tiny", max_steps=1)
-        print(result.run, result.heldout_loss)
+    >>> result = tonghua.train("qa", dataset="qa", model="tiny", max_steps=1)
+    >>> print(result.run, result.heldout_loss)
 
     Raises UsageError for a wrong setting, DataError for unusable rows, ResourceError if memory or disk runs out,
     DivergedError if the loss stays non-finite, Stopped after a signal, with the run saved.
@@ -147,7 +147,7 @@ def resume(
     run         its folder or name; None: the newest unfinished one in `output_dir`
     settings    what may differ from the run's own: the path of rows or model, a smaller micro-batch, ...
 
-        tonghua.resume("runs/daiyu-20260101-120000")
+    >>> tonghua.resume(result.run)
 
     Raises UsageError or DataError, naming the difference, if settings, rows or base would make it another run.
     """
@@ -160,7 +160,7 @@ def report(run: StrPath | None = None, *, output_dir: StrPath = "runs", on_event
 
     run     its folder or name; None: the newest in `output_dir`, finished or not
 
-        tonghua.report("runs/daiyu-20260101-120000")
+    >>> tonghua.report(result.run)
 
     Raises UsageError if there is no such run, ResourceError if the pages cannot be written.
     """
@@ -188,8 +188,8 @@ def load(
     run     its folder or name; None: the newest in `output_dir`
     model   the folder or name of its base, if it has moved
 
-        teller = tonghua.load(result.run)
-        print(teller.tell("窗前的竹子可要修剪？"))
+    >>> teller = tonghua.load(result.run)
+    >>> print(teller.tell("窗前的竹子可要修剪？", max_new_tokens=32))
 
     Raises UsageError if there is no such run; DataError, naming it, if base, tokenizer or template differ from those of
     the training.
@@ -213,8 +213,8 @@ def evaluate(
     data        rows to compare on; None: those that the training held out
     generate    number of prompts that both also answer
 
-        found = tonghua.evaluate(result.run, "qa.heldout")
-        print(found["delta"], found["interval"])    # nats per token: below 0 is better; 95 % interval
+    >>> found = tonghua.evaluate(result.run, "qa.heldout")
+    >>> print(found["delta"], found["interval"])    # nats per token: below 0 is better; 95 % interval
 
     Raises UsageError if nothing was held out and `data` is None, DataError for fewer than two different questions.
     """

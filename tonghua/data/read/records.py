@@ -64,8 +64,8 @@ def _parquet_rows(source: RowSource) -> Iterator[Found]:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise DataError(
-            f'读 {source.name} 需要 pyarrow；请运行 pip install "tonghua[parquet]"',
-            f'{source.name} needs pyarrow to be read; run pip install "tonghua[parquet]"',
+            f"读 {source.name} 需要 pyarrow；请运行 pip install pyarrow",
+            f"{source.name} needs pyarrow to be read; run pip install pyarrow",
         ) from None
     line = 0
     with source.file() as file:

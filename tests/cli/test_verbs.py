@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import ROWS, Called, call, environment, settings, spawn, write_rows
 from hub_server import MODEL, Hub, model_files, serving
 from rich.console import Console
-from test_end_to_end import ROWS, Called, call, environment, settings, spawn, write_rows
 
 from tonghua import cli
 from tonghua.events import Doing

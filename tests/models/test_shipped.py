@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command_line import call, spawn, write_rows
 from rich.console import Console
-from test_end_to_end import call, spawn, write_rows
 
 from tonghua import cli
 from tonghua.config.load import load
@@ -27,7 +27,7 @@ from tonghua.prompt.renderer import Renderer
 from tonghua.system.files import quoted
 from tonghua.terminal.screen import Screen
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 # Datasets
 

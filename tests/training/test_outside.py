@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_end_to_end import Called, call, environment, settings
-from test_resume import LONG, STEPS, Place, lines, refused, require_same
+from command_line import Called, call, environment, settings
+from made_runs import LONG, STEPS, Place, lines, refused, require_same
 
 from tonghua.runs import checkpoint
 
@@ -231,7 +231,7 @@ def test_a_report_that_cannot_be_written_is_not_named(place: Place) -> None:
 
 def half_removed(place: Place, limit: int) -> None:
     """The power goes while an old checkpoint is being removed: some of its files are gone."""
-    from test_resume import Killed
+    from made_runs import Killed
 
     def torn(folder: Path, ignore_errors: bool = False) -> None:
         if folder.exists():

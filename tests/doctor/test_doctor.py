@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from command_line import call
 from hub_server import Hub, model_files, serving
-from test_end_to_end import call
 
 from tonghua.doctor import examine as doctor
 from tonghua.doctor import surroundings

@@ -557,8 +557,8 @@ def test_parquet_without_pyarrow(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     path = written(folder, "a.parquet", "PAR1")
     assert refusal(path) == (
-        f'读 {path} 需要 pyarrow；请运行 pip install "tonghua[parquet]"',
-        f'{path} needs pyarrow to be read; run pip install "tonghua[parquet]"',
+        f"读 {path} 需要 pyarrow；请运行 pip install pyarrow",
+        f"{path} needs pyarrow to be read; run pip install pyarrow",
     )
 
 

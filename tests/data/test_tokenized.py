@@ -321,7 +321,7 @@ def test_named_tokens_are_part_of_the_key(tiny_folder: Path) -> None:
 
 
 def test_every_answer_is_learned_where_the_template_teaches_the_last_alone(tiny_folder: Path, tmp_path: Path) -> None:
-    from test_prompt import THINKING
+    from chat_templates import THINKING
 
     folder = shutil.copytree(tiny_folder, tmp_path / "会想 的模型")
     (folder / "chat_template.jinja").write_text(THINKING, encoding="utf-8")

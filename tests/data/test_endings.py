@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from chat_templates import CHATML, THINKING, with_template
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prompt import CHATML, THINKING, with_template
 
 from tonghua.data.samples.endings import GO_ON, split_conversation
 from tonghua.data.sentences import without_space

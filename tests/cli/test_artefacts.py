@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_end_to_end import Called, call, environment, settings, write_rows
+from command_line import Called, call, environment, settings, write_rows
 from user_files import ONLY_A_PICKLE
 
 from tonghua.system import environment as environment_room

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_end_to_end import call, settings, write_rows
-from test_resume import LONG, Place
+from command_line import call, settings, write_rows
+from made_runs import LONG, Place
 
 from tonghua.config.load import load
 from tonghua.core.model import Shape

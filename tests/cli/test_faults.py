@@ -10,13 +10,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from test_end_to_end import Called, call, environment, settings, sha256, steps_kept, write_rows
+from command_line import Called, call, environment, settings, sha256, steps_kept, write_rows
+from made_runs import Interrupts, spoil_loss
 from user_files import ONLY_A_PICKLE
 
 from tonghua.data.read.dataset import stream_rows
@@ -537,7 +537,7 @@ def test_memory_does_not_grow_with_the_rows(desk: Desk) -> None:
     assert paths[1].stat().st_size > 55_000_000
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PREPARE_MUCH), str(desk.model), *map(str, paths)],
-        cwd=Path(__file__).parents[1], env=environment(), capture_output=True, timeout=200, check=False,
+        cwd=Path(__file__).parents[2], env=environment(), capture_output=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode("utf-8")
     bare, few, peak_few, many, peak_many = map(int, done.stdout.split())
@@ -971,42 +971,6 @@ def test_training_that_diverges_late_keeps_whole_checkpoints(desk: Desk, monkeyp
     (run,) = desk.runs.iterdir()
     assert checkpoint.newest_valid(run, upto=3)[0].step == 2
     assert call("chat", run, "--prompt", "你好", "max_new_tokens=2").code == 0
-
-
-def spoil_loss(monkeypatch: pytest.MonkeyPatch, calls: Container[int]) -> None:
-    """The loss becomes NaN at these micro-batches, from 1; it is looked up wherever training takes it from."""
-    import tonghua.core.loss
-    from tonghua.training.trainer import Trainer
-
-    monkeypatch.setattr(Trainer, "rehearse", lambda trainer: 0.0)
-    real, done = tonghua.core.loss.linear_cross_entropy, 0
-
-    def spoilt(*arguments: Any) -> torch.Tensor:
-        nonlocal done
-        done += 1
-        loss = real(*arguments)
-        return loss * float("nan") if done in calls else loss
-
-    users = [module for name, module in sys.modules.items() if name.startswith("tonghua.")]
-    for module in users:
-        if getattr(module, "linear_cross_entropy", None) is real:
-            monkeypatch.setattr(module, "linear_cross_entropy", spoilt)
-
-
-class Interrupts:
-    """Ctrl-C at the n-th step, without a process of its own: the screen is where every step passes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int):
-        from tonghua.terminal.screen import Screen
-
-        real = Screen.event
-
-        def event(screen: Screen, event: Any) -> None:
-            real(screen, event)
-            if getattr(event, "step_s", None) is not None and event.step == step:
-                signal.raise_signal(signal.SIGINT)
-
-        monkeypatch.setattr(Screen, "event", event)
 
 
 @pytest.mark.parametrize("step", [1, 3])

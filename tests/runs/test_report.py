@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 import pytest
 from matplotlib.image import imread
-from test_record import FILES, diary_line, event_line, write_run
+from written_runs import FILES, diary_line, event_line, write_run
 
 from tonghua.runs import curves
 from tonghua.runs.curves import Series, draw, evenly, smooth, thin, write_loss_plot

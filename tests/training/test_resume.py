@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import ROWS, call, environment, logged, settings, sha256, write_rows
 from filelock import FileLock
-from test_end_to_end import ROWS, Called, call, environment, logged, settings, sha256, write_rows
-from test_faults import Interrupts, spoil_loss
+from made_runs import LONG, STEPS, Interrupts, Killed, Place, lines, refused, require_same, spoil_loss
 
 import tonghua
 from tonghua.core.forward import hidden_states
@@ -36,56 +36,6 @@ from tonghua.text import Text
 from tonghua.training import train as train_room
 from tonghua.training import watch as hanging
 from tonghua.training.setup import get_ready
-
-STEPS = 9
-LONG: dict[str, Any] = {
-    "val_size": 2,
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 4,
-    "lora_dropout": 0.1,
-    "save_steps": 1,
-    "dtype": "float32",
-    "device": "cpu",
-}
-
-
-class Place:
-    """A user's folder in which runs are made, ended and gone on with."""
-
-    def __init__(self, folder: Path, model: Path):
-        folder.mkdir(exist_ok=True)
-        self.folder, self.model, self.runs = folder, model, folder / "结果 runs"
-        self.rows = write_rows(folder / "数 据.json", ROWS)
-
-    def train(self, **values: Any) -> Called:
-        given = {"dataset": self.rows, "model": self.model, "output_dir": self.runs, **LONG, **values}
-        return call("train", *settings(**given), "--json")
-
-    def resume(self, *more: object, language: str = "en") -> Called:
-        return call("train", "--resume", self.run, *more, "--json", language=language)
-
-    @property
-    def run(self) -> Path:
-        (run,) = self.runs.iterdir()
-        return run
-
-    @property
-    def adapter(self) -> str:
-        return sha256(self.run / "adapter_model.safetensors")
-
-
-def require_same(place: Place, straight: Place) -> None:
-    """The same adapters, best and last, and the same log, bit for bit, save for its times."""
-    assert place.adapter == straight.adapter
-    for name in ("adapter_model.safetensors", "state.safetensors"):
-        last = f"checkpoints/step-{STEPS:06d}/{name}"
-        assert sha256(place.run / last) == sha256(straight.run / last)
-    for key in ("loss", "grad_norm", "learning_rate", "heldout_loss"):
-        assert logged(place.run, key) == logged(straight.run, key)
-
-
-class Killed(BaseException):
-    """Here the process died."""
 
 
 def die_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -157,10 +107,6 @@ def test_it_goes_on_as_often_as_it_must(place: Place, straight: Place, monkeypat
     require_same(place, straight)
     events = [line["event"] for line in lines(place.run) if "event" in line]
     assert events == ["resumed"] * 4
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_finished_run_says_so_and_is_left_alone(straight: Place) -> None:
@@ -382,12 +328,6 @@ def test_a_pickle_beside_a_checkpoint_is_never_opened(place: Place, straight: Pl
 
 
 # What may change, and what may not
-
-
-def refused(called: Called, code: int, words: str) -> None:
-    assert (called.code, called.out) == (code, "")
-    assert words in called.err.splitlines()[-1]
-    assert "Traceback" not in called.err
 
 
 def contents(run: Path) -> dict[Path, bytes]:
