@@ -152,7 +152,7 @@ def test_what_is_available_counts_what_the_process_holds(place: Place, monkeypat
     assert "there may not be enough memory" not in called.err or (
         called.json["memory_bytes"] > called.json["available_bytes"]
     )
-    monkeypatch.setattr(memory, "available_bytes", lambda which: 1000)
+    monkeypatch.setattr("tonghua.training.train.available_bytes", lambda which: 1000)
     called = call("plan", *settings(**given), "--json")
     assert called.err.splitlines()[-1] == (
         "note: there may not be enough memory: close other programs, or take a smaller model"
