@@ -33,10 +33,10 @@ def shown(value: object, limit: int = 300) -> str:
         return "{…}" if isinstance(value, dict) else "[…]"  # repr() of a deeply nested value could overflow the stack
     words = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
     cut = words if len(words) <= limit else words[: limit - 1] + "…"
-    return "".join(char if _prints(char) else char.encode("unicode_escape").decode("ascii") for char in cut)
+    return "".join(char if _is_printable(char) else char.encode("unicode_escape").decode("ascii") for char in cut)
 
 
-def _prints(char: str) -> bool:
+def _is_printable(char: str) -> bool:
     # U+3000, the space that Chinese paragraphs begin with, counts as not printable in Python.
     return char.isprintable() or char == "\u3000"
 

@@ -45,12 +45,12 @@ def test_a_whole_run_is_read(run: Path) -> None:
     assert not record.diary[1].answers[0].whole
     assert record.facts["trainable"] == 4399104
     assert record.config == load("fairytale").config
-    assert (record.finished, record.last_step, record.total_steps) == (True, 3, 3)
+    assert (record.is_finished, record.last_step, record.total_steps) == (True, 3, 3)
 
 
 def test_a_run_that_has_not_ended_knows_how_far_it_is(tmp_path: Path) -> None:
     record = read_record(write_run(tmp_path / "run", [3.1, 3.0], finished=False))
-    assert (record.finished, record.last_step, record.total_steps) == (False, 2, 12)
+    assert (record.is_finished, record.last_step, record.total_steps) == (False, 2, 12)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -74,7 +74,7 @@ def test_a_file_that_is_missing_or_damaged_costs_only_what_it_held(run: Path, na
 def test_an_empty_folder_is_an_empty_record(tmp_path: Path) -> None:
     record = read_record(tmp_path)
     assert (record.steps, record.heldout, record.events, record.diary) == ((), (), (), ())
-    assert (record.before, record.best, record.config, record.finished) == (None, None, None, False)
+    assert (record.before, record.best, record.config, record.is_finished) == (None, None, None, False)
     assert (record.last_step, record.total_steps) == (0, None)
     assert read_record(tmp_path / "nowhere").steps == ()
 

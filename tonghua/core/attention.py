@@ -101,7 +101,7 @@ def lay_out(
     # Only neighbours join: `pack` sorts by family and length, so similar lengths already stand together.
     while first < len(lengths):
         last = first + 1
-        while last < len(lengths) and _alike(lengths[first : last + 1]):
+        while last < len(lengths) and _are_alike(lengths[first : last + 1]):
             last += 1
         buckets.append(_bucket(prefix, lengths[first:last], start, sharing, dtype))
         start += sum(lengths[first:last])
@@ -112,7 +112,7 @@ def lay_out(
     return Layout(prefix, tuple(lengths), tuple(there), gather)
 
 
-def _alike(lengths: Sequence[int]) -> bool:
+def _are_alike(lengths: Sequence[int]) -> bool:
     return max(lengths) <= min(lengths) * BUCKET_WASTE + 8
 
 

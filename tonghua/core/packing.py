@@ -58,14 +58,14 @@ def pack(examples: Sequence[Example], max_tokens: int, share_prefix: bool = True
     order = sorted(range(len(examples)), key=lambda i: _family_and_length(examples[i]))
     groups: list[list[int]] = []
     for i in order:
-        if groups and _joins(examples[i], [examples[j] for j in groups[-1]], max_tokens, share_prefix):
+        if groups and _can_join(examples[i], [examples[j] for j in groups[-1]], max_tokens, share_prefix):
             groups[-1].append(i)
         else:
             groups.append([i])
     return [_lay_out([examples[i] for i in group], group, share_prefix) for group in groups]
 
 
-def _joins(example: Example, group: Sequence[Example], max_tokens: int, share_prefix: bool) -> bool:
+def _can_join(example: Example, group: Sequence[Example], max_tokens: int, share_prefix: bool) -> bool:
     """True if the example fits and reduces the shared prefix by less than a batch of its own costs."""
     # A sample of another family cuts P for the whole group: compare the tokens of both choices.
     together = _tokens([*group, example], share_prefix)

@@ -174,7 +174,7 @@ class Book:
         self.log({"step": self.step, "at": now(), "event": event, "zh": text.zh, "en": text.en})
         self.tell(event, text)
 
-    def save_due(self, step: int) -> bool:
+    def is_save_due(self, step: int) -> bool:
         """Return True if `save_steps` or `save_minutes` make a checkpoint due between two evaluations."""
         minutes, every = self.config.save_minutes, self.config.save_steps
         return bool(every and step % every == 0) or bool(minutes and time.monotonic() - self._saved >= 60 * minutes)

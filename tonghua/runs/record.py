@@ -97,7 +97,7 @@ class RunRecord:
         return self.folder.name or self.folder.resolve().name
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """True if the run has a readable result.json."""
         return bool(self.result)
 

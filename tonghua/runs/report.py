@@ -248,7 +248,7 @@ def _skipped(record: RunRecord) -> Text | None:
 
 def _state(record: RunRecord) -> Text:
     done, total = record.last_step, record.total_steps
-    if record.finished:
+    if record.is_finished:
         return Text(f"已经训练完，共 {done} 步。", f"Training is finished; steps: {done}.")
     if not record.steps:
         return Text("还没有训练过一步。", "No step has been trained yet.")
@@ -258,7 +258,7 @@ def _state(record: RunRecord) -> Text:
 
 def _kept(record: RunRecord) -> Text | None:
     """Return which adapter the folder holds if the held-out loss chose it, else None."""
-    best = record.best if record.finished else None
+    best = record.best if record.is_finished else None
     if best is None:
         return None
     return Text(
@@ -271,9 +271,9 @@ def _commands(record: RunRecord) -> Mapping[str, str]:
     """Return the commands that make sense now, by their use."""
     run = quoted(record.folder)
     commands = {}
-    if record.steps and not record.finished:
+    if record.steps and not record.is_finished:
         commands["resume"] = f"tonghua train --resume {run}"
-    elif not record.finished and record.config:
+    elif not record.is_finished and record.config:
         commands["again"] = f"tonghua train {quoted(record.folder / 'config.yaml')}"
     if record.contract:
         commands["chat"] = f"tonghua chat {run}"

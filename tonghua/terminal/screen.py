@@ -225,7 +225,7 @@ class Screen:
     def advance(self, done: int, total: int | None, text: str) -> None:
         """Show that `done` of `total` parts are done; `total` is None if it is not known yet."""
         if not self._draws:
-            if self._line_due(at_once=bool(total) and done in (1, total)):
+            if self._is_line_due(at_once=bool(total) and done in (1, total)):
                 self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
             return
         if total and not self._counted:
@@ -238,7 +238,7 @@ class Screen:
         if total and done >= total:
             self.stop()
 
-    def _line_due(self, at_once: bool = False) -> bool:
+    def _is_line_due(self, at_once: bool = False) -> bool:
         """True if a line is due, for a console without a bar."""
         now = time.monotonic()
         due = at_once or now - self._last >= QUIET_EVERY_S
@@ -251,7 +251,7 @@ class Screen:
         text = what.to(self.language)
         if not self._draws:
             self._last = self._last or time.monotonic()
-            if self._line_due():
+            if self._is_line_due():
                 self.console.print(f"{text} ...", markup=False)
             return
         if not self._counted:
@@ -349,7 +349,7 @@ class Screen:
             left = Text(f"还要 {duration(told.remaining_s)}", f"{duration(told.remaining_s)} left").to(self.language)
             text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
         if not self._draws:
-            if self._line_due():
+            if self._is_line_due():
                 self.console.print(text, markup=False)
             return
         if self._progress is None:

@@ -61,7 +61,7 @@ class Diary:
         self._tokens: int | None = None
         self._spent_s = 0.0
 
-    def affordable(self, training_s: float) -> bool:
+    def is_affordable(self, training_s: float) -> bool:
         """True if the entries of this process so far took at most SHARE of `training_s`, in seconds."""
         return self._spent_s <= SHARE * training_s
 

@@ -166,7 +166,7 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
     planned = _estimate(run.ready, trainer, trainer.rehearse())
     run.tell(Planned(planned))
     # Before the first step, or on resume after a stop between a step and its evaluation.
-    if trainer.evaluation_due and not trainer.progress.evaluated:
+    if trainer.is_evaluation_due and not trainer.progress.evaluated:
         _evaluate(run)
     while trainer.done < trainer.steps:
         book.step = trainer.done + 1  # before the step: its events are logged with its number
@@ -177,10 +177,10 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
         run.tell(stepped)
         if trainer.progress.skipped_in_a_row == MOST_SKIPPED:
             _roll_back(run)
-        elif trainer.evaluation_due:
+        elif trainer.is_evaluation_due:
             _evaluate(run)
         # A skipped step changes no weights: a checkpoint of it would only push an older one out.
-        elif book.save_due(trainer.done) and not trainer.progress.skipped_in_a_row:
+        elif book.is_save_due(trainer.done) and not trainer.progress.skipped_in_a_row:
             _save(run, None)
 
 
@@ -196,7 +196,7 @@ def _evaluate(run: _TrainingRun) -> None:
             run.tell(HeldOutLoss(trainer.done, loss, best))
         else:
             book.note("not_finite", Text("验证损失不是有限的数", "the held-out loss is not finite"))
-    if trainer.done in (0, trainer.steps) or run.diary.affordable(trainer.training_s):
+    if trainer.done in (0, trainer.steps) or run.diary.is_affordable(trainer.training_s):
         _write_diary(run)
     # Before the save, so that a resume does not evaluate again. A crash in between resumes from an earlier checkpoint
     # and evaluates again; `rewind` removes what was logged here.

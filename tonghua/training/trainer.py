@@ -99,7 +99,7 @@ class Trainer:
         return self.done / self.per_epoch
 
     @property
-    def evaluation_due(self) -> bool:
+    def is_evaluation_due(self) -> bool:
         """True before the first step, at the end of each epoch, and at the end of the run."""
         return self.done % self.per_epoch == 0 or self.done == self.steps
 

@@ -220,7 +220,7 @@ class _Mender:
         self._files = stream.file_names
         # A single file keeps its text; several files in one copy need the same column names.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
-        self._as_messages = not _agree(stream.mapping)
+        self._as_messages = not _fit_together(stream.mapping)
         self._first: dict[int, RowPlace] = {}
         self._dropped = self._changed = 0
         self._changes: list[Change] = []
@@ -283,7 +283,7 @@ def _mended(conversation: Conversation, redact: bool) -> tuple[Conversation, tup
     return conversation, changes
 
 
-def _agree(mapping: Sequence[ColumnMap]) -> bool:
+def _fit_together(mapping: Sequence[ColumnMap]) -> bool:
     """True if rows read by these maps fit into one file: one form, and the same column for each role."""
     names = {name for columns in mapping for name in columns.names}
     return len({columns.form for columns in mapping}) == 1 and len({role for role, _ in names}) == len(names)

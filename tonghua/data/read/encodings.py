@@ -107,11 +107,11 @@ def look_through(name: str, origin: Path | ArchiveEntry, encoding: str) -> Encod
                 other += "".join(char for char in text if char > "\x7f")[:_PLAUSIBLE_CHARACTERS]
             if not chunk:
                 break
-    stopped = (1, 0) if other and not _plausible(other) else None
+    stopped = (1, 0) if other and not _is_plausible(other) else None
     return EncodingLook(encoding, sha256.hexdigest(), size_bytes, first, stopped)
 
 
-def _plausible(other: str) -> bool:
+def _is_plausible(other: str) -> bool:
     """True if the non-ASCII characters decoded by GB18030 are plausible Chinese: almost any bytes decode in it.
 
     At least half must be common characters (the 3755 in rows B0 to D7 of GB 2312) or punctuation (A1, A3). Fewer

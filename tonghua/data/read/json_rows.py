@@ -219,7 +219,7 @@ def line_rows(source: RowSource) -> Iterator[Found]:
                 value, faults = decoder.whole(written.removesuffix("\n"))
                 yield Found(line, value, faults, written.strip())
             except json.JSONDecodeError as error:
-                if first and _spread_over_lines(source, decoder):
+                if first and _is_spread_over_lines(source, decoder):
                     raise DataError(
                         f"{source.name} 里的对象分成了多行，又不在列表里；"
                         "请用 [ ] 括起来、以逗号隔开，或一行写一个对象",
@@ -232,7 +232,7 @@ def line_rows(source: RowSource) -> Iterator[Found]:
             first = False
 
 
-def _spread_over_lines(source: RowSource, decoder: _StrictDecoder) -> bool:
+def _is_spread_over_lines(source: RowSource, decoder: _StrictDecoder) -> bool:
     """True if the first object of the file spans several lines."""
     with source.text(newline="\n", whole=False) as stream:
         window = _Window(stream)

@@ -267,9 +267,9 @@ def _cost(text: str, match: re.Match[str], end: int, gap_end: int, opened: int |
     elif mark[-1] in "!?" and not ((spaced and not after.islower()) or after > "\x7f"):
         return None
     # In “走吧！”他说 and 我……我不去 the sentence continues; in 他说：“走吧！”他走了 it does not.
-    goes_on = opened is not None and after.isalpha() and not _introduced(text, opened)
+    goes_on = opened is not None and after.isalpha() and not _is_introduced(text, opened)
     return _LINE if goes_on or set(mark) == {"…"} else _SENTENCE
 
 
-def _introduced(text: str, opened: int) -> bool:
+def _is_introduced(text: str, opened: int) -> bool:
     return text[max(0, opened - 2) : opened].rstrip().endswith(("：", ":", "，", ","))

@@ -57,7 +57,7 @@ class ScriptReader:
             return
         quoted = paragraph.text.lstrip()[:1] in CLOSING_MARK
         label = label_of(paragraph.text)
-        if label and (label.name in self.cast.labels or self.cast.knows(label.name)) and self._whole(label.said):
+        if label and (label.name in self.cast.labels or self.cast.knows(label.name)) and self._is_whole(label.said):
             self._labelled(paragraph, label)
         elif self.pending and not quoted and not BARE_STAGE.match(paragraph.text.strip()):
             self._labelled(paragraph, self.pending._replace(said=paragraph.text.strip()))
@@ -69,7 +69,7 @@ class ScriptReader:
             self._prose(paragraph, following, label)
 
     @staticmethod
-    def _whole(said: str) -> bool:
+    def _is_whole(said: str) -> bool:
         """True if all words after a label are spoken: they do not begin with a quote, or one quote encloses them."""
         return said[:1] not in CLOSING_MARK or (len(said) > 1 and said.find(CLOSING_MARK[said[0]], 1) == len(said) - 1)
 
