@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import subprocess
+import sys
 import typing
 from pathlib import Path
 
@@ -87,3 +89,43 @@ def test_without_a_function_for_events_the_terminal_shows_them(monkeypatch: pyte
     monkeypatch.setattr(Screen, "event", lambda screen, event: told.append(event))
     tonghua.check("qa.heldout", "tiny")
     assert told[-1] == Ended() and len(told) > 1
+
+
+def test_what_a_caller_s_function_raises_comes_through_as_it_is() -> None:
+    """An OSError of it is not taken for a full disk, and it hides no mistake of the user."""
+
+    def broken(event: object) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads"):
+        tonghua.check("qa.heldout", "tiny", on_event=broken)
+    with pytest.raises(UserError):
+        tonghua.check("no such rows", "tiny", on_event=broken)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["download", "tiny"], ["train", "nosuch=1"], ["check", "no such rows.json"], ["report", "no such run"]],
+)
+def test_what_computes_nothing_loads_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    """Loading it takes a second, and a signal in the middle of that leaves it broken."""
+    code = "import sys; from tonghua.cli import main\ntry:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+    command = [sys.executable, "-X", "utf8", "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_torch_would_be_seen() -> None:
+    """Negative control: `plan` computes."""
+    code = "import sys, tonghua; tonghua.plan('qa', dataset='qa.heldout', model='tiny'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert done.stdout.splitlines()[-1] == "True", done.stderr
+
+
+def test_a_run_that_is_not_named_is_the_newest(tmp_path: Path) -> None:
+    """Also if the name is empty, as from a variable of the shell that is not set."""
+    for run in (None, ""):
+        with pytest.raises(UserError, match="there is no finished run in"):
+            tonghua.load(run, output_dir=tmp_path)
+        with pytest.raises(UserError, match="no run in"):
+            tonghua.report(run, output_dir=tmp_path)

@@ -10,15 +10,16 @@
 caller can fix. Modules are imported when a function runs, so `import tonghua` is fast.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from .config.settings import Settings
 from .errors import ResourceError, UsageError, UserError
 from .events import Doing, Ended, Happened, ReadingRows, Said
+from .terminal.following import OnEvent, following
 from .text import Text
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from .training.progress import TrainingResult
 
 StrPath = str | Path
-OnEvent = Callable[["Event"], None]
 
 WRITING_PAGES = Doing(Text("写报告", "writing the report"))
 
@@ -128,7 +128,7 @@ def train(
     Raises UsageError for a wrong setting, DataError for unusable rows, ResourceError if memory or disk runs out,
     DivergedError if the loss stays non-finite, Stopped after a signal, with the run saved.
     """
-    with following(_silent if quiet else on_event) as tell:
+    with following(_silent if quiet and not on_event else on_event) as tell:
         return train_run(load_settings(recipe, _given(dataset, model, settings), tell, offline), tell)
 
 
@@ -151,7 +151,7 @@ def resume(
 
     Raises UsageError or DataError, naming the difference, if settings, rows or base would make it another run.
     """
-    with following(_silent if quiet else on_event) as tell:
+    with following(_silent if quiet and not on_event else on_event) as tell:
         return resume_run(run, _given(dataset, model, settings), tell, offline)
 
 
@@ -169,7 +169,7 @@ def report(run: StrPath | None = None, *, output_dir: StrPath = "runs", on_event
     from .runs.report import REPORT
 
     with following(on_event) as tell:
-        folder = begun(None if run is None else Path(run), Path(output_dir))
+        folder = begun(Path(run) if run else None, Path(output_dir))
         tell(WRITING_PAGES)
         write_pages(folder)
         return folder / REPORT
@@ -180,6 +180,8 @@ def load(
     *,
     output_dir: StrPath = "runs",
     model: StrPath | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> "Teller":
@@ -187,6 +189,7 @@ def load(
 
     run     its folder or name; None: the newest in `output_dir`
     model   the folder or name of its base, if it has moved
+    device  where to compute, and `dtype` in which type; auto: the best on this machine, whatever it was trained on
 
     >>> teller = tonghua.load(result.run)
     >>> print(teller.tell("窗前的竹子可要修剪？", max_new_tokens=32))
@@ -195,7 +198,8 @@ def load(
     the training.
     """
     with following(on_event) as tell:
-        return open_to_talk(run, _given(None, model, {"output_dir": output_dir}), {}, tell, offline)[0]
+        asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
+        return open_to_talk(run, asked, {}, tell, offline)[0]
 
 
 def evaluate(
@@ -205,6 +209,8 @@ def evaluate(
     generate: int = 0,
     output_dir: StrPath = "runs",
     model: StrPath | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> dict[str, Any]:
@@ -221,23 +227,9 @@ def evaluate(
     from .evaluation.evaluate import evaluate_teller
 
     with following(on_event) as tell:
-        asked = _given(None, model, {"output_dir": output_dir})
+        asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         teller, sampling = open_to_talk(run, asked, {}, tell, offline)
         return evaluate_teller(teller, None if data is None else str(data), generate, sampling, tell)
-
-
-@contextmanager
-def following(on_event: OnEvent | None) -> Iterator[OnEvent]:
-    """Yield the function for events: `on_event`, or the terminal if it is None. `Ended` comes last, also on errors."""
-    if on_event is None:
-        from .system.environment import language
-        from .terminal.screen import Screen
-
-        on_event = Screen(language()).event
-    try:
-        yield on_event
-    finally:
-        on_event(Ended())
 
 
 def _silent(event: "Event") -> None:
@@ -336,8 +328,8 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
     try:
         result = train(loaded, follow, resumed)
     except UserError:
-        tell(Ended())
         with suppress(Exception):  # report the error that ended the run, not one of its pages
+            tell(Ended())
             for run in filter(Path.is_dir, begun):
                 tell(WRITING_PAGES)
                 write_pages(run)
@@ -345,6 +337,7 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
     try:
         tell(WRITING_PAGES)
         write_pages(Path(result.run))
+        tell(Ended())
     except ResourceError as error:  # a run without a report is still complete
         tell(Happened("report", error.text))
     return result
@@ -382,7 +375,7 @@ def open_to_talk(
     from .models.fetch import require_model
     from .runs.folder import open_run, runs_folder
 
-    opened = open_run(None if run is None else Path(run), runs_folder(asked))
+    opened = open_run(Path(run) if run else None, runs_folder(asked))
     config = load(opened.folder / "config.yaml", {**style, **asked}).config
     for key in type(config).model_fields:
         if key not in SET_ANEW and getattr(config, key) != getattr(opened.config, key):
@@ -390,7 +383,7 @@ def open_to_talk(
                 f"{key} 在训练时就定下了，现在不能改；请去掉它，或用新的值重新训练",
                 f"{key} was settled in training and cannot be changed now; leave it out, or train again",
             )
-    if run is None:
+    if not run:
         tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
     require_model(config.model, tell, offline)
     tell(Doing(Text("载入模型", "loading the model")))

@@ -48,4 +48,4 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The work has ended, with or without an error; a progress bar can be removed."""
+    """A piece of work has ended, well or not: its bar can go. Comes last, and may come before."""

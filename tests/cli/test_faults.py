@@ -449,18 +449,22 @@ def test_a_file_that_changes_while_it_is_read(desk: Desk, monkeypatch: pytest.Mo
     assert rows_kept() == []
 
 
-def test_a_file_that_changes_before_it_is_read_spoils_no_later_run(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_changes_before_its_rows_are_read_spoils_no_later_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is kept under the hash of some content was made of that content."""
     path = desk.write("在写.jsonl", f"{ONE}\n" * 9)
     real = stream_rows
 
     def meanwhile(*given: Any) -> Any:
+        rows = real(*given)  # its hash is known from here on
         path.write_text(f"{ONE}\n" * 10, encoding="utf-8")
-        return real(*given)
+        return rows
 
     with monkeypatch.context() as patch:
         patch.setattr("tonghua.data.samples.prepare.stream_rows", meanwhile)
-        call("check", path, f"model={desk.model}")
+        assert "changed while it was being read" in call("check", path, f"model={desk.model}").err
+    assert rows_kept() == []
     path.write_text(f"{ONE}\n" * 9, encoding="utf-8")
     assert call("check", path, f"model={desk.model}", "--json").json["read"] == 9
 

@@ -253,3 +253,11 @@ def test_a_whole_conversation_has_no_room_for_what_stands_beside_it(tmp_path: Pa
     rows = read(tmp_path, {**talk_of_one, "input": "补充"}, talk_of_one)
     assert len(rows.kept) == 1
     assert rows.problems[0].what.zh.endswith("prompt 已是整段对话，旁边的 input 放不进去")
+
+
+def test_columns_are_found_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more of a file is held to find them than one row may take; those that come later are read all the same."""
+    monkeypatch.setattr("tonghua.data.read.dataset.ROW_CHARACTERS", 1_000)
+    rows = read(tmp_path, *[{"instruction": "问", "output": "答" * 400}] * 5, {"instruction": "问", "response": "答"})
+    assert (rows.read, len(rows.kept)) == (6, 5)
+    assert "response" in rows.problems[0].what.zh

@@ -9,6 +9,7 @@ import typer
 
 from .. import api
 from ..errors import UsageError
+from ..terminal.following import OnEvent, following
 from .runs import talk
 from .shared import (
     AsJson,
@@ -50,14 +51,14 @@ def demo(
     from ..data.names import named
 
     screen = new_screen()
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         loaded = _settings(model, context.args, tell, offline)
     rows = named(loaded.config.dataset)
     screen.say(
         f"用 {rows} 教 {loaded.config.model} 写童话，然后看训练前后各写得怎样。",
         f"{loaded.config.model} learns from {rows}; then see what it writes, before and after.",
     )
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         result = api.train_run(loaded, tell)
         teller, found = _compared(result.run, tell)
     for wish, texts in zip(WISHES, found["answers"], strict=True):
@@ -70,7 +71,7 @@ def demo(
         talk(teller, teller.run.config.sampling, screen, as_json=False)
 
 
-def _settings(model: str | None, arguments: list[str], tell: api.OnEvent, offline: bool) -> "Loaded":
+def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: bool) -> "Loaded":
     """Return the settings of the demo; another model than `tiny` gets the recipe `fairytale`, on the same rows."""
     from ..config.load import load
     from ..config.overrides import parse_overrides
@@ -93,7 +94,7 @@ def _settings(model: str | None, arguments: list[str], tell: api.OnEvent, offlin
     return api.load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], tell, offline)
 
 
-def _compared(run: str, tell: api.OnEvent) -> tuple["Teller", dict[str, Any]]:
+def _compared(run: str, tell: OnEvent) -> tuple["Teller", dict[str, Any]]:
     """Return the trained run, opened, and its comparison with the base: held-out losses, and answers to the wishes."""
     from ..evaluation.evaluate import compared, held_out
     from ..inference.teller import open_teller

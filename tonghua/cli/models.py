@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import api
 from ..errors import RefusedError, UsageError
 from ..system.environment import language
+from ..terminal.following import following
 from ..text import Text
 from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json
 
@@ -59,7 +59,7 @@ def download(
     from ..models.fetch import fetch
 
     screen = new_screen()
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         done = fetch(name, tell, source, offline, Path(to) if to else None)
     model = done.path if to else name
     screen.say(

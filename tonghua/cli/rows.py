@@ -9,6 +9,7 @@ import typer
 from .. import api
 from ..errors import DataError, ResourceError, UsageError
 from ..system.environment import language
+from ..terminal.following import following
 from ..text import Text
 from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
 
@@ -46,7 +47,7 @@ def check(
 
     path, overrides = split_arguments(context.args)
     screen = new_screen()
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         config = api.load_settings(None, overrides, tell, offline, path).config
         if html is not None:
             _require_free(html, dataset_path(only_dataset(config.dataset)), force)

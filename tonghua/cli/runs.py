@@ -11,6 +11,7 @@ import typer
 
 from .. import api
 from ..errors import DataError
+from ..terminal.following import following
 from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def train(
 
     named, overrides = split_arguments(context.args)
     screen = new_screen()
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         if resume:
             result = api.resume_run(named, dict(parse_overrides(overrides)), tell, offline)
         else:
@@ -90,7 +91,7 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
     """Print what a run would take. Raises what `api.plan` raises."""
     recipe, overrides = split_arguments(context.args)
     screen = new_screen()
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         found = api.plan_run(api.load_settings(recipe, overrides, tell, offline), tell)
     screen.estimate(found)
     if as_json:
@@ -105,7 +106,7 @@ def _open(
     from ..config.schema import STYLES
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         return api.open_to_talk(run, asked, STYLES[style] if style else {}, tell, offline)
 
 
@@ -234,7 +235,7 @@ def evaluate(
     run, overrides = split_arguments(context.args)
     screen = new_screen()
     teller, sampling = _open(run, overrides, style, offline, screen)
-    with api.following(screen.event) as tell:
+    with following(screen.event) as tell:
         found = evaluate_teller(teller, data, generate, sampling, tell)
     screen.comparison(found)
     if as_json:

@@ -93,7 +93,7 @@ def _not_an_adapter_folder(folder: Path) -> UsageError:
 def _check_adapter_config(config: dict[str, Any]) -> None:
     where = "adapter_config.json"
     if config.get("peft_type") != "LORA":
-        found = shown(config.get("peft_type"))
+        found = shown(config.get("peft_type"), 80)
         raise refused(
             where,
             f"peft_type 是 {found}；只支持 LORA，请换一个 LoRA 适配器",
@@ -115,7 +115,7 @@ def _check_adapter_config(config: dict[str, Any]) -> None:
                 "take a plain LoRA adapter",
             )
     if not is_count(config.get("r"), RANK_LIMIT):
-        found = shown(config.get("r"))
+        found = shown(config.get("r"), 80)
         raise refused(
             where,
             f"r 应是 1 到 {RANK_LIMIT} 的整数，现在是 {found}；请重新下载这个文件",

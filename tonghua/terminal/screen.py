@@ -76,7 +76,7 @@ class Screen:
     @property
     def _draws(self) -> bool:
         """True if the console can redraw a bar in place and is not quiet."""
-        return self.console.is_terminal and not self.console.is_dumb_terminal and not self.console.quiet
+        return self.console.is_terminal and not self.console.is_dumb_terminal
 
     def say(self, zh: str, en: str) -> None:
         """Print a line."""
@@ -163,10 +163,8 @@ class Screen:
         self.console.print(rendered(example, renderer, colours))
 
     def event(self, event: "Event") -> None:
-        """Show an event of any kind of work."""
+        """Show what happens, of any kind of work."""
         from ..models.delivery import DownloadProgress
-        from ..training.events import Evaluating, HeldOutLoss, Planned, Started
-        from ..training.progress import StepRecord
 
         match event:
             case ReadingRows():
@@ -183,6 +181,15 @@ class Screen:
                 self.note(event.text)
             case Ended():
                 self.stop()
+            case _:
+                self._training_event(event)
+
+    def _training_event(self, event: "Event") -> None:
+        # Here and not in `event`: these modules load torch, which other commands do without.
+        from ..training.events import Evaluating, HeldOutLoss, Planned, Started
+        from ..training.progress import StepRecord
+
+        match event:
             case Started():
                 self.stop()
                 self._started(event)

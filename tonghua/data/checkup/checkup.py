@@ -118,9 +118,6 @@ def examine_rows(
     eval_rows        a separate validation dataset, or None
     persona          the system prompt for rows without their own
     lengths, targets the tokens of each row, and how many of them are learned; empty if no row can be used
-
-    Raises what `data.stream_rows` raises, because folders and archives are read again for the places of the rows;
-    DataError if the dataset changed in the meantime.
     """
     table = _places(rows)
     kept = [replace(row, line=number) for number, row in enumerate(rows.kept)]

@@ -217,7 +217,7 @@ class _Mender:
     def __init__(self, stream: data.RowStream, copy: _Copy, noted: TextIO, redact: bool, language: Language) -> None:
         self._stream, self._copy, self._noted = stream, copy, noted
         self._redact, self._language = redact, language
-        self._files = stream.file_names
+        self._files, self._columns = stream.file_names, stream.columns
         # A single file keeps its text; several files in one copy need the same column names.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
         self._as_messages = not _fit_together(stream.mapping)
@@ -241,7 +241,7 @@ class _Mender:
             self._dropped += 1
             self._note(place, Text(f"没有写：与{first.shown.zh}相同", f"left out: a copy of {first.shown.en}"))
             return
-        columns = self._stream.columns[row.source]
+        columns = self._columns[row.source]
         if self._as_messages:
             self._copy.add(_as_messages(_parsed(raw), columns, mended))
         elif self._as_written and not changes:

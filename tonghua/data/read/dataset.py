@@ -18,7 +18,7 @@ RowProblem, and all of them are reported together. No row is dropped, mapped or 
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -33,7 +33,7 @@ from ...prompt.conversation import Conversation
 from ...text import Language, Text, shown
 from .columns import find_columns
 from .conversations import RowReader
-from .faults import Faults, Found
+from .faults import ROW_CHARACTERS, Faults, Found
 from .records import records
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
 from .sources import FileKind, find_sources
@@ -119,19 +119,25 @@ class RowStream:
         for index, source in enumerate(self.sources):
             if index not in self._columns:
                 with closing(records(source)) as found:
-                    self._find_columns(index, list(islice(found, SAMPLE_ROWS + 1)))
+                    self._find_columns(index, found)
         return tuple(self._columns[index] for index in range(len(self.sources)))
 
-    def _find_columns(self, index: int, head: Sequence[Found]) -> None:
-        """`head`: the first rows of the file, one more than `SAMPLE_ROWS` if there are that many."""
+    def _find_columns(self, index: int, found: Iterator[Found]) -> list[Found]:
+        """Find the columns of a file by its first rows, which are taken out of `found` and returned."""
         source = self.sources[index]
         if source.kind == "txt":
             self._columns[index] = ColumnMap("alpaca", (("instruction", "instruction"), ("output", "output")))
-            return
+            return []
+        head, characters = [], 0
+        for row in islice(found, SAMPLE_ROWS + 1):
+            head.append(row)
+            characters += len(row.written) or _characters(row.value)
+            if characters > ROW_CHARACTERS:  # memory holds as much of a file as one row may take
+                break
         objects = [filled_columns(row.value) for row in head[:SAMPLE_ROWS] if isinstance(row.value, dict)]
-        sample = ColumnSample(objects, len(head) <= SAMPLE_ROWS)
-        tabular = source.kind in ("csv", "tsv")
-        self._columns[index] = find_columns(sample, source.name, tabular, self._asked)
+        sample = ColumnSample(objects, len(head) <= SAMPLE_ROWS and characters <= ROW_CHARACTERS)
+        self._columns[index] = find_columns(sample, source.name, source.kind in ("csv", "tsv"), self._asked)
+        return head
 
     @property
     def kind(self) -> FileKind | Literal["mixed"]:
@@ -190,9 +196,7 @@ class RowStream:
         found: Iterator[Found] = records(source)
         if index not in self._columns:
             # The columns come from the first rows of this very pass: the file is not opened twice.
-            head = list(islice(found, SAMPLE_ROWS + 1))
-            self._find_columns(index, head)
-            found = chain(head, found)
+            found = chain(self._find_columns(index, found), found)
         reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv"))
         file = self.file_names[index]
         for number, shares_its_line, row in _numbered(found):
@@ -247,6 +251,11 @@ def all_rows(stream: RowStream) -> ReadRows:
         rows,
         tuple(stream.file_names),
     )
+
+
+def _characters(value: object) -> int:
+    """Return the number of characters in the cells of a row of CSV or Parquet."""
+    return sum(len(cell) for cell in value.values() if isinstance(cell, str)) if isinstance(value, dict) else 0
 
 
 def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:

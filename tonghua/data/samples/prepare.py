@@ -50,7 +50,7 @@ class Prepared:
     weights: NDArray[np.float64]
     """(samples,): times that each sample is seen in an epoch."""
     streams: tuple[RowStream, ...]
-    """The rows of each dataset as they were read, in order."""
+    """The rows of each dataset as they were read, in order; none unless asked to remember them."""
 
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
@@ -106,7 +106,7 @@ def prepare(
         _only(about["encoding"] for about in abouts),
         tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
         np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
-        tuple(streams),
+        tuple(streams) if remember else (),
     )
 
 
