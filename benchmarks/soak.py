@@ -51,7 +51,7 @@ def life(arguments: list[str], seconds: float | None) -> bool:
 
 
 def next_life(runs: Path, settings: list[str]) -> list[str]:
-    """A new run, or going on with the one that there is."""
+    """A new run, or resuming the one that there is."""
     begun = list(runs.glob("*/checkpoints"))
     return ["--resume", str(begun[0].parent)] if begun else ["zhenhuan", *settings, f"output_dir={runs}"]
 

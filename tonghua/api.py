@@ -352,14 +352,12 @@ def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, o
     run = unfinished(Path(named) if named else None, runs_folder(asked))
     ended = finished(run)
     if ended is not None:
-        nothing = Text(
-            f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to go on with"
-        )
+        nothing = Text(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to resume")
         tell(Said(nothing))
         return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
     loaded = _require_inputs(resumed_settings(run, asked), tell, offline)
     if named is None:
-        tell(Said(Text(f"接着训练：{run}", f"going on with {run}")))
+        tell(Said(Text(f"接着训练：{run}", f"resuming {run}")))
     return train_run(loaded, tell, run)
 
 

@@ -298,13 +298,13 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
         "a.jsonl",
         f'{ONE}\n{{"instruction": "问", "output": NaN}}\n',
         '第 2 行：NaN 不是 JSON 里的值；没有内容就写 ""',
-        'line 2: NaN is not a JSON value; write "" where there is nothing',
+        'line 2: NaN is not a JSON value; write "" if there is nothing',
     ),
     "infinity_in_a_list": (
         "a.json",
         f'[{ONE},\n{{"instruction": "问", "output": "答", "score": -Infinity}}]',
         '第 2 行：-Infinity 不是 JSON 里的值；没有内容就写 ""',
-        'line 2: -Infinity is not a JSON value; write "" where there is nothing',
+        'line 2: -Infinity is not a JSON value; write "" if there is nothing',
     ),
     "doubled_key": (
         "a.jsonl",

@@ -584,7 +584,7 @@ def test_rows_of_a_speaker_that_only_leaves_doubts(play: Path) -> None:
         (
             "en",
             "none of what “黛玉” says makes a row, and nothing was written; "
-            "mend the text as told above, or add other names with --alias",
+            "mend the text as described above, or add other names with --alias",
         ),
     ):
         called = call("rows", play, "--speaker", "黛玉", "--json", language=language)

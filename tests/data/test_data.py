@@ -238,10 +238,10 @@ MENDS = {
     5: ("改成英文双引号里的文字，或删掉这一条", "write it as text in double quotes, or delete the row"),
     7: ('写成 {"instruction": "…", "output": "…"}', 'write it as {"instruction": "…", "output": "…"}'),
     8: ("只留一个", "keep one of them"),
-    9: ('没有内容就写 ""', 'write "" where there is nothing'),
+    9: ('没有内容就写 ""', 'write "" if there is nothing'),
     10: (
         '写成 [["上一问", "上一答"]]；没有就写 []',
-        'write [["question", "answer"]], or [] where there is none',
+        'write [["question", "answer"]], or [] if there is none',
     ),
     11: (
         "重新输入这个字符（多半是表情符号），或删掉它",

@@ -372,7 +372,7 @@ def test_d8_a_storm_of_errors_ends_in_bounded_time(world: World) -> None:
         f"{MODEL} 没有下载成：ModelScope 回答 HTTP 503；已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续；"
         f"{MEANWHILE.zh}",
         f"{MODEL} could not be downloaded: ModelScope answers HTTP 503; what has come is kept; "
-        f"run it again when the network is back, and it goes on from there; {MEANWHILE.en}",
+        f"run it again when the network is back, and it resumes from there; {MEANWHILE.en}",
         world.download,
     )
     assert len(world.waits) == ATTEMPTS - 1

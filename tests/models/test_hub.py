@@ -232,7 +232,7 @@ def test_an_unfinished_download_is_no_model_even_by_its_path() -> None:
     folder = put_own()
     (folder / "MANIFEST.json").rename(folder / "MANIFEST.json.part")
     zh = f"{folder} 里的模型还没有下载完；请再运行一次 tonghua download，会从断开的地方继续"
-    en = f"the download into {folder} is not finished; run tonghua download again, which goes on where it stopped"
+    en = f"the download into {folder} is not finished; run tonghua download again, which resumes where it stopped"
     refused(UsageError, str(folder), zh, en)
     assert store.on_disk(MODEL) is None
 

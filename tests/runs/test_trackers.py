@@ -206,7 +206,7 @@ def test_one_that_fails_is_told_of_once_and_the_others_go_on(
     assert notes == [
         Text(
             "trackio 出错，这次不再向它报告，训练不受影响：OSError: no route to host",
-            "trackio failed and is told nothing more; the training goes on: OSError: no route to host",
+            "trackio failed and gets no more numbers; training continues: OSError: no route to host",
         )
     ]
 

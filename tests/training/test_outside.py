@@ -301,7 +301,7 @@ def test_a_folder_that_is_taken_away(place: Place, straight: Place) -> None:
     assert "cannot write a checkpoint in" in called.err.splitlines()[-1]
     (place.run / "checkpoints").unlink()
     away.rename(place.run / "checkpoints")
-    assert "going on from step 4" in place.resume().err
+    assert "resuming from step 4" in place.resume().err
     require_same(place, straight)
 
 

@@ -124,7 +124,7 @@ def test_without_a_name_the_newest_unfinished_run_goes_on(place: Place, monkeypa
     nothing = call("train", "--resume", f"output_dir={place.runs}")
     assert (nothing.code, nothing.err.splitlines()[-1]) == (
         2,
-        f"there is no run to go on with in {place.runs}; start one with tonghua train",
+        f"there is no run to resume in {place.runs}; start one with tonghua train",
     )
     with monkeypatch.context() as patch:
         die_after(patch, 3)
@@ -275,7 +275,7 @@ def test_a_damaged_checkpoint_is_passed_over(place: Place, straight: Place, dama
     called = place.resume()
     assert called.code == 0
     assert "a damaged checkpoint is passed over: step-000004: " in called.err
-    assert "going on from step 3" in called.err
+    assert "resuming from step 3" in called.err
     require_same(place, straight)
 
 
@@ -312,7 +312,7 @@ def test_an_unfinished_one_is_swept_away(place: Place) -> None:
 def test_time_stamps_do_not_matter(place: Place, straight: Place) -> None:
     stopped_at(place, 4)
     os.utime(place.run / "checkpoints" / "step-000004", (0, 0))
-    assert "going on from step 4" in place.resume().err
+    assert "resuming from step 4" in place.resume().err
     require_same(place, straight)
 
 
@@ -668,7 +668,7 @@ def test_a_run_that_went_back_goes_on_from_there(place: Place, monkeypatch: pyte
             place.train()
     called = place.resume()
     assert called.code == 0
-    assert f"going on from step {step - 1}" in called.err
+    assert f"resuming from step {step - 1}" in called.err
     again = [line for line in lines(place.run) if line.get("step") == step and "step_s" in line]
     straight_rate = next(line["learning_rate"] for line in lines(place.run) if line["step"] == 4 and "step_s" in line)
     assert again[-1]["learning_rate"] < 0.6 * straight_rate
@@ -771,7 +771,7 @@ def test_out_of_memory_late_keeps_the_steps_before(place: Place, monkeypatch: py
         called = place.train(gradient_checkpointing=False, save_steps=100)
     assert called.code == 5
     assert checkpoint.steps(place.run)[-1] == 8
-    assert "going on from step 8" in place.resume().err
+    assert "resuming from step 8" in place.resume().err
 
 
 def test_out_of_memory_in_the_diary_costs_the_diary_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1084,5 +1084,5 @@ def test_commands_can_be_pasted_where_a_path_has_spaces(place: Place) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Interrupts(patch, 4)
         called = place.train(run_name="my tale")
-    command = called.err.splitlines()[-1].rpartition("go on with: ")[2]
+    command = called.err.splitlines()[-1].rpartition("resume with: ")[2]
     assert shlex.split(command) == ["tonghua", "train", "--resume", str(place.run)]

@@ -77,7 +77,7 @@ _EVALUATE = help_text(
 )
 _DOWNLOAD = help_text(
     "下载模型并核对每个文件，断了再运行一次会接着下。",
-    "Download a model and check its files; after a break it goes on.",
+    "Download a model and check its files; after a break it resumes.",
 )
 _MODELS = help_text("本机有哪些模型；也可以核对或删除它们。", "The models on this machine; check or delete them.")
 _ROWS = help_text(

@@ -227,7 +227,7 @@ def _show_end(run: Path, state: str, progress: "RunProgress", screen: "Screen") 
         screen.say(
             f"训练停在第 {_steps(progress)} 步，没有到头；接着训练：tonghua train --resume {path}",
             f"the training stopped at step {_steps(progress)}, before its end; "
-            f"go on with it: tonghua train --resume {path}",
+            f"resume it: tonghua train --resume {path}",
         )
     else:
         screen.say(

@@ -144,7 +144,7 @@ def rows(
         raise DataError(
             f"“{speaker}”的话没有一句能做成数据，什么都没有写；请照上面说的改原文，或用 --alias 补上别名",
             f"none of what “{speaker}” says makes a row, and nothing was written; "
-            "mend the text as told above, or add other names with --alias",
+            "mend the text as described above, or add other names with --alias",
         )
     doubts = [_doubt(doubt.line, doubt.text, doubt.why) for doubt in found.unsure]
     alpaca = [row.as_json(system) for row in found.rows]

@@ -50,7 +50,7 @@ Resume = Annotated[
         "--resume",
         help=help_text(
             "接着训练：后面写那次训练的文件夹，不写就是最近没训练完的",
-            "go on with a run: its folder follows, or none for the newest that has not ended",
+            "resume a run: its folder follows, or none for the newest unfinished one",
         ),
     ),
 ]
@@ -215,7 +215,7 @@ Generate = Annotated[
         "--generate",
         min=0,
         max=1000,
-        help=help_text("另外让两者各回答这么多题", "also let both answer so many prompts"),
+        help=help_text("另外让两者各回答这么多题", "also let both answer this many prompts"),
     ),
 ]
 

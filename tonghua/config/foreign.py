@@ -68,7 +68,7 @@ _EACH_EPOCH: Final = Text(
     "every epoch is saved; save_steps or save_minutes say when else",
 )
 
-_NO_WORKERS: Final = Text("数据多时自动用几个进程处理", "several processes are used where there are many rows")
+_NO_WORKERS: Final = Text("数据多时自动用几个进程处理", "several processes are used if there are many rows")
 
 _QUANTIZATION_BIT: Final = Text(
     "量化由 quantization_bit=4 或 8 决定",
@@ -138,7 +138,7 @@ FOREIGN: Final[Mapping[str, Foreign]] = types.MappingProxyType(
             None, Text("验证按 token 数打包", "validation rows are packed by tokens")
         ),
         "resume_from_checkpoint": Foreign(
-            _OFF, Text("接着训练请用 tonghua train --resume", "tonghua train --resume goes on with a run")
+            _OFF, Text("接着训练请用 tonghua train --resume", "tonghua train --resume continues a run")
         ),
         "overwrite_output_dir": Foreign(
             EITHER, Text("每次运行都有自己的新文件夹，不会覆盖", "every run has a new folder of its own")

@@ -97,7 +97,7 @@ class Config(BaseModel):
     )
     columns: Annotated[dict[str, str] | None, BeforeValidator(column_names)] = Field(
         default=None,
-        description="哪一列是什么，看列名看不出时才要写 / which column is what, where its name does not tell",
+        description="哪一列是什么，看列名看不出时才要写 / which column is what, if its name does not say",
     )
     eval_dataset: OptionalPath = Field(
         default=None,

@@ -109,7 +109,7 @@ class PassingError(Exception):
 
 AGAIN = Text(
     "已下载的部分保留着，网络恢复后再运行一次，会从断开的地方继续",
-    "what has come is kept; run it again when the network is back, and it goes on from there",
+    "what has come is kept; run it again when the network is back, and it resumes from there",
 )
 
 ELSEWHERE = Text("请换一个下载源（--source），或稍后再试", "take another source (--source), or try again later")

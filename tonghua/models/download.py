@@ -264,7 +264,7 @@ def _disk_error(target: Path, error: OSError) -> UserError:
     if error.errno in _FULL:
         return ResourceError(
             f"{target} 所在的磁盘写满了（{reason}）；请腾出空间再运行一次，会从断开的地方继续",
-            f"the disk of {target} is full ({reason}); free some space and run it again, it goes on from there",
+            f"the disk of {target} is full ({reason}); free some space and run it again, it resumes from there",
         )
     return UsageError(
         f"无法写入文件夹 {target}（{reason}）；请检查权限，或把 TONGHUA_HOME 设为可写的文件夹",

@@ -12,7 +12,7 @@ from .download import download
 
 KEPT = Text(
     "下载已停下；下载好的部分保留着，再运行一次会从断开的地方继续",
-    "the download has stopped; what has come is kept, run it again and it goes on from there",
+    "the download has stopped; what has come is kept, run it again and it resumes from there",
 )
 
 NAMES_SHOWN = 3

@@ -168,7 +168,7 @@ def _refuse_unfinished(folder: Path) -> None:
     if (folder / UNFINISHED).is_file():
         raise UsageError(
             f"{folder} 里的模型还没有下载完；请再运行一次 tonghua download，会从断开的地方继续",
-            f"the download into {folder} is not finished; run tonghua download again, which goes on where it stopped",
+            f"the download into {folder} is not finished; run tonghua download again, which resumes where it stopped",
         )
 
 

@@ -236,7 +236,7 @@ class Book:
         mend = Text("再重新训练", "train again")
         if self._stays():
             command = f"tonghua train --resume {quoted(self.run)}"
-            mend = Text(f"再用 {command} 接着训练", f"go on with {command}")
+            mend = Text(f"再用 {command} 接着训练", f"resume with {command}")
         return Unsaved(
             f"写不进检查点 {self.run}：{why.zh}{lacks.zh}；请腾出空间，{mend.zh}",
             f"cannot write a checkpoint in {self.run}: {why.en}{lacks.en}; free some space and {mend.en}",

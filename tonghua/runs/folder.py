@@ -155,7 +155,7 @@ def unfinished(path: Path | None, output_dir: Path) -> Path:
     if not there:
         raise UsageError(
             f"{output_dir} 里没有可以接着训练的结果；请先 tonghua train",
-            f"there is no run to go on with in {output_dir}; start one with tonghua train",
+            f"there is no run to resume in {output_dir}; start one with tonghua train",
         )
     return max(there, key=lambda run: (finished(run) is None, _age(run)))
 

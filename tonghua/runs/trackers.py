@@ -195,7 +195,7 @@ def _failure(name: str, error: BaseException) -> Text:
     reason = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return Text(
         f"{name} 出错，这次不再向它报告，训练不受影响：{reason}",
-        f"{name} failed and is told nothing more; the training goes on: {reason}",
+        f"{name} failed and gets no more numbers; training continues: {reason}",
     )
 
 

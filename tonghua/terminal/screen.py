@@ -214,7 +214,7 @@ class Screen:
         self.reading(event.ready.notes, event.ready.mapping)
         self.rows(event.ready.table, len(event.heldout) if event.config.eval_dataset is None else None)
         self.example(event.train.examples[0], event.ready.renderer)
-        done = Text(f"，从第 {event.done} 步接着", f", going on from step {event.done}") if event.done else Text("", "")
+        done = Text(f"，从第 {event.done} 步接着", f", resuming from step {event.done}") if event.done else Text("", "")
         self.say(
             f"共 {event.steps} 步{done.zh}，每步 {event.config.samples_per_step} 个样本；结果写进 {event.run}",
             f"{event.steps} steps{done.en}, of {event.config.samples_per_step} samples; results go to {event.run}",

@@ -47,7 +47,7 @@ NOTHING_DONE = Text(
 )
 
 NOTHING_NEW = Text(
-    "已停下，什么都没有变；再运行一次就会接着训练", "stopped, and nothing has changed; run the same again to go on"
+    "已停下，什么都没有变；再运行一次就会接着训练", "stopped, and nothing has changed; run the same again to resume"
 )
 
 
@@ -265,7 +265,7 @@ def _stopped(run: _TrainingRun) -> Stopped:
         f"已停在第 {trainer.done} 步（共 {trainer.steps} 步），都保存在 {book.run}；"
         f"接着训练：tonghua train --resume {quoted(book.run)}",
         f"stopped at step {trainer.done} of {trainer.steps}, all of it kept in {book.run};"
-        f" go on with: tonghua train --resume {quoted(book.run)}",
+        f" resume with: tonghua train --resume {quoted(book.run)}",
     )
 
 

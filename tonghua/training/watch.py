@@ -99,6 +99,6 @@ class Watch:
                 f"这一步已经 {self._allowed_s:.0f} 秒没有动静，停在哪里写在 {stacks}；再这么久就退出，"
                 "然后可以用 tonghua train --resume 接着训练",
                 f"nothing has come of this step for {self._allowed_s:.0f} s; where it hangs is in {stacks}. After as"
-                " long again the program leaves, and tonghua train --resume goes on",
+                " long again the program leaves, and tonghua train --resume continues",
             ),
         )

@@ -71,7 +71,7 @@ class _StrictDecoder:
             f"{name} 不是 JSON 里的值",
             f"{name} is not a JSON value",
             '没有内容就写 ""',
-            'write "" where there is nothing',
+            'write "" if there is nothing',
         )
 
 

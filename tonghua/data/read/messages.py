@@ -36,7 +36,7 @@ def history_messages(history: object, column: str, faults: Faults) -> list[Messa
             f"{column} 是{kind.zh}，应为列表",
             f'"{column}" is {kind.en}, not a list',
             '写成 [["上一问", "上一答"]]；没有就写 []',
-            'write [["question", "answer"]], or [] where there is none',
+            'write [["question", "answer"]], or [] if there is none',
         )
         return []
     messages = []
