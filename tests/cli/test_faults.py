@@ -1039,7 +1039,10 @@ def test_ctrl_c_in_a_real_process(desk: Desk) -> None:
     while process.poll() is None and not any(desk.runs.glob("*/checkpoints/step-*[1-9]")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()  # one that does not stop would take the processor from all that comes after
     assert process.returncode == 75, err.decode("utf-8")
     assert out == b""
     last = err.decode("utf-8").splitlines()[-1]
