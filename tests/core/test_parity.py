@@ -389,6 +389,14 @@ def test_an_adapter_of_another_base_is_refused_by_name(zoo: Zoo, tmp_path: Path)
     assert f"{name} 应为 (64, 6)，实为 (128, 6)（共 3 处）" in caught.value.text.zh
 
 
+def test_an_adapter_for_layers_that_the_base_does_not_have_is_refused(zoo: Zoo, tmp_path: Path) -> None:
+    save_by_peft(reference_model(zoo("qwen2")), tmp_path, target_modules=["q_proj"])
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["c_attn"]}), "utf-8")
+    with pytest.raises(DataError, match="is for c_attn, none of which this base model has"):
+        load_adapter(scan_adapter(tmp_path), our_model(zoo("qwen2")))
+
+
 # ---- LoRA and its dropout ----------------------------------------------------------------------------------
 
 QKV = {"q_proj": 10, "k_proj": 6, "v_proj": 6}

@@ -44,8 +44,8 @@ def losses(
     nll = np.zeros(len(examples))
     for packed in pack(examples, tokens_per_batch):
         batch = packed.to(decoder.device)
-        # float64: summing many fp32 losses adds no visible rounding.
-        each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).double().cpu()
+        # float64: summing many fp32 losses adds no visible rounding. On the CPU, as MPS has no float64.
+        each = token_nll(hidden_states(decoder, batch), decoder.head, batch.target).cpu().double()
         # `pack` sorts the examples; `order` brings each loss back to its place.
         for index, part in zip(batch.order, each.split(batch.targets), strict=True):
             nll[index] = float(part.sum())

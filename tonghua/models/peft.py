@@ -12,6 +12,7 @@ from ..config.fields import LORA_MODULES
 from ..core.lora import Adapter
 from ..core.model import Decoder
 from ..errors import DataError
+from ..text import listed
 from .scan_adapter import AdapterFiles
 
 PEFT_PREFIX = "base_model.model."
@@ -45,14 +46,22 @@ def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, b
 def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
     """Add a saved adapter, from tonghua or PEFT, to its base model, and return it.
 
-    Raises DataError if its tensors do not fit the layers of `decoder`; ValueError if no layer has a target's name.
+    Raises DataError if its tensors do not fit the layers of `decoder`.
     """
     config = files.config
     targets = config["target_modules"]
     targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
     rank, alpha = config["r"], float(config["lora_alpha"])
     scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
-    adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))
+    try:
+        adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))
+    except ValueError:
+        names = listed(targets)
+        raise DataError(
+            f"适配器 {files.folder.name} 要加在 {names.zh} 上，这个基座模型里一个也没有；请用训练它的那个基座",
+            f"adapter {files.folder.name} is for {names.en}, none of which this base model has; use the base that it"
+            " was trained on",
+        ) from None
     _compare(adapter.masters, files)
     with safe_open(files.folder / "adapter_model.safetensors", "pt") as opened, torch.no_grad():
         for name, master in adapter.masters.items():
