@@ -208,12 +208,14 @@ def _write_diary(run: _TrainingRun) -> None:
     """Write a diary entry; if memory is short, leave it out, because training matters more."""
     trainer = run.trainer
     run.tell(Doing(Text("写几段样例", "writing samples")))
+    entry = None
     try:
         entry = run.diary.entry(run.stop.look)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        give_back_memory(trainer.decoder.device)
+    if entry is None:
+        give_back_memory(trainer.decoder.device)  # not above: the error holds the tensors until its block ends
         return
     run.book.write_samples({"step": trainer.done, "epoch": trainer.epoch, **entry})
 
