@@ -5,13 +5,14 @@ Each function marked @flow returns the turns of the topic with its name.
 
 import random
 
-from make_tiny.sums import count_of, words_of
+from make_tiny.grammar import spelt
+from make_tiny.sums import count_of
 from make_tiny.tables import table, words
 from make_tiny.topics import Topic, Turns, flow
 
 WORDS = words("common_words")
 SENTENCES = table("sentences")
-# The 3,755 characters of GB2312 level 1, which are the common ones.
+# The 3,755 common characters: GB2312 level 1, rows 16 to 55 of the standard.
 CHARACTERS = "".join(
     bytes([high, low]).decode("gb2312")
     for high in range(0xB0, 0xD8)
@@ -49,9 +50,9 @@ def character_of(chance: random.Random, topic: Topic) -> Turns:
     place = chance.randrange(len(text))
     values = {
         "词": text,
-        "第几": words_of(place + 1),
+        "第几": spelt(place + 1),
         "那个字": text[place],
-        "先第几": words_of(text.index(text[place]) + 1),
+        "先第几": spelt(text.index(text[place]) + 1),
         "首字": text[0],
         "末字": text[-1],
         "几个": count_of(len(text)),
@@ -112,7 +113,7 @@ def find_word(chance: random.Random, topic: Topic) -> Turns:
     letters = sum("\u4e00" <= letter <= "\u9fff" for letter in line)
     words = {"词": word, "别的词": wrong, "甲": shown[0], "乙": shown[1]}
     return topic.pair(
-        chance, {**words, "句子": line, "空了的句子": line.replace(word, "（　　）"), "几": words_of(letters)}
+        chance, {**words, "句子": line, "空了的句子": line.replace(word, "（　　）"), "几": spelt(letters)}
     )
 
 
@@ -128,9 +129,9 @@ def listing(chance: random.Random, topic: Topic) -> Turns:
         "清单": "\n".join(f"- {word}" for word in words),
         "逗号连着": "，".join(words),
         "顿号连着": "、".join(words),
-        "第几": words_of(place + 1),
+        "第几": spelt(place + 1),
         "那个词": words[place],
-        "几": words_of(len(words)),
+        "几": spelt(len(words)),
         "去掉以后": "、".join(words[:place] + words[place + 1 :]),
     }
     return topic.pair(chance, values)

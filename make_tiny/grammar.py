@@ -60,7 +60,7 @@ def ended(paragraph: str) -> str:
 
 
 def spelt(number: int) -> str:
-    """Return a number from 1 to 999 in Chinese characters: 三百零七."""
+    """Return a number from 0 to 999 in Chinese characters: 三百零七."""
     digits = "零一二三四五六七八九"
     hundreds, rest = divmod(number, 100)
     tens, ones = divmod(rest, 10)
@@ -69,7 +69,7 @@ def spelt(number: int) -> str:
         text += ("" if tens == 1 and not hundreds else digits[tens]) + "十"
     elif hundreds and ones:
         text += "零"
-    return text + (digits[ones] if ones else "")
+    return text + (digits[ones] if ones or not number else "")
 
 
 class Telling:

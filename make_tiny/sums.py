@@ -6,10 +6,10 @@ Each function marked @flow returns the turns of the topic with its name.
 import random
 from collections.abc import Callable
 
+from make_tiny.grammar import spelt
 from make_tiny.tables import classes, table
 from make_tiny.topics import Topic, Turns, flow
 
-DIGITS = "零一二三四五六七八九"
 WEEK = "一二三四五六日"
 SEASON_OF_MONTH = "冬冬春春春夏夏夏秋秋秋冬"
 COUNTED = table("counted")
@@ -17,20 +17,12 @@ SOLD = COUNTED[:9]
 PERSONS = classes("lists")["算题的人"]
 
 
-def words_of(number: int) -> str:
-    """Return a number from 0 to 99 in Chinese characters."""
-    tens, ones = divmod(number, 10)
-    if not tens:
-        return DIGITS[ones]
-    return (DIGITS[tens] if tens > 1 else "") + "十" + (DIGITS[ones] if ones else "")
-
-
 def count_of(number: int) -> str:
     """Return a number as it stands before a measure word: 2 is 两."""
-    return "两" if number == 2 else words_of(number)
+    return "两" if number == 2 else spelt(number)
 
 
-def numerals(chance: random.Random, written: Callable[[int], str] = words_of) -> Callable[[int], str]:
+def numerals(chance: random.Random, written: Callable[[int], str] = spelt) -> Callable[[int], str]:
     """Draw how a conversation writes its numbers: `written` (十二) or str (12), one half each."""
     return written if chance.random() < 0.5 else str
 
@@ -51,7 +43,7 @@ def sum_of(chance: random.Random, topic: Topic) -> Turns:
         other = chance.randint(0, one)
         result = one - other
     show = numerals(chance)
-    mark = sign if show is words_of else {"加": "+", "减": "-", "乘": "×"}[sign]
+    mark = sign if show is spelt else {"加": "+", "减": "-", "乘": "×"}[sign]
     shown = {"甲": show(one), "乙": show(other), "得数": show(result), "号": mark}
     return topic.pair(chance, {**shown, "算式": f"{show(one)}{sign}{show(other)}"})
 
@@ -67,7 +59,7 @@ def word_problem(chance: random.Random, topic: Topic) -> Turns:
     way, sign = ("多了", "加") if more else ("少了", "减")
     values["变化"] = topic.asked(chance, way, values)
     values["结尾"] = topic.asked(chance, way + "以后", values)
-    values["算法"] = f"{words_of(one)}{sign}{words_of(other)}等于{words_of(result)}"
+    values["算法"] = f"{spelt(one)}{sign}{spelt(other)}等于{spelt(result)}"
     values["剩下"] = f"{count_of(result)}{unit}{thing}"
     return topic.pair(chance, values, "有剩" if result else "没剩")
 
@@ -93,7 +85,7 @@ def compare_numbers(chance: random.Random, topic: Topic) -> Turns:
         "最小": few[0],
         "单双": "单" if one % 2 else "双",
         "甲的数字": str(one),
-        "甲的汉字": words_of(one),
+        "甲的汉字": spelt(one),
     }
     return topic.pair(chance, values)
 
@@ -118,7 +110,7 @@ def calendar(chance: random.Random, topic: Topic) -> Turns:
     today, tomorrow, yesterday = (f"{prefix}{WEEK[(place + step) % 7]}" for step in (0, 1, -1))
     month = chance.randint(1, 11)
     days = {"今天": today, "明天": tomorrow, "昨天": yesterday, "要不要": "不用" if place > 4 else "要"}
-    months = {"这个月": f"{words_of(month)}月", "下个月": f"{words_of(month + 1)}月"}
+    months = {"这个月": f"{spelt(month)}月", "下个月": f"{spelt(month + 1)}月"}
     return topic.pair(chance, {**days, **months, "季节": SEASON_OF_MONTH[month - 1] + "天"})
 
 

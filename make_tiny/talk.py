@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from make_tiny import characters, knowledge, sums
 from make_tiny.characters import joined
-from make_tiny.sums import words_of
+from make_tiny.grammar import spelt
 from make_tiny.tables import Row, classes, table, words
 from make_tiny.topics import TOPICS, Topic, Turns, ask, flow, say
 
@@ -128,7 +128,7 @@ def how_to(chance: random.Random, topic: Topic) -> Turns:
         return [(topic.asked(chance, "第一步", values), f"第一步是{steps[0]}。")]
     if way < 0.28:
         place = chance.randrange(1, len(steps))
-        number = words_of(place + 1)
+        number = spelt(place + 1)
         return [(asked, numbered), (f"第{number}步是什么？", f"第{number}步是{steps[place]}。")]
     return [(asked, numbered if way < 0.5 else told)]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from make_tiny.characters import CHARACTERS
 from make_tiny.corpus import conversations
 
 VOCABULARY = 8192
@@ -35,12 +36,6 @@ CHAT_TEMPLATE = """\
 {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-
-
-def common_characters() -> list[str]:
-    """Return the 3,755 characters of GB2312 level 1: rows 16 to 55 of the standard."""
-    codes = [bytes((high, low)) for high in range(0xB0, 0xD8) for low in range(0xA1, 0xFF)]
-    return [code.decode("gb2312") for code in codes if code < b"\xd7\xfa"]
 
 
 def build(seed: int) -> Tokenizer:
@@ -68,7 +63,7 @@ def build(seed: int) -> Tokenizer:
 
 def _texts(seed: int) -> Iterator[str]:
     for _ in range(CHARACTER_WEIGHT):
-        yield "\n".join(common_characters())
+        yield "\n".join(CHARACTERS)
     for conversation in islice(conversations(seed), SAMPLE_CONVERSATIONS):
         for _, text in conversation:
             yield text
