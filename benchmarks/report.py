@@ -17,6 +17,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,23 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def step_clock(seconds: list[float]) -> Any:
+    """A callback for a Trainer of transformers that appends the seconds of each step."""
+    import torch
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *given: Any, **named: Any) -> None:
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *given: Any, **named: Any) -> None:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - self.start)
+
+    return Clock()
 
 
 def peak_bytes() -> int:

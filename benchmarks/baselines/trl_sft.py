@@ -10,7 +10,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +55,10 @@ def timed_steps(rows: list[dict[str, Any]], options: argparse.Namespace) -> tupl
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTTrainer
 
     cuda, seconds = torch.cuda.is_available(), []
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *given: Any, **named: Any) -> None:
-            self.start = time.perf_counter()
-
-        def on_step_end(self, *given: Any, **named: Any) -> None:
-            if cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - self.start)
 
     with tempfile.TemporaryDirectory() as out:
         trainer = SFTTrainer(
@@ -77,7 +67,7 @@ def timed_steps(rows: list[dict[str, Any]], options: argparse.Namespace) -> tupl
             train_dataset=Dataset.from_list(rows),
             processing_class=AutoTokenizer.from_pretrained(options.model),
             peft_config=LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=32, lora_dropout=0.0, target_modules=MODULES),
-            callbacks=[Clock()],
+            callbacks=[report.step_clock(seconds)],
         )
         samples = len(rows) / len(trainer.train_dataset) if options.layout == "pack" else report.SAMPLES
         trainer.train()

@@ -12,7 +12,6 @@ import importlib.util
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +53,9 @@ def new_model(folder: str, verbatim: bool) -> Any:
 def timed_steps(model: Any, tokenizer: Any, rows: list[Any], options: argparse.Namespace) -> tuple[list[float], float]:
     """Seconds of each step, and the mean loss."""
     import torch
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     cuda, seconds = torch.cuda.is_available(), []
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *given: Any, **named: Any) -> None:
-            self.start = time.perf_counter()
-
-        def on_step_end(self, *given: Any, **named: Any) -> None:
-            if cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - self.start)
 
     with tempfile.TemporaryDirectory() as out:
         arguments = TrainingArguments(
@@ -84,7 +74,13 @@ def timed_steps(model: Any, tokenizer: Any, rows: list[Any], options: argparse.N
             optim="paged_adamw_8bit" if cuda and importlib.util.find_spec("bitsandbytes") else "adamw_torch",
         )
         collator = DataCollatorForSeq2Seq(tokenizer=tokenizer, padding=True)
-        trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[Clock()], data_collator=collator)
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows,
+            callbacks=[report.step_clock(seconds)],
+            data_collator=collator,
+        )
         trainer.train()
     return seconds, statistics.mean(float(each["loss"]) for each in trainer.state.log_history if "loss" in each)
 
