@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 StrPath = str | Path
 
-WRITING_PAGES = Doing(Text("写报告", "writing the report"))
-
 EXAMPLES_SHOWN = 2
 """Maximum number of samples that `check` returns."""
 
@@ -128,7 +126,7 @@ def train(
     Raises UsageError for a wrong setting, DataError for unusable rows, ResourceError if memory or disk runs out,
     DivergedError if the loss stays non-finite, Stopped after a signal, with the run saved.
     """
-    with following(_silent if quiet and not on_event else on_event) as tell:
+    with following(on_event, quiet) as tell:
         return train_run(load_settings(recipe, _given(dataset, model, settings), tell, offline), tell)
 
 
@@ -151,7 +149,7 @@ def resume(
 
     Raises UsageError or DataError, naming the difference, if settings, rows or base would make it another run.
     """
-    with following(_silent if quiet and not on_event else on_event) as tell:
+    with following(on_event, quiet) as tell:
         return resume_run(run, _given(dataset, model, settings), tell, offline)
 
 
@@ -165,13 +163,11 @@ def report(run: StrPath | None = None, *, output_dir: StrPath = "runs", on_event
     Raises UsageError if there is no such run, ResourceError if the pages cannot be written.
     """
     from .runs.folder import begun
-    from .runs.pages import write_pages
     from .runs.report import REPORT
 
     with following(on_event) as tell:
         folder = begun(Path(run) if run else None, Path(output_dir))
-        tell(WRITING_PAGES)
-        write_pages(folder)
+        _write_pages(folder, tell)
         return folder / REPORT
 
 
@@ -230,10 +226,6 @@ def evaluate(
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         teller, sampling = open_to_talk(run, asked, {}, tell, offline)
         return evaluate_teller(teller, None if data is None else str(data), generate, sampling, tell)
-
-
-def _silent(event: "Event") -> None:
-    """Ignore an event."""
 
 
 def _given(
@@ -314,7 +306,6 @@ def plan_run(loaded: "Loaded", tell: OnEvent) -> "Estimate":
 
 def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "TrainingResult":
     """Do what `train` does, with loaded settings; `resumed`: the run to resume. A UserError still leaves a report."""
-    from .runs.pages import write_pages
     from .training.events import Started
     from .training.train import train
 
@@ -331,16 +322,23 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
         with suppress(Exception):  # report the error that ended the run, not one of its pages
             tell(Ended())
             for run in filter(Path.is_dir, begun):
-                tell(WRITING_PAGES)
-                write_pages(run)
+                _write_pages(run, tell)
         raise
     try:
-        tell(WRITING_PAGES)
-        write_pages(Path(result.run))
-        tell(Ended())
+        _write_pages(Path(result.run), tell)
     except ResourceError as error:  # a run without a report is still complete
         tell(Happened("report", error.text))
     return result
+
+
+def _write_pages(run: Path, tell: OnEvent) -> None:
+    from .runs.pages import write_pages
+
+    tell(Doing(Text("写报告", "writing the report")))
+    try:
+        write_pages(run)
+    finally:
+        tell(Ended())
 
 
 def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, offline: bool) -> "TrainingResult":

@@ -13,9 +13,14 @@ OnEvent = Callable[["Event"], None]
 
 
 @contextmanager
-def following(on_event: OnEvent | None) -> Iterator[OnEvent]:
-    """Yield the function for events: `on_event`, or the terminal if it is None. `Ended` comes last, also on errors."""
-    if on_event is None:
+def following(on_event: OnEvent | None, quiet: bool = False) -> Iterator[OnEvent]:
+    """Yield the function for events: `on_event`; if it is None the terminal, or with `quiet` nothing.
+
+    `Ended` comes last, also on errors.
+    """
+    if on_event is None and quiet:
+        on_event = _ignore
+    elif on_event is None:
         from ..system.environment import language
         from .screen import Screen
 
@@ -38,6 +43,10 @@ def following(on_event: OnEvent | None) -> Iterator[OnEvent]:
             raise error.error from None
         raise
     show(Ended())
+
+
+def _ignore(event: "Event") -> None:
+    """Show nothing."""
 
 
 class _OnEventError(Exception):

@@ -75,7 +75,7 @@ class Screen:
 
     @property
     def _draws(self) -> bool:
-        """True if the console can redraw a bar in place and is not quiet."""
+        """True if the console can redraw a bar in place."""
         return self.console.is_terminal and not self.console.is_dumb_terminal
 
     def say(self, zh: str, en: str) -> None:

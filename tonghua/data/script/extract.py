@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...errors import DataError, UsageError
-from ...text import Language, Text
+from ...text import Language, Text, shown
 from .doubts import AFTER_DOUBT, FAR_CHARACTERS, FIRST, UNCLEAR, far_why
 from .paragraphs import paragraphs_of
 from .reader import ScriptReader
@@ -97,10 +97,9 @@ def parse_aliases(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
         name, equals, others = text.replace("＝", "=").partition("=")
         names = [other.strip() for other in re.split("[,，、]", others)]
         if not equals or not name.strip() or not all(names):
-            shown = text.encode("unicode_escape").decode() if not text.isprintable() else text
             raise UsageError(
-                f"--alias {shown} 看不懂；请写成 --alias 黛玉=林妹妹,颦儿",
-                f"--alias {shown} cannot be read; write it as --alias 黛玉=林妹妹,颦儿",
+                f"--alias {shown(text)} 看不懂；请写成 --alias 黛玉=林妹妹,颦儿",
+                f"--alias {shown(text)} cannot be read; write it as --alias 黛玉=林妹妹,颦儿",
             )
         aliases[name.strip()] = (*aliases.get(name.strip(), ()), *names)
     return aliases

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ...errors import UsageError
-from ...text import Text
+from ...text import Text, shown
 from .doubts import MID_SENTENCE, NO_SUBJECT, NOBODY, NOT_ALOUD, SEVERAL, UNCLEAR, guess_why, near_why, pronoun_why
 from .lexicon import (
     ACTS,
@@ -58,10 +58,9 @@ def named_in(name: str) -> str:
     """Return the user's name without outer white space. Raises UsageError if it is empty, too long or unprintable."""
     name = name.strip()
     if not name or len(name) > LATIN_NAME_CHARACTERS or not name.isprintable():
-        shown = name[:LATIN_NAME_CHARACTERS].encode("unicode_escape").decode() if not name.isprintable() else name[:40]
         raise UsageError(
-            f"“{shown}”不能当角色名；请写 1 到 {LATIN_NAME_CHARACTERS} 个字",
-            f"“{shown}” cannot be a speaker's name; write 1 to {LATIN_NAME_CHARACTERS} characters",
+            f"“{shown(name, 40)}”不能当角色名；请写 1 到 {LATIN_NAME_CHARACTERS} 个字",
+            f"“{shown(name, 40)}” cannot be a speaker's name; write 1 to {LATIN_NAME_CHARACTERS} characters",
         )
     return name
 
