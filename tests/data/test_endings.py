@@ -128,6 +128,16 @@ def test_a_long_answer_that_is_context_is_left_out() -> None:
     assert split_conversation(talk("一问", "一答" * 30, context=[0]), count, 30) == []
 
 
+def test_reasoning_stays_with_the_beginning_of_its_answer() -> None:
+    question, answer = talk("问", STORY).messages
+    rows = split_conversation(Conversation((question, replace(answer, reasoning="想"))), count, 60)
+    assert rows is not None and len(rows) > 2
+    assert [[m.reasoning for m in row.messages if m.role == "assistant"] for row in rows] == [
+        ["想"],
+        *[["", ""]] * (len(rows) - 1),
+    ]
+
+
 def test_what_fits_comes_back_as_it_is() -> None:
     row = talk("讲个故事", STORY)
     assert split_conversation(row, count, count(row.messages)) == [row]

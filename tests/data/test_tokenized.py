@@ -129,6 +129,18 @@ def test_what_is_read_back_is_what_the_renderer_gives(
         found.samples.examples[20]
 
 
+def test_reasoning_is_kept_with_its_answer(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+    path = tmp_path / "想.jsonl"
+    answer = {"role": "assistant", "content": "答。", "reasoning_content": "先想想。\n再答。"}
+    talks = [{"messages": [{"role": "user", "content": "问"}, said]} for said in (answer, answer | {"reasoning": ""})]
+    talks.append({"messages": [{"role": "user", "content": "问二"}, {"role": "assistant", "content": "答。"}]})
+    path.write_text("\n".join(json.dumps(talk) for talk in talks), encoding="utf-8")
+    (part,) = ready(str(path)).samples.parts
+    assert [part.conversation(i).messages[-1].reasoning for i in range(3)] == ["先想想。\n再答。"] * 2 + [""]
+    stored = [json.loads(line) for line in (part.folder / "texts.jsonl").read_text("utf-8").splitlines()]
+    assert [len(each[-1]) for each in stored] == [4, 4, 3]
+
+
 def test_many_rows_in_several_processes_are_the_same(
     ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ class Message:
     content: str
     learn: bool = True
     """True if an answer is learned; False = context only."""
+    reasoning: str = ""
+    """What an answer's author thought before it, as `reasoning_content` of a row holds it; "" if nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ SPEAKERS: Mapping[str, Role] = {
     "gpt": "assistant",
 }
 
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Names of what an answer's author thought before it, in a message; the first that is filled is taken."""
+
 _NO_PART = Text("有一段没有 type", "has a part without a type")
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -104,7 +107,14 @@ def _message(item: object, number: int, column: str, faults: Faults) -> Message:
     content = _joined(item.get(content_key), where, faults)
     if len(faults) > before or (role == "system" and isinstance(content, str) and not content.strip()):
         return Message(role, "")
-    return Message(role, required_text(content, where, faults))
+    return Message(role, required_text(content, where, faults), reasoning=_reasoning(item, role, number, faults))
+
+
+def _reasoning(item: Mapping[str, object], role: Role, number: int, faults: Faults) -> str:
+    key = next((key for key in REASONING if item.get(key) not in NOTHING), None)
+    if role != "assistant" or key is None:
+        return ""
+    return known_text(item[key], Text(f"第 {number} 条的 {key} ", f'"{key}" of message {number}'), faults)
 
 
 def _joined(content: object, where: Text, faults: Faults) -> object:

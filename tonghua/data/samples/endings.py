@@ -165,10 +165,14 @@ def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[
 def _rows(
     lead: Sequence[Message], answer: Message, go_on: Message, texts: Sequence[str]
 ) -> Iterator[tuple[Message, ...]]:
-    """Yield each part after the previous one. Only the last part is learned: some templates teach only the last."""
+    """Yield each part after the previous one. Only the last part is learned: some templates teach only the last.
+
+    The reasoning goes with the first part, which begins the answer.
+    """
     yield (*lead, replace(answer, content=texts[0]))
+    later = replace(answer, reasoning="")
     for before, text in pairwise(texts):
-        yield (*lead, replace(answer, content=before, learn=False), go_on, replace(answer, content=text))
+        yield (*lead, replace(later, content=before, learn=False), go_on, replace(later, content=text))
 
 
 def _texts(text: str, cuts: Sequence[_BreakPlace]) -> list[str]:

@@ -215,5 +215,5 @@ def _as_context(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _text(conversation: Conversation) -> bytes:
-    messages = [[m.role, m.content, m.learn] for m in conversation.messages]
+    messages = [[m.role, m.content, m.learn, *([m.reasoning] if m.reasoning else [])] for m in conversation.messages]
     return json.dumps(messages, ensure_ascii=False).encode() + b"\n"
