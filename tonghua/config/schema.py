@@ -170,6 +170,10 @@ class Config(BaseModel):
     lora_target: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(lora_modules)] = Field(
         default="all", description="给哪些层加 LoRA，all 为七种全加 / layers with LoRA; all = the seven"
     )
+    adapter: OptionalPath = Field(
+        default=None,
+        description="从哪个适配器接着学：一次训练，或 PEFT 的文件夹 / adapter to start from: a run, or a PEFT folder",
+    )
     gradient_checkpointing: bool | Literal["auto"] = Field(
         default="auto",
         description="重算激活以省内存，auto 为放不下才用 / recompute activations; auto = if need be",

@@ -50,6 +50,7 @@ class Settings(TypedDict, total=False):
     lora_alpha: float
     lora_dropout: float
     lora_target: str | Sequence[str]
+    adapter: str | PathLike[str] | None
     gradient_checkpointing: bool | Literal["auto"]
     seed: int
     device: Literal["auto", "cpu", "cuda", "mps"]
