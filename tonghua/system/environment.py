@@ -25,6 +25,13 @@ def is_offline() -> bool:
     return os.environ.get("TONGHUA_OFFLINE", "") not in ("", "0")
 
 
+def bare() -> dict[str, str]:
+    """Return the few variables without which a Python of ours does not start; no secret of the user is among them."""
+    needed = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+    kept = {name: value for name in needed if (value := os.environ.get(name)) is not None}
+    return {**kept, "TOKENIZERS_PARALLELISM": "false"}
+
+
 def language() -> Language:
     """Return "zh" if TONGHUA_LANG, else the shell, else the system is set to Chinese; "en" if not."""
     names = (os.environ.get(name) for name in ("TONGHUA_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
