@@ -1,6 +1,6 @@
 """Generate tokens from a decoder with a key-value cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -89,7 +89,7 @@ def tokens(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     stop_ids: Sequence[int],
-    breakers: frozenset[int],
+    breakers: Container[int],
 ) -> Iterator[tuple[int, int]]:
     """Yield (index of the prompt, next token) in turn.
 

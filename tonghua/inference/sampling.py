@@ -9,7 +9,7 @@ on every device. `candidates_plain` is the definition, with one full sort of the
 the same from the likeliest `HEAD` tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ LARGEST_PENALTY = 1e30
 Candidates = tuple[Tensor, Tensor]
 
 
-def penalize(logits: Tensor, answer: Sequence[int], sampling: Sampling, dry_breakers: frozenset[int]) -> Tensor:
+def penalize(logits: Tensor, answer: Sequence[int], sampling: Sampling, dry_breakers: Container[int]) -> Tensor:
     """Return new logits (V,) after both penalties for the tokens of `answer`, the answer so far without its prompt.
 
     Repetition penalty: Keskar et al. 2019 (CTRL), section 4.1, once for each distinct token; negative logits are
@@ -56,7 +56,7 @@ def _bounded(new: Tensor, old: Tensor) -> Tensor:
     return torch.where(old.isfinite(), new.clamp(limits.min, limits.max), old)
 
 
-def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset[int]) -> dict[int, float]:
+def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: Container[int]) -> dict[int, float]:
     """Return the DRY penalties ("don't repeat yourself") to subtract from the logits: {token: amount}.
 
     If the last n tokens of the answer also stand earlier in it, the token that followed them there would
@@ -84,7 +84,7 @@ def dry_penalties(answer: Sequence[int], sampling: Sampling, breakers: frozenset
     }
 
 
-def _match_length(answer: Sequence[int], end: int, longest: int, breakers: frozenset[int]) -> int:
+def _match_length(answer: Sequence[int], end: int, longest: int, breakers: Container[int]) -> int:
     """Return how many tokens up to and including `end`, at most `longest`, equal those at the end of the answer."""
     length = 1
     while length < longest and length <= end:

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from ..core.example import Example
 from ..errors import DataError, RefusedError
 from ..text import Text
 from .conversation import Conversation, Message, Role, with_system
 from .template import ChatTemplate, TemplateFaultError
+from .vocabulary import LineBreaks, TextStream, Vocabulary
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 """Files of the base model that prompting needs. A run folder keeps a copy of those that the base has."""
@@ -68,6 +68,7 @@ class Renderer:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = True
+        self.vocabulary = Vocabulary(self.tokenizer)
         added = self.tokenizer.get_added_tokens_decoder()
         self._controls = {token.content: id for id, token in added.items() if token.special}
         self._control = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))) or "(?!)")
@@ -128,22 +129,20 @@ class Renderer:
         return sum(1 if c.control is not None else len(self._encode(c.text)) for c in self._chunks(messages, False, 0))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of the ids without control tokens."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        """Return the text of the ids without control tokens and without an incomplete character at the end."""
+        return self.vocabulary.text(ids)
 
     def plain(self, ids: Sequence[int]) -> str:
         """Return the text of the ids with control tokens; an incomplete character becomes �."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def text_stream(self) -> "TextStream":
-        """Return a new stream that decodes ids one at a time."""
-        return TextStream(self.tokenizer)
+    def text_stream(self) -> TextStream:
+        """Return a new stream that decodes ids one at a time; its pieces together are what `decode` returns."""
+        return self.vocabulary.stream()
 
-    def breaker_ids(self) -> frozenset[int]:
-        """Return the ids of one and of two line breaks. The DRY penalty counts no repeat across them."""
-        newline = self.tokenizer.encode("\n", add_special_tokens=False).ids
-        double = self.tokenizer.encode("\n\n", add_special_tokens=False).ids
-        return frozenset([*newline, *double])
+    def breaker_ids(self) -> LineBreaks:
+        """Return the ids of all tokens that hold a line break. The DRY penalty counts no repeat across them."""
+        return self.vocabulary.line_breaks
 
     def _encode(self, text: str) -> list[int]:
         return self._encoded([text])[0]
@@ -264,17 +263,6 @@ class Renderer:
             raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands")
         if list(example.ids[: example.first_source + 1]) != self.prompt(probe.messages[:2]):
             raise _unfit(self.folder, "训练与对话的提示词不一致", "its prompts differ between training and chat")
-
-
-class TextStream:
-    """Decodes token ids one at a time; a character split over several tokens comes out when it is complete."""
-
-    def __init__(self, tokenizer: Tokenizer):
-        self._tokenizer, self._stream = tokenizer, DecodeStream(skip_special_tokens=True)
-
-    def push(self, id: int) -> str:
-        """Add an id. Return the text that is now complete, which may be empty."""
-        return self._stream.step(self._tokenizer, id) or ""
 
 
 def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_user: int) -> Example:
