@@ -100,6 +100,7 @@ class RowStream:
     sources          the files, in order
     notes            notes for the user on the whole dataset
     content_sha256   hex sha256 of the names and bytes of all files
+    file_names       the files' names relative to `path`; [""] if there is only one file
 
     With `remember`, the first complete iteration keeps the rows in memory, and later ones read nothing.
     """
@@ -112,6 +113,9 @@ class RowStream:
         self._ignored: dict[str, None] = {}
         self._remember = remember
         self._remembered: list[ReadRow] | None = None
+        path = shown(str(self.path))
+        names = [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
+        self.file_names = [""] if len(self.sources) == 1 else names
 
     @property
     def columns(self) -> tuple[ColumnMap, ...]:
@@ -166,14 +170,6 @@ class RowStream:
     def ignored(self) -> tuple[str, ...]:
         """Columns not used in the rows read so far, in order of appearance."""
         return tuple(self._ignored)
-
-    @property
-    def file_names(self) -> list[str]:
-        """File names relative to the dataset's path; [""] if there is only one file."""
-        if len(self.sources) == 1:
-            return [""]
-        path = shown(str(self.path))
-        return [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
 
     def __iter__(self) -> Iterator[ReadRow]:
         if self._remembered is not None:

@@ -18,6 +18,7 @@ DataError; a damaged or harmful archive is a RefusedError.
 
 import hashlib
 import io
+import os
 import re
 import shutil
 import stat
@@ -72,11 +73,12 @@ class RowSource:
         """
         with open_origin(self.origin, self.name) as file:
             watched = Watched(file)
-            buffered = io.BufferedReader(watched, CHUNK_BYTES if whole else HEAD_BYTES)
+            # No larger than the file: of many small files, the buffers would cost more than the reading.
+            buffered = io.BufferedReader(watched, min(CHUNK_BYTES if whole else HEAD_BYTES, self.size_bytes + 1))
             stream = io.TextIOWrapper(buffered, self.encoding, newline=newline)
             try:
                 yield stream
-                while whole and buffered.read(CHUNK_BYTES):
+                while whole and buffered.read(HEAD_BYTES):
                     pass
             except UnicodeDecodeError as error:  # the whole file was decoded before
                 raise changed(self.name) from error
@@ -121,8 +123,9 @@ def find_sources(path: Path) -> Sources:
     origins, notes = _origins(path)
     files = tuple(_source(str(each), origin) for each, origin in origins)
     whole = hashlib.sha256()
+    is_folder = path.is_dir()
     for (each, _), file in zip(origins, files, strict=True):
-        name = str(Path(each).relative_to(path)) if path.is_dir() else PurePath(each).name
+        name = str(PurePath(each).relative_to(path)) if is_folder else PurePath(each).name
         whole.update(f"{name}\0{file.sha256}\0".encode())
     return Sources(files, (*_encoding_notes(files), *notes), whole.hexdigest())
 
@@ -210,18 +213,24 @@ def _mode(path: Path, name: str) -> int:
 def _in_folder(folder: Path) -> list[tuple[str, Path | ArchiveEntry]]:
     """Return the data files and stories below the folder, sorted by name; skip hidden files and folders."""
     found: list[tuple[str, Path | ArchiveEntry]] = []
-    try:
-        children = sorted(folder.iterdir(), key=lambda child: child.name)
-    except OSError as error:
-        raise unreadable(shown(str(folder)), error) from error
-    for child in children:
-        if child.name.startswith("."):
-            continue
-        if child.is_dir() and not child.is_symlink():
-            found += _in_folder(child)
-        elif child.suffix.lower() in (*SUFFIXES, STORY_SUFFIX) and child.name not in NOT_ROWS:
-            found.append((str(child), child))
+    ahead = _children(str(folder))
+    while ahead:  # no recursion: folders may be thousands deep
+        child = ahead.pop()
+        if child.is_dir(follow_symlinks=False):
+            ahead += _children(child.path)
+        elif PurePath(child.name).suffix.lower() in (*SUFFIXES, STORY_SUFFIX) and child.name not in NOT_ROWS:
+            found.append((child.path, Path(child.path)))
     return found
+
+
+def _children(folder: str) -> list[os.DirEntry[str]]:
+    """Return what a folder holds and does not hide, the last name first."""
+    try:
+        with os.scandir(folder) as scanned:
+            children = [child for child in scanned if not child.name.startswith(".")]
+    except OSError as error:
+        raise unreadable(shown(folder), error) from error
+    return sorted(children, key=lambda child: child.name, reverse=True)
 
 
 def _rows_or_stories(
