@@ -44,7 +44,8 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise damaged_archive(name) from error
     entries = [info for info in archive.infolist() if not info.is_dir()]
-    _refuse_bombs(name, path.stat().st_size, entries)
+    packed_bytes = path.stat().st_size
+    _refuse_bombs(name, packed_bytes, entries)
     found: list[tuple[str, Path | ArchiveEntry]] = []
     for info in entries:
         inner = _inner_name(info)
@@ -60,7 +61,7 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
         else:
             hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
             if suffix in (*SUFFIXES, STORY_SUFFIX) and not hidden and parts[-1] not in NOT_ROWS:
-                found.append((str(path / "/".join(parts)), ArchiveEntry(archive, info)))
+                found.append((str(path / "/".join(parts)), ArchiveEntry(archive, info, packed_bytes)))
             continue
         raise RefusedError(
             f"{name} 里的 {shown(inner)} {what.zh}，不读；请解压、整理后写出文件夹的路径",

@@ -1,13 +1,11 @@
 """Read the rows of CSV and TSV files, one at a time, with the line on which each starts."""
 
 import csv
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from ...errors import DataError
-from ...text import listed
-from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault
+from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault, refuse_doubled
 from .sources import RowSource
 
 CSV_FIELD_CHARACTERS = 10_000_000
@@ -36,7 +34,7 @@ def csv_rows(source: RowSource) -> Iterator[Found]:
                 yield _csv_row(line, fields, header)
             else:
                 header = tuple(fields)
-                _refuse_doubled(header, source)
+                refuse_doubled(header, source.name)
     if header and not rows:
         raise DataError(
             f"{source.name} 只有表头，没有数据；请在表头下写入数据",
@@ -59,15 +57,6 @@ def _separator(source: RowSource) -> str:
         while header and not header.strip():
             header = stream.readline(_HEADER_CHARACTERS)
     return max((usual, ",", ";", "\t"), key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
-
-
-def _refuse_doubled(header: Sequence[str], source: RowSource) -> None:
-    doubled = [key for key, count in Counter(header).items() if key and count > 1]
-    if doubled:
-        raise DataError(
-            f"{source.name} 的表头里 {listed(doubled).zh} 不止一列；请只留一列或改名",
-            f"the header of {source.name} has more than one column {listed(doubled).en}; keep or rename one",
-        )
 
 
 def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], Fault | None]]:

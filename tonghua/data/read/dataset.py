@@ -34,9 +34,10 @@ from ...text import Language, Text, shown
 from .columns import find_columns
 from .conversations import RowReader
 from .faults import ROW_CHARACTERS, Faults, Found
-from .records import records
+from .records import records, require_harmless_files
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
-from .sources import FileKind, find_sources
+from .sources import FileKind, find_sources, packed_bytes
+from .unpacked import Unpacked
 
 SAMPLE_ROWS = 1_000
 """Maximum rows of each file that are read to detect its columns."""
@@ -108,13 +109,14 @@ class RowStream:
     def __init__(self, path: Path, columns: Mapping[str, str] | None = None, remember: bool = False) -> None:
         self.path = path
         self.sources, self.notes, self.content_sha256 = find_sources(path)
+        require_harmless_files(self.sources)
         self._asked = columns
         self._columns: dict[int, ColumnMap] = {}
         self._ignored: dict[str, None] = {}
         self._remember = remember
         self._remembered: list[ReadRow] | None = None
-        path = shown(str(self.path))
-        names = [source.name.removeprefix(path).lstrip("/\\") or source.name for source in self.sources]
+        start = shown(str(path))
+        names = [source.name.removeprefix(start).lstrip("/\\") or source.name for source in self.sources]
         self.file_names = [""] if len(self.sources) == 1 else names
 
     @property
@@ -135,7 +137,7 @@ class RowStream:
         head, characters = [], 0
         for row in islice(found, SAMPLE_ROWS + 1):
             head.append(row)
-            characters += len(row.written) or _characters(row.value)
+            characters += row.characters
             if characters > ROW_CHARACTERS:  # memory holds as much of a file as one row may take
                 break
         objects = [filled_columns(row.value) for row in head[:SAMPLE_ROWS] if isinstance(row.value, dict)]
@@ -184,12 +186,13 @@ class RowStream:
 
     def pairs(self) -> Iterator[tuple[ReadRow, Found]]:
         """Yield each row with what stands in the file."""
+        unpacked = Unpacked(shown(str(self.path)), packed_bytes(self.sources))
         for index in range(len(self.sources)):
-            yield from self._pairs(index)
+            yield from self._pairs(index, unpacked)
 
-    def _pairs(self, index: int) -> Iterator[tuple[ReadRow, Found]]:
+    def _pairs(self, index: int, unpacked: Unpacked) -> Iterator[tuple[ReadRow, Found]]:
         source = self.sources[index]
-        found: Iterator[Found] = records(source)
+        found: Iterator[Found] = records(source, unpacked)
         if index not in self._columns:
             # The columns come from the first rows of this very pass: the file is not opened twice.
             found = chain(self._find_columns(index, found), found)
@@ -247,11 +250,6 @@ def all_rows(stream: RowStream) -> ReadRows:
         rows,
         tuple(stream.file_names),
     )
-
-
-def _characters(value: object) -> int:
-    """Return the number of characters in the cells of a row of CSV or Parquet."""
-    return sum(len(cell) for cell in value.values() if isinstance(cell, str)) if isinstance(value, dict) else 0
 
 
 def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:

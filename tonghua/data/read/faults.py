@@ -1,11 +1,18 @@
 """Faults in the syntax of a row: what is wrong, and how to fix it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...text import Text
+from ...errors import DataError
+from ...text import Text, listed
 
 ROW_CHARACTERS = 50_000_000
 """Maximum length of a row, in characters: it bounds how much of a file is in memory at once."""
+
+
+VALUE_CHARACTERS, CONTAINER_CHARACTERS = 8, 64
+"""What a value and a list or object count beside their text, for their place in memory."""
 
 
 class Fault(NamedTuple):
@@ -37,6 +44,19 @@ class Found(NamedTuple):
     faults: tuple[Fault, ...] = ()
     written: str = ""
 
+    @property
+    def characters(self) -> int:
+        """About how many characters it takes in memory."""
+        return len(self.written) or _characters(self.value)
+
+
+def _characters(value: object) -> int:
+    """Return the characters of a value; other values and containers count as what they weigh beside a text."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    return VALUE_CHARACTERS if inside is None else CONTAINER_CHARACTERS + sum(map(_characters, inside))
+
 
 def too_deep() -> Fault:
     """Return the fault of brackets that are nested too deeply."""
@@ -62,3 +82,13 @@ def and_ended(broken: Fault) -> Fault:
     """Return the fault with the remark that the rest of the file was not read."""
     what, mend = broken
     return Fault(Text(f"{what.zh}；从这里起没有再读", f"{what.en}; nothing was read from here on"), mend)
+
+
+def refuse_doubled(header: Sequence[str], name: str) -> None:
+    """Raise DataError if two columns of a table have the same name; a column may have none."""
+    doubled = [key for key, count in Counter(header).items() if key and count > 1]
+    if doubled:
+        raise DataError(
+            f"{name} 的表头里 {listed(doubled).zh} 不止一列；请只留一列或改名",
+            f"the header of {name} has more than one column {listed(doubled).en}; keep or rename one",
+        )

@@ -23,6 +23,8 @@ class ArchiveEntry(NamedTuple):
 
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
+    packed_bytes: int
+    """Size of the whole archive."""
 
 
 @contextmanager

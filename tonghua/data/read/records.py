@@ -13,33 +13,32 @@ A row with a syntax fault is not checked further. A syntax error in a JSON array
 ends the file: the rows after it cannot be separated.
 """
 
-import importlib
 import re
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 
 from ...errors import DataError
-from ...text import shown
 from .csv_rows import csv_rows
 from .faults import ROW_CHARACTERS, Found, too_long
 from .json_rows import array_rows, line_rows
+from .parquet_rows import parquet_rows, require_pyarrow
 from .sources import RowSource
+from .unpacked import Packed, Unpacked, require_harmless
 
 TITLE_CHARACTERS = 30
 """Maximum length of a story's title, in characters."""
-
-_PARQUET_BATCH_ROWS = 1_000
 
 _ENDS_A_SENTENCE = re.compile(r'[。！？!?….；;，,：:”」』"]$')
 
 _CHINESE = re.compile("[\u3400-\u9fff]")
 
 
-def records(source: RowSource) -> Generator[Found, None, None]:
-    """Yield each row of a file, in constant memory.
+def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Found, None, None]:
+    """Yield each row of a file, in constant memory; `unpacked` counts what compressed files become.
 
-    Raises DataError if the whole file is unusable: it has no rows, a duplicate column, objects over several lines
-    outside a list, or damaged Parquet; if pyarrow is missing; or if the file has changed since it was found.
+    Raises RefusedError if that is too much. Raises DataError if the whole file is unusable: it has no rows, a
+    duplicate column, objects over several lines outside a list, or damaged Parquet; or if the file has changed since
+    it was found.
     """
     match source.kind:
         case "json":
@@ -49,44 +48,32 @@ def records(source: RowSource) -> Generator[Found, None, None]:
         case "csv" | "tsv":
             found = csv_rows(source)
         case "parquet":
-            found = _parquet_rows(source)
+            found = parquet_rows(source)
         case "txt":
             found = _story(source)
     number = 0
     for number, row in enumerate(found, 1):  # noqa: B007 - tested after the loop
+        if unpacked and source.packed_bytes:
+            unpacked.add(1, row.characters)
         yield row
     if not number:
         raise DataError(f"{source.name} 里没有一条数据；请先写入数据", f"{source.name} holds no rows; write some first")
 
 
-def _parquet_rows(source: RowSource) -> Iterator[Found]:
-    try:
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise DataError(
-            f"读 {source.name} 需要 pyarrow；请运行 pip install pyarrow",
-            f"{source.name} needs pyarrow to be read; run pip install pyarrow",
-        ) from None
-    line = 0
-    with source.file() as file:
-        try:
-            opened = parquet.ParquetFile(file)
-            for batch in opened.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=_without_times(opened)):
-                for value in batch.to_pylist():
-                    line += 1
-                    yield Found(line, value)
-        except (ValueError, OSError, ArithmeticError, LookupError, TypeError) as error:  # bases of pyarrow's errors
-            said = shown(str(error), 100)
-            raise DataError(
-                f"{source.name} 损坏了，或者不是 Parquet（{said}）；请重新下载",
-                f"{source.name} is damaged or no Parquet ({said}); download it again",
-            ) from error
-
-
-def _without_times(opened: Any) -> list[str]:
-    """Names of all columns but times: Python may not represent a time, or the time zone may be unknown here."""
-    types: Any = importlib.import_module("pyarrow.types")
-    return [field.name for field in opened.schema_arrow if not types.is_temporal(field.type)]
+def require_harmless_files(sources: Sequence[RowSource]) -> None:
+    """Have a child read the files that libraries unpack. Raises RefusedError if one breaks the bounds."""
+    packed = [source for source in sources if source.kind == "parquet"]
+    if not packed:
+        return
+    require_pyarrow(packed[0].name)
+    reader = "tonghua.data.read.parquet_rows:tried"
+    plain = [source for source in packed if isinstance(source.origin, Path)]
+    if plain:
+        require_harmless(reader, [Packed(path=str(s.origin), name=s.name, packed_bytes=s.packed_bytes) for s in plain])
+    for source in packed:
+        if source not in plain:
+            with source.file() as file:
+                require_harmless(reader, [Packed(path=file.name, name=source.name, packed_bytes=source.packed_bytes)])
 
 
 def _story(source: RowSource) -> Iterator[Found]:

@@ -24,7 +24,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Literal, NamedTuple, TextIO
@@ -61,6 +61,8 @@ class RowSource:
     size_bytes: int
     sha256: str
     origin: Path | ArchiveEntry
+    packed_bytes: int = 0
+    """Size of the compressed file that holds it, the archive or the Parquet file itself; 0 for plain text."""
     stamp: tuple[int, int] | None = None
     """Size in bytes and time of the last change in ns, of a Parquet file outside an archive."""
 
@@ -88,20 +90,23 @@ class RowSource:
     @contextmanager
     def file(self) -> Iterator[IO[bytes]]:
         """Open as a seekable binary file. Raises DataError if it has changed since it was found."""
-        with open_origin(self.origin, self.name) as file:
+        with open_origin(self.origin, self.name) as file, ExitStack() as stack:
             if isinstance(self.origin, Path):
                 yield file
                 # Parquet is read here and there; its size and time tell a change without reading it all again.
                 if stamp_of(file) != self.stamp:
                     raise changed(self.name)
                 return
-            with tempfile.TemporaryFile() as whole:
-                watched = Watched(file)
-                shutil.copyfileobj(io.BufferedReader(watched, CHUNK_BYTES), whole)
-                if watched.sha256.hexdigest() != self.sha256:
-                    raise changed(self.name)
-                whole.seek(0)
-                yield whole
+            # A file with a name, so that a child process can open it too.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            whole = stack.enter_context((Path(folder) / "rows").open("w+b"))
+            watched = Watched(file)
+            shutil.copyfileobj(io.BufferedReader(watched, CHUNK_BYTES), whole)
+            if watched.sha256.hexdigest() != self.sha256:
+                raise changed(self.name)
+            whole.flush()
+            whole.seek(0)
+            yield whole
 
 
 class Sources(NamedTuple):
@@ -128,6 +133,12 @@ def find_sources(path: Path) -> Sources:
         name = str(PurePath(each).relative_to(path)) if is_folder else PurePath(each).name
         whole.update(f"{name}\0{file.sha256}\0".encode())
     return Sources(files, (*_encoding_notes(files), *notes), whole.hexdigest())
+
+
+def packed_bytes(files: Sequence[RowSource]) -> int:
+    """Return the bytes of all compressed files on disk; an archive counts once."""
+    archive = max((file.packed_bytes for file in files if not isinstance(file.origin, Path)), default=0)
+    return archive + sum(file.packed_bytes for file in files if isinstance(file.origin, Path))
 
 
 def find_text(path: Path) -> tuple[RowSource, tuple[Text, ...]]:
@@ -276,7 +287,8 @@ def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
         with open_origin(origin, name) as file:
             sha256, size_bytes = sha256_and_size(file)
             stamp = stamp_of(file) if isinstance(origin, Path) else None
-        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, stamp)
+        packed_bytes = size_bytes if isinstance(origin, Path) else origin.packed_bytes
+        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, packed_bytes, stamp)
     look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(name, origin))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")
@@ -285,4 +297,5 @@ def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
         kind = "json" if look.first == "[" else "jsonl"
     else:
         kind = "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "txt"
-    return RowSource(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin)
+    packed_bytes = 0 if isinstance(origin, Path) else origin.packed_bytes
+    return RowSource(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin, packed_bytes)
