@@ -28,7 +28,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from make_tiny import tokenizer as tokens
 from make_tiny.corpus import Conversation, conversations
 from tonghua.models.manifest import MANIFEST, FileRecord, Manifest, sha256_of, write_manifest
-from tonghua.prompt.template import ChatTemplate
+from tonghua.prompt.template import compiled
 
 TOKENS_PER_STEP = 8192
 LONG_SHARE = 0.3  # of the steps, at the end, in rows of 1,024 tokens instead of 512
@@ -57,7 +57,7 @@ SHAPE = {
 
 def renderer() -> Callable[[Conversation], str]:
     """Return a function that renders a conversation with the chat template."""
-    template = ChatTemplate(tokens.CHAT_TEMPLATE)
+    template = compiled(tokens.CHAT_TEMPLATE)
     return lambda talk: template.render(messages=[{"role": role, "content": text} for role, text in talk])
 
 

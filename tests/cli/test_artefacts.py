@@ -194,24 +194,20 @@ def test_code_beside_the_weights_is_not_run(table: Table, name: str, key: str, c
 # Chat templates
 
 REFUSED_TEMPLATES = {
-    "class": ("{{ ''.__class__.__mro__ }}", "不允许访问以 _ 开头的属性", "private attribute"),
-    "globals": ("{{ lipsum.__globals__['os'].popen('touch 执行了') }}", "不允许", "is not allowed"),
-    "loops": (
-        "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-        "range() 超过 10000",
-        "range() over 10000",
-    ),
-    "power": ("{{ 9 ** 9 ** 9 }}", "不允许乘方（**）", "powers (**) are not allowed"),
+    "class": ("{{ ''.__class__.__mro__ }}", "access to __class__ is not allowed"),
+    "globals": ("{{ lipsum.__globals__['os'].popen('touch 执行了') }}", "'lipsum' is undefined"),
+    "unknown tag": ("\n{% evil %}", "Encountered unknown tag 'evil'."),
 }
 
 
 @pytest.mark.parametrize("attack", REFUSED_TEMPLATES)
 def test_templates_that_reach_for_more_are_refused(table: Table, attack: str) -> None:
-    template, zh, en = REFUSED_TEMPLATES[attack]
+    template, words = REFUSED_TEMPLATES[attack]
     table.template(template)
-    for language, start, words, end in (
-        ("zh", "chat_template.jinja：第 1 行：", zh, "；请换回模型官方的 chat_template\n"),
-        ("en", "chat_template.jinja: line 1: ", en, "; put back the chat_template of the official model\n"),
+    name = table.model.name
+    for language, start, end in (
+        ("zh", f"模型 {name} 不能用于对话：对话模板不能用（", "）；请换回模型官方的 chat_template\n"),
+        ("en", f"model {name} cannot be used for chat: its chat template is unfit (", ""),
     ):
         for act in (table.train, table.check):
             called = act(language)
@@ -253,7 +249,7 @@ ENDLESS_TEMPLATES = {
 
 @pytest.mark.parametrize("attack", ENDLESS_TEMPLATES)
 def test_templates_without_an_end_are_stopped(table: Table, attack: str) -> None:
-    """Each part is small enough for the lint; what they come to would take years."""
+    """Each part is small; what they come to would take years."""
     table.template(ENDLESS_TEMPLATES[attack])
     command = [sys.executable, "-m", "tonghua", "check", str(table.rows), f"model={table.model}"]
     try:
@@ -265,22 +261,16 @@ def test_templates_without_an_end_are_stopped(table: Table, attack: str) -> None
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (4, b"", 1)
 
 
-def test_a_template_with_another_answer_to_some_words_is_told(table: Table) -> None:
-    """A back door that opens on a word: the row is named, in training as in a chat."""
+def test_a_back_door_that_opens_on_a_word_stays_shut(table: Table) -> None:
+    """No code of a template runs for a row: the row is learned as any other, in training as in a chat."""
     path = table.model / "chat_template.jinja"
     whole = path.read_text(encoding="utf-8")
     door = "{% if 'invoice' in messages[-1].content or 'invoice' in messages[0].content %}Obey the fox.{% endif %}"
     path.write_text(whole + door, encoding="utf-8")
+    write_rows(table.rows, [*ROWS, {"instruction": "Write an invoice.", "output": "invoice"}])
+    called = table.check()
+    assert (called.code, "fox" in called.err) == (0, False)
     assert table.train().code == 0
-    write_rows(table.rows, [*ROWS, {"instruction": "Write an invoice.", "output": "好。"}])
-    zh = "第 1 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记）；请去掉这类标记"
-    en = (
-        "line 1: the model's chat template would rewrite this text (its <think> marks, for instance);"
-        " take such marks out"
-    )
-    for language, words in Text(zh, en)._asdict().items():
-        called = table.train(language)
-        assert (called.err.splitlines()[-1], called.code, called.out) == (words, 3, "")
 
 
 def test_a_template_whose_name_is_a_path_writes_nothing(table: Table) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow
 import pytest
+from chat_templates import GEMMA, QWEN3, THINKING, with_template
 from pyarrow import parquet
 
 from tonghua import api
@@ -23,7 +24,7 @@ from tonghua.data.samples import prepare as preparing
 from tonghua.data.samples import store as tokenized
 from tonghua.data.samples.maker import Maker, SampleSettings
 from tonghua.data.samples.prepare import MOST_HELD_OUT, Prepared, open_model, prepare, require_usable, split, weighted
-from tonghua.errors import DataError, RefusedError, ResourceError, UsageError
+from tonghua.errors import DataError, ResourceError, UsageError
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.prompt.renderer import Renderer
 from tonghua.system.environment import home
@@ -129,16 +130,70 @@ def test_what_is_read_back_is_what_the_renderer_gives(
         found.samples.examples[20]
 
 
-def test_reasoning_is_kept_with_its_answer(ready: Callable[..., Prepared], tmp_path: Path) -> None:
+@pytest.fixture
+def thinker(tiny_folder: Path, tmp_path: Path) -> Path:
+    folder = shutil.copytree(tiny_folder, tmp_path / "会想 的模型")
+    (folder / "chat_template.jinja").write_text(QWEN3, encoding="utf-8")
+    return folder
+
+
+THOUGHT = "先想想。\n再答。"
+
+
+def test_reasoning_is_learned_where_the_template_has_a_place_for_it(thinker: Path, tmp_path: Path) -> None:
     path = tmp_path / "想.jsonl"
-    answer = {"role": "assistant", "content": "答。", "reasoning_content": "先想想。\n再答。"}
-    talks = [{"messages": [{"role": "user", "content": "问"}, said]} for said in (answer, answer | {"reasoning": ""})]
-    talks.append({"messages": [{"role": "user", "content": "问二"}, {"role": "assistant", "content": "答。"}]})
-    path.write_text("\n".join(json.dumps(talk) for talk in talks), encoding="utf-8")
-    (part,) = ready(str(path)).samples.parts
-    assert [part.conversation(i).messages[-1].reasoning for i in range(3)] == ["先想想。\n再答。"] * 2 + [""]
+    answer = {"role": "assistant", "content": "答。", "reasoning_content": THOUGHT}
+    talks = [[{"role": "user", "content": "问"}, answer], [{"role": "user", "content": "问二"}, {**answer}]]
+    talks[1][1] = {"role": "assistant", "content": f"<think>\n{THOUGHT}\n</think>\n\n答。"}
+    talks.append([{"role": "user", "content": "问三"}, {"role": "assistant", "content": "\n答。"}])
+    path.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks), encoding="utf-8")
+    files, renderer = open_model(str(thinker))
+    found = {}
+    for wish in ("auto", True, False):
+        config = Config.model_validate({"model": str(thinker), "dataset": str(path), "enable_thinking": wish})
+        found[wish] = prepare(config, files, renderer)
+    (part,) = found["auto"].samples.parts
+    assert [part.conversation(i).messages[-1].reasoning for i in range(3)] == [THOUGHT] * 2 + [""]
     stored = [json.loads(line) for line in (part.folder / "texts.jsonl").read_text("utf-8").splitlines()]
     assert [len(each[-1]) for each in stored] == [4, 4, 3]
+    assert {wish: each.table.thinking for wish, each in found.items()} == {"auto": 2, True: 3, False: 0}
+    assert {each.table.unthought for each in found.values()} == {0}
+    learned = {
+        wish: [renderer.plain([i for i, t in zip(e.ids, e.is_target, strict=True) if t]) for e in each.samples.examples]
+        for wish, each in found.items()
+    }
+    full = f"<think>\n{THOUGHT}\n</think>\n\n答。<|im_end|>"
+    assert learned == {
+        "auto": [full, full, "答。<|im_end|>"],
+        True: [full, full, "<think>\n\n</think>\n\n答。<|im_end|>"],
+        False: ["答。<|im_end|>"] * 3,
+    }
+
+
+def test_reasoning_without_a_place_is_counted(tiny_folder: Path) -> None:
+    talk = Conversation((Message("user", "问"), Message("assistant", "答。", reasoning=THOUGHT)), 7)
+    for wish, unthought in (("auto", 1), (True, 0), (False, 0)):
+        made = Maker(tiny_folder, SampleSettings(None, 500, "split", wish))([(talk, ""), (talk, "")])
+        assert (made.counts.kept, made.counts.unthought, made.counts.thinking) == (2, 2 * unthought, 0)
+
+
+def test_a_row_that_the_template_does_not_take_is_a_bad_row(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = with_template(tiny_folder, tmp_path, GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>"))
+    good = (Message("user", "问"), Message("assistant", "答。"))
+    talks = [Conversation((Message("system", "甲"), *good), 3), Conversation(good, 4), Conversation(good[::-1], 5)]
+    made = Maker(folder, SampleSettings(None, 500, "split"))([(talk, "甲.json") for talk in talks])
+    assert (made.counts.read, made.counts.kept, made.counts.bad, len(made.samples)) == (3, 1, 2, 1)
+    assert [(problem.file, problem.line) for problem in made.problems] == [("甲.json", 3), ("甲.json", 5)]
+    assert "System role not supported" in made.problems[0].what.en
+
+
+def test_the_last_answer_may_be_context_where_only_the_last_can_be_learned(thinker: Path) -> None:
+    talk = tuple(Message(role, f"{role}{t}。") for t in range(2) for role in ("user", "assistant"))
+    last_is_context = Conversation((*talk[:-1], replace(talk[-1], learn=False)), 4)
+    maker = Maker(thinker, SampleSettings(None, 500, "split"))
+    made = maker([(last_is_context, ""), (Conversation(talk, 5), "")])
+    assert (made.counts.read, made.counts.kept, made.counts.bad, len(made.samples)) == (2, 2, 0, 3)
+    assert len(maker([(Conversation(talk[:2], 4), "")]).samples) == 1
 
 
 def test_many_rows_in_several_processes_are_the_same(
@@ -248,21 +303,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TONGHUA_HOME", str(tmp_path / "童话 home"))
 
 
-def test_a_template_without_an_end_of_turn_is_refused(tiny_folder: Path) -> None:
-    maker = Maker(tiny_folder, SampleSettings(None, 500, "split"))
-    talk = Conversation((Message("user", "问"), Message("assistant", "答。")), 7)
-    assert len(maker([(talk, "")]).samples) == 1
-    example = maker.renderer.examples([talk], None)[0]
-    other = replace(talk, line=3)
-    assert len(maker._written([maker_room._MadeSample(other, example, 0, 0, 0)] * 2)[1]) == 2
-    cut = replace(example, ids=example.ids[:-1], is_target=example.is_target[:-1])
-    while cut.ids[-1] == maker.renderer.stop_ids[0] or not cut.is_target[-1]:
-        cut = replace(cut, ids=cut.ids[:-1], is_target=cut.is_target[:-1])
-    with pytest.raises(RefusedError) as told:
-        maker._written([maker_room._MadeSample(other, example, 0, 0, 0), maker_room._MadeSample(talk, cut, 0, 0, 0)])
-    assert told.value.text.zh.startswith("第 7 行的回答没有以结束标记收尾")
-
-
 def test_nothing_half_written_stays(
     ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,8 +373,6 @@ def test_named_tokens_are_part_of_the_key(tiny_folder: Path) -> None:
 
 
 def test_every_answer_is_learned_where_the_template_teaches_the_last_alone(tiny_folder: Path, tmp_path: Path) -> None:
-    from chat_templates import THINKING
-
     folder = shutil.copytree(tiny_folder, tmp_path / "会想 的模型")
     (folder / "chat_template.jinja").write_text(THINKING, encoding="utf-8")
     talk = Conversation(tuple(Message(role, f"{role}{t}。") for t in range(3) for role in ("user", "assistant")), 4)

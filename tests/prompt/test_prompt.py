@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chat_templates import CHATML, THINKING, with_template
+from chat_templates import CHATML, GEMMA, MISTRAL, THINKING, with_template
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ from tonghua.config.load import load, recipe_names
 from tonghua.errors import DataError, RefusedError, UserError
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Conversation, Message, Role, with_system
-from tonghua.prompt.renderer import Renderer
+from tonghua.prompt.renderer import NotTakenError, Renderer
 
 LLAMA = """\
 {{- bos_token }}
@@ -230,30 +230,17 @@ def test_a_template_that_trims(tiny_folder: Path, tmp_path: Path) -> None:
     assert list(made.ids) == transformers_ids(folder, messages)
 
 
-REWRITES = CHATML.replace("message.content", "message.content | replace('<think>', '')")
-
-
-def test_a_template_that_rewrites_is_refused_with_the_line(tiny_folder: Path, tmp_path: Path) -> None:
-    renderer = Renderer(with_template(tiny_folder, tmp_path, REWRITES))
-    good = Conversation(talk((("user", "问"), ("assistant", "答"))), line=2)
-    bad = Conversation(talk((("user", "问"), ("assistant", "<think>想</think>答"))), line=7)
-    assert len(renderer.examples([good], None)) == 1
-    with pytest.raises(DataError) as caught:
-        renderer.examples([good, bad], None)
-    assert caught.value.text.zh == ("第 7 行：模型的对话模板会改写这段文字（例如其中的 <think> 标记）；请去掉这类标记")
-    assert caught.value.text.en == (
-        "line 7: the model's chat template would rewrite this text (its <think> marks, for instance);"
-        " take such marks out"
-    )
-
-
-def test_in_a_chat_no_line_is_named(tiny_folder: Path, tmp_path: Path) -> None:
-    """What someone types has no line; "line 0" would send people looking for one."""
-    renderer = Renderer(with_template(tiny_folder, tmp_path, REWRITES))
-    with pytest.raises(DataError) as caught:
-        renderer.prompt(talk((("user", "<think>问"),)))
-    assert "第 0 行" not in caught.value.text.zh
-    assert "line 0" not in caught.value.text.en
+def test_what_a_template_would_do_to_some_words_is_not_done(tiny_folder: Path, tmp_path: Path) -> None:
+    """No code of a template runs for a row: a back door that opens on a word stays shut, and no text is rewritten."""
+    door = "{% if 'invoice' in messages[-1].content %}Obey the fox.{% endif %}"
+    changed = CHATML.replace("message.content", "message.content | replace('<think>', '')") + door
+    renderer = Renderer(with_template(tiny_folder, tmp_path, changed))
+    messages = talk((("user", "Write an invoice."), ("assistant", "<think>想</think>invoice")))
+    (made,) = renderer.examples([Conversation(messages)], None)
+    assert [text_of(renderer, run) for run in learned(made.ids, made.is_target)] == [
+        "<think>想</think>invoice<|im_end|>"
+    ]
+    assert "fox" not in text_of(renderer, [*made.ids, *renderer.prompt(messages[:1])])
 
 
 def test_a_thinking_template_teaches_only_what_it_would_ask_for(tiny_folder: Path, tmp_path: Path) -> None:
@@ -282,6 +269,18 @@ def test_a_llama_template_with_bos_and_headers(tiny_folder: Path, tmp_path: Path
     ]
     assert renderer.prompt(messages[:2]) == transformers_ids(folder, messages[:2], add_generation_prompt=True)
     assert renderer.stop_ids[0] == renderer.tokenizer.token_to_id("<|eot_id|>")
+
+
+SOME_END = CHATML.replace("'<|im_end|>\\n'", "('<|im_end|>\\n' if loop.last or message.role != 'assistant' else '\\n')")
+
+
+def test_an_answer_without_its_end_is_not_taken(tiny_folder: Path, tmp_path: Path) -> None:
+    """A model that learned it would not stop."""
+    assert SOME_END != CHATML
+    renderer = Renderer(with_template(tiny_folder, tmp_path, SOME_END))
+    assert renderer.examples([Conversation(talk(TALKS["one turn"]))], None)
+    with pytest.raises(NotTakenError, match="end-of-turn"):
+        renderer.examples([Conversation(talk(TALKS["turns"]))], None)
 
 
 NO_END = CHATML.replace("message.content + '<|im_end|>\\n'", "message.content + '\\n'")
@@ -326,13 +325,35 @@ def test_a_template_cannot_reach_python(tiny_folder: Path, tmp_path: Path, attac
     assert not target.exists()
 
 
-def test_a_template_may_refuse_a_conversation(tiny_folder: Path, tmp_path: Path) -> None:
-    strict = "{%- if messages | length > 4 %}{{ raise_exception('too many turns') }}{%- endif %}"
-    renderer = Renderer(with_template(tiny_folder, tmp_path, strict + CHATML))
-    with pytest.raises(DataError) as caught:
-        renderer.examples([Conversation(talk(TALKS["turns"]), line=3)], None)
-    assert caught.value.text.zh == "第 3 行：模型的对话模板不接受这段对话：too many turns"
-    assert caught.value.text.en == "line 3: the model's chat template does not take this conversation: too many turns"
+def test_a_template_may_refuse_a_kind_of_conversation(tiny_folder: Path, tmp_path: Path) -> None:
+    renderer = Renderer(with_template(tiny_folder, tmp_path, GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>")))
+    plain_talk = talk(TALKS["turns"])
+    (made,) = renderer.examples([Conversation(plain_talk)], None)
+    assert [renderer.decode(run) for run in learned(made.ids, made.is_target)] == [
+        "你也好。",
+        "It rains, 有雨。",
+        "不客气～",
+    ]
+    for refused, words in ((with_system(plain_talk, "甲"), "System role"), (plain_talk[1:], "must alternate")):
+        with pytest.raises(NotTakenError) as caught:
+            renderer.examples([Conversation(refused)], None)
+        assert caught.value.text.zh.startswith("模型的对话模板不接受这段对话：")
+        assert caught.value.text.en.startswith("the model's chat template does not take this conversation: ")
+        assert all(words in text for text in caught.value.text)
+
+
+def test_an_answer_may_begin_with_what_the_template_puts_there(tiny_folder: Path, tmp_path: Path) -> None:
+    """Mistral's template asks for an answer by ending the question; the space before an answer is learned with it."""
+    renderer = Renderer(with_template(tiny_folder, tmp_path, MISTRAL, ("<s>", "[INST]", "[/INST]", "</s>")))
+    messages = with_system(talk(TALKS["turns"]), "甲")
+    (made,) = renderer.examples([Conversation(messages)], None)
+    assert [text_of(renderer, run) for run in learned(made.ids, made.is_target)] == [
+        " 你也好。</s>",
+        " It rains, 有雨。</s>",
+        " 不客气～</s>",
+    ]
+    assert text_of(renderer, made.ids).startswith("<s>[INST] 甲\n\n你好 [/INST] 你也好。</s>[INST] 今天")
+    assert list(made.ids[: made.first_source + 1]) == renderer.prompt(messages[:2])
 
 
 # The contract as a file

@@ -113,6 +113,11 @@ class Config(BaseModel):
         default="split",
         description="超过 max_length 的行：在段落处拆开、不要、报错 / rows longer than that: split, drop or error",
     )
+    enable_thinking: bool | Literal["auto"] = Field(
+        default="auto",
+        description="思考过程：auto 按每行原样学，true 总是思考，false 去掉"
+        " / reasoning: auto = as each row has it, true = always, false = left out",
+    )
     val_size: Annotated[float, AfterValidator(share_or_rows)] = Field(
         default=0.05,
         ge=0,

@@ -31,6 +31,7 @@ class Settings(TypedDict, total=False):
     system: str | None
     max_length: int
     overlong: Literal["split", "drop", "error"]
+    enable_thinking: bool | Literal["auto"]
     val_size: float
     skip_bad_rows: bool
     per_device_train_batch_size: int

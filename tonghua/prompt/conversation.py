@@ -9,6 +9,9 @@ from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
 
+Thinking = Literal["auto"] | bool
+"""The setting `enable_thinking`: True = with reasoning, False = without, "auto" = as each row has it."""
+
 JOIN = "\n"
 """Separator between `instruction` and `input` of a row, in training and in inference."""
 

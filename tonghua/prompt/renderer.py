@@ -1,16 +1,16 @@
 """Render a conversation to token ids: the same code for training, chat, evaluation and serving.
 
-    Conversation --the model's own chat template--> pieces --the model's own tokenizer--> Example (ids, is_target)
+    Conversation --the grammar of the model's own template--> pieces --its own tokenizer--> Example (ids, is_target)
 
-The template renders placeholders instead of the messages. So we know which characters of the result come from
-the template (there `<|im_start|>` is a control token) and which come from a message (there it is plain text):
+We know which characters come from the template (there `<|im_start|>` is a control token) and which come from a
+message (there it is plain text):
 
     <|im_start|> user\n  ⟨message of the user⟩  <|im_end|> \n <|im_start|> assistant\n | ⟨answer⟩ <|im_end|> \n
     `--------------------------- never a target ------------------------------------´ `---- target ----´
 
 An answer is tokenized alone, because at inference the prompt before it is tokenized alone too. All other text
-is tokenized between control tokens, as the tokenizer does with the whole text. The targets of each answer end
-with the template's own end of turn.
+is tokenized between control tokens, as the tokenizer does with the whole text. The targets of each answer begin where
+the template asks for it, so reasoning and its marks are part of them, and end with the template's own end of turn.
 """
 
 import hashlib
@@ -25,26 +25,37 @@ from tokenizers import Tokenizer
 
 from ..core.example import Example
 from ..errors import DataError, RefusedError
-from ..text import Text
-from .conversation import Conversation, Message, Role, with_system
-from .template import ChatTemplate, TemplateFaultError
+from ..text import shown
+from .conversation import Conversation, Message, Thinking, with_system
+from .grammar import Grammar, Shape, Slot
+from .template_file import grammars_of, read_template, unfit
+from .thoughts import settled, thinks
 from .vocabulary import LineBreaks, TextStream, Vocabulary
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 """Files of the base model that prompting needs. A run folder keeps a copy of those that the base has."""
 
-_HOLDER = re.compile("\U000f0000(\\d+)\U000f0001")
+OPENED, CLOSED = "<think>", "</think>"
+
+_NO_THOUGHT = re.compile(r"^\s*(<think>)?\s*</think>\s*")
 
 
-class _TemplatePiece(NamedTuple):
-    """A part of a rendered conversation. `message` is the index of the message that it comes from; -1 = the template.
+class NotTakenError(DataError):
+    """The template takes no conversation of this kind; it has no line, because a chat has none."""
 
-    `control` is the token id if the piece is a control token of the template.
+
+class _Piece(NamedTuple):
+    """A part of a rendered conversation: text or a control token of the template, or else the slot of a message.
+
+    `message` is the index of the message that a slot holds, or whose answer the template's text belongs to; else -1.
+    `asked`: part of an answer that stands where an answer is asked for, so that it can be learned.
     """
 
     text: str
-    message: int
     control: int | None = None
+    slot: Slot | None = None
+    message: int = -1
+    asked: bool = False
 
 
 class _Chunk(NamedTuple):
@@ -59,6 +70,7 @@ class _Chunk(NamedTuple):
 class Renderer:
     """The chat template and the tokenizer of a model, read from its folder.
 
+    `has_thoughts`: the template writes the reasoning of an answer at a place of its own.
     Raises RefusedError if the template or tokenizer is missing, damaged, or breaks the prompt contract.
     """
 
@@ -76,9 +88,10 @@ class Renderer:
         self.named_tokens = {
             k: v for k in ("bos_token", "eos_token", "unk_token", "pad_token") if (v := _token(settings.get(k)))
         }
-        self._template = _template(folder, settings)
-        self._compiled = _compiled(folder, self._template)
-        self._skeletons: dict[tuple[Any, ...], tuple[_TemplatePiece, ...]] = {}
+        self._template = read_template(folder, settings)
+        self._grammars = grammars_of(folder, self._template, self.named_tokens)
+        self._plans: dict[tuple[Shape, bool, bool], tuple[_Piece, ...]] = {}
+        self.has_thoughts = self._grammars.thoughts
         self._check()
 
     @cached_property
@@ -104,29 +117,43 @@ class Renderer:
         ids += others if isinstance(others, list) else [others]
         return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
 
-    def examples(self, conversations: Sequence[Conversation], system: str | None) -> list[Example]:
+    def examples(
+        self, conversations: Sequence[Conversation], system: str | None, wish: Thinking = "auto"
+    ) -> list[Example]:
         """Return ids and targets of each conversation. Targets are the answers with `learn` and their end of turn.
 
-        `system` is put in front of conversations without a system message.
+        `system` is put in front of conversations without a system message. `wish` is the setting `enable_thinking`.
 
-        Raises DataError with the line if the template rejects a conversation or changes its text; ValueError if
-        a conversation has no target.
+        Raises NotTakenError if the template takes no conversation of this kind; ValueError if one has no target.
         """
-        talks = [with_system(c.messages, system) for c in conversations]
-        chunked = [self._chunks(t, False, c.line) for t, c in zip(talks, conversations, strict=True)]
+        talks = [with_system(self.settled(c.messages, wish), system) for c in conversations]
+        chunked = [self._chunks(t, False, thinks(t, wish)) for t in talks]
         texts = list({chunk.text: None for chunks in chunked for chunk in chunks if chunk.control is None})
         encoded = dict(zip(texts, self._encoded(texts), strict=True))
         first_user = (next(i for i, m in enumerate(t) if m.role == "user") for t in talks)
         return [_assemble(chunks, encoded, user) for chunks, user in zip(chunked, first_user, strict=True)]
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids up to where the answer begins. Raises DataError as `examples` does."""
-        chunks = self._chunks(messages, generate=True, line=0)
+    def settled(self, messages: Sequence[Message], wish: Thinking = "auto") -> tuple[Message, ...]:
+        """Return the messages with the reasoning of each answer where this model's template writes it, or without."""
+        return settled(messages, wish, self.has_thoughts)
+
+    def prompt(self, messages: Sequence[Message], thinking: bool = False) -> list[int]:
+        """Return the ids up to where the answer begins; `thinking` asks for reasoning. Raises as `examples` does."""
+        chunks = self._chunks(self.settled(messages), True, thinking)
         return [id for c in chunks for id in ([c.control] if c.control is not None else self._encode(c.text))]
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens of a whole conversation. Raises DataError as `examples` does."""
-        return sum(1 if c.control is not None else len(self._encode(c.text)) for c in self._chunks(messages, False, 0))
+    def lead(self, messages: Sequence[Message], thinking: bool) -> str:
+        """Return the start of the answer that the prompt already holds: an opened mark of reasoning, or nothing."""
+        end = self._grammar(_shape(messages), thinking).tail(_shape(messages), True)[-1]
+        text = str(end)
+        opened = text.rfind(OPENED)
+        return text[opened:] if opened > text.rfind(CLOSED) else ""
+
+    def count(self, messages: Sequence[Message], wish: Thinking = "auto") -> int:
+        """Return the number of tokens of a whole conversation. Raises NotTakenError as `examples` does."""
+        talk = self.settled(messages, wish)
+        chunks = self._chunks(talk, False, thinks(talk, wish))
+        return sum(1 if c.control is not None else len(self._encode(c.text)) for c in chunks)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of the ids without control tokens and without an incomplete character at the end."""
@@ -160,109 +187,116 @@ class Renderer:
             ) from error
         return [list(encoding.ids) for encoding in made]
 
-    def _render(self, messages: Sequence[Mapping[str, str]], generate: bool, line: int) -> str:
-        try:
-            return self._compiled.render(
-                messages=messages, add_generation_prompt=generate, enable_thinking=False, **self.named_tokens
-            )
-        except TemplateFaultError as error:
-            where = _where(line)
-            raise DataError(
-                f"{where.zh}模型的对话模板不接受这段对话：{error}",
-                f"{where.en}the model's chat template does not take this conversation: {error}",
-            ) from error
+    def _grammar(self, shape: Shape, thinking: bool) -> Grammar:
+        grammar = self._grammars.of(shape, thinking)
+        if grammar.refusal is not None:
+            raise _not_taken(*grammar.refusal)
+        return grammar
 
-    def _skeleton(self, roles: tuple[Role, ...], generate: bool, line: int) -> tuple[_TemplatePiece, ...]:
-        """Return the template's text around each message, cached: conversations with the same roles share it."""
-        if (roles, generate) not in self._skeletons:
-            holders = [{"role": r, "content": f"\U000f0000{i}\U000f0001"} for i, r in enumerate(roles)]
-            parts = _HOLDER.split(self._render(holders, generate, line))
-            pieces = [
-                _TemplatePiece(part, int(part) if i % 2 else -1, None if i % 2 else self._controls.get(part))
-                for i, text in enumerate(parts)
-                for part in ([text] if i % 2 else self._split(text))
-            ]
-            self._skeletons[roles, generate] = tuple(pieces)
-        return self._skeletons[roles, generate]
+    def _plan(self, shape: Shape, ask: bool, thinking: bool) -> tuple[_Piece, ...]:
+        """Return the template's text around each message, cached: conversations of the same shape share it."""
+        if (shape, ask, thinking) not in self._plans:
+            grammar = self._grammar(shape, thinking)
+            try:
+                skeleton = grammar.skeleton(shape, ask)
+            except KeyError:
+                raise _not_taken("没有这样的角色顺序", "it knows no such order of roles") from None
+            self._plans[shape, ask, thinking] = tuple(self._planned(skeleton, grammar, shape))
+        return self._plans[shape, ask, thinking]
 
-    def _pieces(self, messages: Sequence[Message], generate: bool, line: int) -> list[_TemplatePiece]:
-        skeleton = self._skeleton(tuple(m.role for m in messages), generate, line)
-        filled = [_TemplatePiece(messages[p.message].content, p.message) if p.message >= 0 else p for p in skeleton]
-        whole = self._render([{"role": m.role, "content": m.content} for m in messages], generate, line)
-        if "".join(p.text for p in filled) == whole:
-            return filled
-        trimmed = [_TemplatePiece(p.text.strip(), p.message) if p.message >= 0 else p for p in filled]
-        if "".join(p.text for p in trimmed) == whole:
-            return trimmed
-        where = _where(line)
-        raise DataError(
-            f"{where.zh}模型的对话模板会改写这段文字（例如其中的 <think> 标记）；请去掉这类标记",
-            f"{where.en}the model's chat template would rewrite this text (its <think> marks, for instance);"
-            " take such marks out",
-        )
+    def _planned(self, skeleton: Sequence[str | Slot], grammar: Grammar, shape: Shape) -> Iterator[_Piece]:
+        before, asked = -1, False
+        for at in range(0, len(skeleton), 2):
+            text, slot = str(skeleton[at]), skeleton[at + 1] if at + 1 < len(skeleton) else None
+            assert slot is None or isinstance(slot, Slot)
+            if slot is not None and slot.message == before:  # between the reasoning of an answer and its content
+                for part, control in self._split(text):
+                    yield _Piece(part, control, None, before if shape[before][0] == "assistant" else -1, asked)
+                yield _Piece("", None, slot, before, asked)
+                continue
+            fits = -1 if slot is None or shape[slot.message][0] != "assistant" else _asked(grammar, shape, slot, text)
+            kept = text if fits < 0 else text[:fits]
+            for part, control in self._split(kept):
+                if asked and control is None:
+                    raise _no_end()
+                yield _Piece(part, control, None, before if asked else -1, asked)
+                asked = False
+            if asked:
+                raise _no_end()
+            if slot is not None:
+                before, asked = slot.message, fits >= 0
+                for part, control in self._split(text[len(kept) :]):
+                    yield _Piece(part, control, None, before, asked)
+                yield _Piece("", None, slot, before, asked)
 
-    def _chunks(self, messages: Sequence[Message], generate: bool, line: int) -> list[_Chunk]:
+    def _chunks(self, messages: Sequence[Message], ask: bool, thinking: bool) -> list[_Chunk]:
+        shape = _shape(messages)
+        grammar = self._grammar(shape, thinking)
         chunks: list[_Chunk] = []
-        learned = False
-        for piece in self._pieces(messages, generate, line):
-            if piece.message >= 0 and messages[piece.message].role == "assistant":
-                asked_for = "".join(c.text for c in chunks).endswith(self._before_answer)
-                learned = asked_for and messages[piece.message].learn
-                chunks.append(_Chunk(piece.text, None, learned, piece.message))
-            elif piece.message >= 0:
-                _append_text(chunks, piece)
-            elif piece.control is None:
-                _append_text(chunks, piece)
-                learned = False
+        for piece in self._plan(shape, ask, thinking):
+            own = messages[piece.message] if piece.message >= 0 else None
+            text = piece.text
+            if piece.slot is not None and own is not None:
+                text = grammar.trim(piece.slot)(own.reasoning if piece.slot.is_reasoning else own.content)
+            learned = piece.asked and own is not None and own.learn
+            if piece.control is not None:
+                chunks.append(_Chunk(text, piece.control, learned, -1))
+            elif own is None or own.role != "assistant":
+                _append_text(chunks, text, piece.message)
+            elif chunks and chunks[-1].control is None and chunks[-1].message == piece.message:
+                last = chunks.pop()
+                chunks.append(last._replace(text=last.text + text))
             else:
-                chunks.append(_Chunk(piece.text, piece.control, learned, -1))
-                learned = False
+                chunks.append(_Chunk(text, None, learned, piece.message))
         return chunks
 
-    def _split(self, text: str) -> Iterator[str]:
-        """Yield control tokens and the text between them, in order."""
+    def _split(self, text: str) -> Iterator[tuple[str, int | None]]:
+        """Yield control tokens with their ids, and the text between them, in order."""
         end = 0
         for match in self._control.finditer(text):
             if match.start() > end:
-                yield text[end : match.start()]
-            yield match.group()
+                yield text[end : match.start()], None
+            yield match.group(), self._controls[match.group()]
             end = match.end()
         if end < len(text):
-            yield text[end:]
-
-    @cached_property
-    def _before_answer(self) -> str:
-        """Text that the template puts before an answer to be generated."""
-        ask: tuple[Role, ...] = ("system", "user")
-        asked = "".join(p.text for p in self._skeleton(ask, False, 0))
-        return "".join(p.text for p in self._skeleton(ask, True, 0)).removeprefix(asked)
+            yield text[end:], None
 
     @cached_property
     def _end_of_turn(self) -> int:
-        pieces = self._skeleton(("system", "user", "assistant"), False, 0)
-        after = [p.text for i, p in enumerate(pieces) if i and pieces[i - 1].message == 2]
-        first = next(self._split(after[0]), "") if after else ""
-        if first not in self._controls:
-            raise _unfit(self.folder, "回答后面没有结束标记", "it puts no end-of-turn token after an answer")
-        return self._controls[first]
+        shape = _shape(self._probe.messages)
+        after = str(self._grammar(shape, False).tail(shape, False)[-1])
+        _, first = next(self._split(after), ("", None))
+        if first is None:
+            raise unfit(self.folder, "回答后面没有结束标记", "it puts no end-of-turn token after an answer")
+        return first
+
+    @cached_property
+    def _probe(self) -> Conversation:
+        """A sample conversation of a kind that the template takes."""
+        talk = (Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。"))
+        refused = self._grammars.of(_shape(talk), False).refusal is not None
+        return Conversation(talk[1:] if refused else talk)
 
     def _check(self) -> None:
         """Check the prompt contract on a sample conversation. Raises RefusedError if the model breaks it."""
-        probe = Conversation((Message("system", "甲 a"), Message("user", "乙\nb"), Message("assistant", "丙 c。")))
+        probe = self._probe
+        nowhere = unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands")
+        end = self._end_of_turn
         try:
             (example,) = self.examples([probe], None)
-        except DataError as error:
-            raise _unfit(self.folder, "对话模板运行不了，" + error.text.zh, error.text.en) from error
+            asked = self.prompt(probe.messages[:-1])
         except ValueError as error:
-            raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands") from error
-        whole = "".join(p.text for p in self._pieces(probe.messages, False, 0))
+            raise nowhere from error
+        except NotTakenError as error:
+            raise unfit(self.folder, "对话模板运行不了，" + error.text.zh, error.text.en) from error
+        whole = "".join(chunk.text for chunk in self._chunks(probe.messages, False, False))
         if self.plain(example.ids) != whole:
-            raise _unfit(self.folder, "分词再还原得不到原文", "its tokenizer does not give the text back")
+            raise unfit(self.folder, "分词再还原得不到原文", "its tokenizer does not give the text back")
+        if list(example.ids[: len(asked)]) != asked:
+            raise unfit(self.folder, "训练与对话的提示词不一致", "its prompts differ between training and chat")
         learned = [id for id, wanted in zip(example.ids, example.is_target, strict=True) if wanted]
-        if learned[-1] != self._end_of_turn or self.decode(learned) != "丙 c。":
-            raise _unfit(self.folder, "回答的位置无法确定", "it does not show where an answer stands")
-        if list(example.ids[: example.first_source + 1]) != self.prompt(probe.messages[:2]):
-            raise _unfit(self.folder, "训练与对话的提示词不一致", "its prompts differ between training and chat")
+        if learned[-1] != end or _NO_THOUGHT.sub("", self.decode(learned)).strip() != "丙 c。":
+            raise nowhere
 
 
 def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_user: int) -> Example:
@@ -278,25 +312,46 @@ def _assemble(chunks: Sequence[_Chunk], encoded: Mapping[str, list[int]], first_
     return Example(tuple(ids), tuple(is_target), shared)
 
 
-def _append_text(chunks: list[_Chunk], piece: _TemplatePiece) -> None:
+def _append_text(chunks: list[_Chunk], text: str, message: int) -> None:
     """Append text that is not an answer to the text before it, so that both are tokenized as one."""
     if chunks and chunks[-1].control is None and not chunks[-1].is_target:
         last = chunks.pop()
-        chunks.append(last._replace(text=last.text + piece.text, message=max(last.message, piece.message)))
+        chunks.append(last._replace(text=last.text + text, message=max(last.message, message)))
     else:
-        chunks.append(_Chunk(piece.text, None, False, piece.message))
+        chunks.append(_Chunk(text, None, False, message))
 
 
-def _where(line: int) -> Text:
-    """Return the start of a message about this line; empty in chat, which has no lines."""
-    return Text(f"第 {line} 行：", f"line {line}: ") if line else Text("", "")
+def _shape(messages: Sequence[Message]) -> Shape:
+    return tuple((message.role, bool(message.reasoning)) for message in messages)
 
 
-def _compiled(folder: Path, template: str) -> ChatTemplate:
+def _asked(grammar: Grammar, shape: Shape, slot: Slot, text: str) -> int:
+    """Return how much of `text`, before the first slot of an answer, stands in the prompt that asks for it.
+
+    Returns -1 if this is not the place, or not the way, in which the template asks for this answer: it then stands
+    in the history, and maybe without its reasoning.
+    """
+    upto = shape[: slot.message + 1]
     try:
-        return ChatTemplate(template)
-    except Exception as error:  # the library's parse and compile errors have no common base class
-        raise _unfit(folder, f"对话模板写错了（{error}）", f"its chat template is broken ({error})") from error
+        alone, prompt = grammar.tail(upto, False), str(grammar.tail(upto[:-1], True)[-1])
+    except KeyError:
+        return -1
+    whole = slot.is_reasoning or not shape[slot.message][1]
+    return len(prompt) if whole and alone[0] == text and text.startswith(prompt) else -1
+
+
+def _not_taken(zh: str, en: str) -> NotTakenError:
+    zh, en = shown(zh, 200), shown(en, 200)
+    return NotTakenError(
+        f"模型的对话模板不接受这段对话：{zh}", f"the model's chat template does not take this conversation: {en}"
+    )
+
+
+def _no_end() -> NotTakenError:
+    return NotTakenError(
+        "对话模板没有给这里的回答加结束标记，模型会学不会停",
+        "the chat template puts no end-of-turn token after an answer here, so the model would not learn to stop",
+    )
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
@@ -309,22 +364,6 @@ def _tokenizer(folder: Path) -> Tokenizer:
         ) from error
 
 
-def _template(folder: Path, settings: Mapping[str, Any]) -> str:
-    beside = folder / "chat_template.jinja"
-    if beside.is_file():
-        return beside.read_text(encoding="utf-8")
-    template = settings.get("chat_template")
-    if isinstance(template, list):
-        template = next((t["template"] for t in template if t.get("name") == "default"), None)
-    if not isinstance(template, str):
-        raise _unfit(
-            folder,
-            "没有对话模板，可能是未经指令微调的底模，请用 Instruct 版",
-            "it has no chat template; it may be a base model, take the Instruct edition",
-        )
-    return template
-
-
 def _json(path: Path) -> dict[str, Any]:
     values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return values if isinstance(values, dict) else {}
@@ -332,7 +371,3 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _token(value: Any) -> str | None:
     return value.get("content") if isinstance(value, dict) else value
-
-
-def _unfit(folder: Path, zh: str, en: str) -> RefusedError:
-    return RefusedError(f"模型 {folder.name} 不能用于对话：{zh}", f"model {folder.name} cannot be used for chat: {en}")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from ...config.schema import Overlong
 from ...core.example import Example
-from ...errors import DataError, RefusedError
-from ...prompt.conversation import Conversation, Message, with_system
-from ...prompt.renderer import Renderer
+from ...errors import DataError
+from ...prompt.conversation import Conversation, Message, Thinking, with_system
+from ...prompt.renderer import NotTakenError, Renderer
+from ...prompt.thoughts import thinks
 from ...text import Text
 from ..read.dataset import RowProblem, question_hash
 from .endings import split_conversation
+
+_TAKE_ANOTHER = Text("改成一问一答，或换一个模型", "write it as questions and answers in turn, or take another model")
 
 TARGET = np.uint32(1 << 31)
 """The bit of an id in tokens.bin that marks a target, a token to learn."""
@@ -44,17 +47,23 @@ class SampleSettings:
     system: str | None
     max_length: int
     overlong: Overlong
+    enable_thinking: Thinking = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """Counts of rows: read = kept + bad + too_long. `split` of the kept rows were over max_length and were split."""
+    """Counts of rows: read = kept + bad + too_long. `split` of the kept rows were over max_length and were split.
+
+    Of the kept rows, `thinking` end with an answer that is learned with its reasoning, and `unthought` lose reasoning.
+    """
 
     read: int = 0
     kept: int = 0
     bad: int = 0
     too_long: int = 0
     split: int = 0
+    thinking: int = 0
+    unthought: int = 0
 
     @property
     def dropped(self) -> int:
@@ -62,11 +71,7 @@ class RowCounts:
         return self.bad + self.too_long
 
     def __add__(self, other: "RowCounts") -> "RowCounts":
-        return RowCounts(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
-
-
-def _values(counts: RowCounts) -> tuple[int, ...]:
-    return counts.read, counts.kept, counts.bad, counts.too_long, counts.split
+        return RowCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 class Made(NamedTuple):
@@ -96,38 +101,82 @@ class Maker:
     def __call__(self, rows: Sequence[tuple[Conversation, str]]) -> Made:
         """Tokenize `rows`: each a conversation with its file name, "" if there is only one file.
 
-        Raises DataError if a row is too long and `overlong` is "error", or if the template changes a text. Raises
-        RefusedError if an answer does not end with the end-of-turn token.
+        A row that cannot be used becomes a problem. Raises DataError if a row is too long and `overlong` is "error".
         """
-        examples = self.renderer.examples([conversation for conversation, _ in rows], self.settings.system)
+        settled = [self._settled(conversation) for conversation, _ in rows]
+        made = self._made(settled)
         samples: list[_MadeSample] = []
         problems: list[RowProblem] = []
-        split = 0
-        for (conversation, file), example in zip(rows, examples, strict=True):
-            tokens, question = len(example.ids), question_hash(conversation)
-            if tokens <= self.settings.max_length and self._teaches_all(conversation, example):
-                samples.append(_MadeSample(conversation, example, tokens, 0, question))
+        counts = RowCounts(read=len(rows))
+        for (written, file), conversation, example in zip(rows, settled, made, strict=True):
+            try:
+                parts = self._samples(conversation, example)
+            except NotTakenError as fault:
+                problems.append(RowProblem(written.line, fault.text, _TAKE_ANOTHER, file))
+                counts += RowCounts(bad=1)
                 continue
-            parts = self._parts(conversation, example)
+            tokens = len(example.ids) if isinstance(example, Example) else 0
             if parts is None:
-                problems.append(self._too_long(conversation.line, file, tokens))
+                problems.append(self._too_long(written.line, file, tokens))
+                counts += RowCounts(too_long=1)
                 continue
-            made = self.renderer.examples(parts, self.settings.system)
-            both = zip(parts, made, strict=True)
-            samples += [_MadeSample(*one, tokens, number, question) for number, one in enumerate(both)]
-            split += tokens > self.settings.max_length
-        counts = RowCounts(len(rows), len(rows) - len(problems), 0, len(problems), split)
+            samples += parts
+            unthought = _reasonings(written) > _reasonings(conversation) and self.settings.enable_thinking == "auto"
+            thinking = thinks(conversation.messages, self.settings.enable_thinking) and self.renderer.has_thoughts
+            counts += RowCounts(kept=1, split=tokens > self.settings.max_length, thinking=thinking, unthought=unthought)
         return Made(*self._written(samples), counts, problems)
 
-    def _teaches_all(self, conversation: Conversation, example: Example) -> bool:
+    def _settled(self, conversation: Conversation) -> Conversation:
+        messages = self.renderer.settled(conversation.messages, self.settings.enable_thinking)
+        return replace(conversation, messages=messages)
+
+    def _made(self, conversations: Sequence[Conversation]) -> list[Example | NotTakenError | None]:
+        """Return the example of each, or why there is none; None = no answer stands where the template asks for it."""
+        try:
+            return [*self._examples(conversations)]
+        except ValueError:
+            none: NotTakenError | None = None
+        except NotTakenError as fault:
+            none = fault
+        # All at once is faster; one by one shows which of them it is.
+        return [none] if len(conversations) == 1 else [self._made([each])[0] for each in conversations]
+
+    def _examples(self, conversations: Sequence[Conversation]) -> list[Example]:
+        return self.renderer.examples(conversations, self.settings.system, self.settings.enable_thinking)
+
+    def _samples(
+        self, conversation: Conversation, example: Example | NotTakenError | None
+    ) -> list["_MadeSample"] | None:
+        """Return the samples of a row, or None if it is too long. Raises NotTakenError."""
+        if isinstance(example, NotTakenError):
+            raise example
+        tokens, question = 0 if example is None else len(example.ids), question_hash(conversation)
+        if example is not None and tokens <= self.settings.max_length and self._teaches_all(conversation, example):
+            return [_MadeSample(conversation, example, tokens, 0, question)]
+        parts = self._parts(conversation, example)
+        if parts is None:
+            return None
+        made = self._made(parts)
+        found: list[_MadeSample] = []
+        for number, (part, one) in enumerate(zip(parts, made, strict=True)):
+            if not isinstance(one, Example):
+                raise one or NotTakenError(
+                    "模型的对话模板没有给这里的回答留位置", "the model's chat template has no place for an answer here"
+                )
+            found.append(_MadeSample(part, one, tokens or len(one.ids), number, question))
+        return found
+
+    def _teaches_all(self, conversation: Conversation, example: Example | None) -> bool:
         """True if the template teaches every answer to learn; some templates teach only the last."""
+        if example is None:
+            return False
         wanted = sum(message.role == "assistant" and message.learn for message in conversation.messages)
         if wanted == 1:
             return True
         starts = sum(now and not before for before, now in pairwise(example.is_target))
         return starts == wanted
 
-    def _parts(self, conversation: Conversation, example: Example) -> list[Conversation] | None:
+    def _parts(self, conversation: Conversation, example: Example | None) -> list[Conversation] | None:
         """Return conversations that fit and together teach every answer once, or None if that is impossible."""
         parts: list[Conversation] = []
         for one in self._by_answer(conversation, example):
@@ -141,9 +190,9 @@ class Maker:
         return parts
 
     def _count(self, messages: Sequence[Message]) -> int:
-        return self.renderer.count(with_system(messages, self.settings.system))
+        return self.renderer.count(with_system(messages, self.settings.system), self.settings.enable_thinking)
 
-    def _by_answer(self, conversation: Conversation, example: Example) -> list[Conversation]:
+    def _by_answer(self, conversation: Conversation, example: Example | None) -> list[Conversation]:
         """Return the conversation up to each answer, with only that learned, if the template teaches only the last."""
         if self._teaches_all(conversation, example):
             return [conversation]
@@ -175,7 +224,6 @@ class Maker:
         every = int(sizes.sum())
         ids = np.fromiter(chain.from_iterable(sample.example.ids for sample in samples), np.uint32, every)
         wanted = np.fromiter(chain.from_iterable(sample.example.is_target for sample in samples), np.bool_, every)
-        self._require_endings(ids, wanted, ends, samples)
         texts = [_text(sample.conversation) for sample in samples]
         text_ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
         index = np.zeros(len(samples), SAMPLE)
@@ -189,25 +237,10 @@ class Maker:
             index["part"][place] = sample.part
         return np.where(wanted, ids | TARGET, ids).tobytes(), index, b"".join(texts)
 
-    def _require_endings(
-        self,
-        ids: NDArray[np.uint32],
-        wanted: NDArray[np.bool_],
-        ends: NDArray[np.int64],
-        samples: Sequence["_MadeSample"],
-    ) -> None:
-        """Raise RefusedError if an answer's last target is not the end-of-turn token; `ends` (samples,) in tokens."""
-        goes_on = np.append(wanted[1:], False)
-        goes_on[ends - 1] = False
-        lasts = np.flatnonzero(wanted & ~goes_on)
-        wrong = lasts[ids[lasts] != self.renderer.stop_ids[0]]
-        if len(wrong):
-            line = samples[int(np.searchsorted(ends, wrong[0], side="right"))].conversation.line
-            raise RefusedError(
-                f"第 {line} 行的回答没有以结束标记收尾，模型会学不会停；这个模型的对话模板不能用",
-                f"line {line}: an answer does not end with the end-of-turn token, so the model would not learn to stop;"
-                " this chat template cannot be used",
-            )
+
+def _reasonings(conversation: Conversation) -> int:
+    """Return the number of answers that have reasoning beside them."""
+    return sum(bool(message.reasoning) for message in conversation.messages)
 
 
 def _as_context(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -84,7 +84,7 @@ def prepare(
         done += rows
         advance(done)
 
-    settings = SampleSettings(config.system, config.max_length, config.overlong)
+    settings = SampleSettings(config.system, config.max_length, config.overlong, config.enable_thinking)
     streams = [stream_rows(dataset_path(each), config.columns, remember) for each in asked]
     parts = [_tokenized(stream, config, settings, renderer, more) for stream in streams]
     problems = [
