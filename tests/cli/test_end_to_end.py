@@ -79,7 +79,7 @@ def train(work: Work, tmp_path: Path) -> Any:
 CHECK_KEYS = {
     *("read", "kept", "dropped", "problems", "examples"),
     *("mended", "split", "duplicates", "near_duplicates", "repeated_instructions", "leaks", "encoding", "format"),
-    *("columns", "tokens", "fix", "kind", "ignored", "notes", "histogram", "findings", "advice", "epoch_s"),
+    *("columns", "tokens", "fix", "kind", "ignored", "remarks", "notes", "histogram", "findings", "advice", "epoch_s"),
 }
 
 

@@ -138,9 +138,10 @@ def test_encoding_columns_and_notes_are_told(folder: Path) -> None:
     content = "编号,问题,回答\n1,你是谁呀？,我是住在山脚下的小狐狸。\n"
     path = written(folder, "中文 表.csv", content.encode("gb18030"))
     checkup = checked(path)
-    assert checkup.lines("zh")[1:3] == [
+    assert checkup.lines("zh")[1:4] == [
         f"{path} 是 GB18030 编码，已照此读取",
-        "读法：CSV，GB18030，instruction <- 问题, output <- 回答；没有用到的列：编号",
+        "没有用到的列：编号（1）",
+        "读法：CSV，GB18030，instruction <- 问题, output <- 回答",
     ]
     values = checkup.as_json("zh")
     assert (values["encoding"], values["kind"], values["format"]) == ("gb18030", "csv", "alpaca")
@@ -164,6 +165,7 @@ def test_machines_are_told_everything(folder: Path) -> None:
         "format": "alpaca",
         "columns": [{"instruction": "instruction", "output": "output"}],
         "ignored": [],
+        "remarks": [],
         "notes": [],
         "tokens": {
             "per_epoch": 15,

@@ -109,7 +109,7 @@ def test_parts_and_weights_as_llama_factory_writes_them(tmp_path: Path) -> None:
 
     assert talk(read(tmp_path, row(1.0))) == ONE
     (problem,) = read(tmp_path, row(0.5)).problems
-    assert problem.what.zh == "messages 第 2 条有 loss_weight，这里不支持"
+    assert problem.what.zh == "messages 第 2 条的 loss_weight 是 0.5，而一个答案要么学，要么不学"
 
 
 def test_every_name_stands_for_one_role() -> None:
@@ -261,3 +261,29 @@ def test_columns_are_found_in_little_memory(tmp_path: Path, monkeypatch: pytest.
     rows = read(tmp_path, *[{"instruction": "问", "output": "答" * 400}] * 5, {"instruction": "问", "response": "答"})
     assert (rows.read, len(rows.kept)) == (6, 5)
     assert "response" in rows.problems[0].what.zh
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_each_line_may_be_a_list_of_messages(tmp_path: Path, name: str, count: int, end: str) -> None:
+    line = json.dumps([USER, ASSISTANT], ensure_ascii=False)
+    (tmp_path / name).write_text("\n".join([line] * count) + end, encoding="utf-8")
+    rows = read_rows(tmp_path / name)
+    assert (rows.kind, rows.columns, rows.problems) == ("jsonl", "messages", ())
+    assert [row.line for row in rows.kept] == list(range(1, count + 1))
+    (tmp_path / name).write_text(f"[{line},\n{line}]", encoding="utf-8")
+    assert (read_rows(tmp_path / name).kind, len(read_rows(tmp_path / name).kept)) == ("json", 2)
+
+
+def test_a_weaker_name_counts_only_if_no_other_column_has_the_role(tmp_path: Path) -> None:
+    assert (
+        str(read(tmp_path, {"human": "问", "assistant": "答"}).mapping[0])
+        == "instruction <- human, output <- assistant"
+    )
+    assert str(read(tmp_path, {"input": "问", "target": "答"}).mapping[0]) == "input <- input, output <- target"
+    rows = read(tmp_path, {"instruction": "问", "output": "答", "user": "某人", "target": "别的"})
+    assert (talk(rows), rows.ignored) == (ONE, ("user", "target"))
+    rows = read(tmp_path, {"messages": [USER, ASSISTANT], "user": "某人", "assistant": "某"})
+    assert (talk(rows), rows.ignored) == (ONE, ("user", "assistant"))
+    assert "user、human 都像是问题" in refusal(tmp_path, {"user": "一", "human": "二", "output": "答"})[0]

@@ -375,3 +375,46 @@ def test_rows_read_from_the_copy_are_the_mended_rows(folder: Path) -> None:
     rows: ReadRows = read_rows(written(folder, "一.jsonl", CLEAN))
     fix(rows.path, folder / "二.jsonl")
     assert read_rows(folder / "二.jsonl").kept == rows.kept
+
+
+def test_a_list_of_messages_on_each_line_stays_one(folder: Path) -> None:
+    def talk(answer: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "你是谁？"}, {"role": "assistant", "content": answer}]
+
+    source = written(folder, "旧.jsonl", "\n".join(json.dumps(talk(answer)) for answer in ("我是狐狸。 ", "在。")))
+    fix(source, folder / "新.jsonl")
+    assert [json.loads(line) for line in lines(folder / "新.jsonl")] == [talk("我是狐狸。"), talk("在。")]
+
+
+def test_rounds_are_mended_where_something_is_said(folder: Path) -> None:
+    row = {"conversation": [{"human": "问 ", "assistant": f"答{HIDDEN}。", "id": f"{HIDDEN}"}], "category": "闲 "}
+    fix(written(folder, "旧.jsonl", json.dumps(row)), folder / "新.jsonl")
+    (mended,) = lines(folder / "新.jsonl")
+    rounds = [{"human": "问", "assistant": "答。", "id": HIDDEN}]
+    assert json.loads(mended) == {"conversation": rounds, "category": "闲 "}
+
+
+def test_marks_and_reasoning_are_kept_where_files_become_messages(folder: Path) -> None:
+    (folder / "夹").mkdir()
+    said = {"role": "assistant", "content": "答。", "reasoning_content": "想。"}
+    bad = [{"role": "user", "content": "问"}, {"role": "assistant", "content": "坏。"}]
+    row = {"messages": [*bad, {"role": "user", "content": "再问"}, said], "loss_mask": [0, 1], "id": 7}
+    written(folder / "夹", "一.jsonl", json.dumps(row))
+    written(
+        folder / "夹", "二.jsonl", json.dumps({"query": "问", "response": "答。", "reasoning": "想。", "label": True})
+    )
+    fix(folder / "夹", folder / "新.jsonl")
+    before, after = read_rows(folder / "夹"), read_rows(folder / "新.jsonl")
+    assert [row.messages for row in after.kept] == [row.messages for row in before.kept]
+    assert [[m.learn for m in row.messages] for row in after.kept] == [[True, False, True, True], [True, True]]
+    assert after.ignored == ("id",)
+
+
+def test_rows_that_differ_in_their_marks_are_no_copies(folder: Path) -> None:
+    def row(*losses: bool) -> str:
+        answers = [{"role": "assistant", "content": f"答{i}。", "loss": loss} for i, loss in enumerate(losses)]
+        return json.dumps({"messages": [m for answer in answers for m in ({"role": "user", "content": "问"}, answer)]})
+
+    source = written(folder, "旧.jsonl", "\n".join([row(True, True), row(False, True), row(False, True)]))
+    fix(source, folder / "新.jsonl")
+    assert lines(folder / "新.jsonl") == [row(True, True), row(False, True)]

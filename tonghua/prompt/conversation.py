@@ -28,7 +28,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One row: [system] user assistant (user assistant)*. `line` is its first line in its file; 0 = no file."""
+    """One row: [system] [greeting] user assistant (user assistant)*. `line` is its first line in its file; 0 = no file.
+
+    A greeting is an assistant's message before the first question. It is context: its `learn` is False.
+    """
 
     messages: tuple[Message, ...]
     line: int = 0

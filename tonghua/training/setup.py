@@ -6,7 +6,7 @@ device, settings, rows, base, adapter, plan    cheap checks first, so that an er
 import json
 import math
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -156,6 +156,8 @@ def training_rows(config: Config, tell: Tell) -> TrainingRows:
         )
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
+    notes = (Text(f"eval_dataset：{note.zh}", f"eval_dataset: {note.en}") for note in held.notes)
+    ready = replace(ready, notes=(*ready.notes, *notes))
     return TrainingRows(ready, split(ready, 0, config.seed)[0], held.samples)
 
 

@@ -18,6 +18,7 @@ from ...prompt.conversation import Conversation
 from ...text import Language, Text, shown
 from ..read import dataset as data
 from ..read.encodings import ENCODING_NAMES
+from ..read.remarks import Remark, remark_lines
 from ..read.roles import ColumnMap, Form
 from .advice import Advice, advice
 from .lengths import Lengths, measured_lengths
@@ -45,7 +46,8 @@ class Checkup:
     form: Form | Literal["mixed"]
     encoding: str
     mapping: tuple[ColumnMap, ...]
-    ignored: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    """What was done with the rows that are kept."""
     notes: tuple[Text, ...]
     findings: Findings
     """Their lines are line numbers in the source files."""
@@ -68,7 +70,8 @@ class Checkup:
             "kind": self.kind,
             "format": self.form,
             "columns": [dict(columns.names) for columns in self.mapping],
-            "ignored": list(self.ignored),
+            "ignored": list(data.ignored_columns(self.remarks)),
+            "remarks": [remark.as_json(language) for remark in self.remarks],
             "notes": [note.to(language) for note in self.notes],
             "tokens": self.lengths.as_json() if self.lengths else None,
             "histogram": [each._asdict() for each in self.lengths.histogram] if self.lengths else [],
@@ -76,6 +79,11 @@ class Checkup:
             "advice": _advice_json(self.advice, language) if self.advice else None,
             "fix": fixed.as_json(language) if fixed else None,
         }
+
+    @property
+    def told(self) -> list[Text]:
+        """One line for each note on the dataset, and for each kind of remark on its rows."""
+        return [*self.notes, *remark_lines(self.remarks)]
 
     def _finding(self, finding: Finding, language: Language) -> dict[str, object]:
         places = self.places[finding.kind]
@@ -87,7 +95,7 @@ class Checkup:
         """Return the lines for a terminal: findings, most serious first, how the rows were read, lengths, advice."""
         lines = [verdict(self.findings).to(language)]
         lines += [self._line(finding).to(language) for finding in self.findings.found]
-        lines += [note.to(language) for note in self.notes]
+        lines += [note.to(language) for note in self.told]
         lines.append(how_read(self).to(language))
         if self.lengths:
             lines += self.lengths.lines(language)
@@ -136,7 +144,7 @@ def examine_rows(
         rows.columns,
         rows.encoding,
         rows.mapping,
-        rows.ignored,
+        rows.remarks,
         rows.notes,
         Findings(found.rows, tuple(_located(finding, table) for finding in found.found)),
         {finding.kind: tuple(table[number] for number in finding.lines) for finding in found.found},
@@ -177,16 +185,11 @@ def verdict(findings: Findings) -> Text:
 
 
 def how_read(checkup: Checkup) -> Text:
-    """Return one line with the file kind, its encoding, the role of each column, and the unused columns."""
+    """Return one line with the file kind, its encoding, and the role of each column."""
     kind = "" if checkup.kind == "mixed" else checkup.kind.upper()
     columns = (str(each) if each.renames else ", ".join(dict(each.names)) for each in checkup.mapping)
     parts = [part for part in (kind, ENCODING_NAMES.get(checkup.encoding, ""), " | ".join(columns)) if part]
-    zh, en = "读法：" + "，".join(parts), "read as " + ", ".join(parts)
-    if checkup.ignored:
-        names = [shown(column, 40) for column in checkup.ignored]
-        zh += f"；没有用到的列：{'、'.join(names)}"
-        en += f"; columns not used: {', '.join(names)}"
-    return Text(zh, en)
+    return Text("读法：" + "，".join(parts), "read as " + ", ".join(parts))
 
 
 def _advised(advised: Advice) -> Text:

@@ -25,7 +25,9 @@ from ...system.files import rename, sync
 from ...text import Language, Text, shown
 from ..read import dataset as data
 from ..read.faults import Found
+from ..read.keys import MARKS, REASONING, kind_of
 from ..read.roles import KNOWN, ROLE_OF, ColumnMap
+from ..read.speakers import round_part
 from .blemishes import mend
 from .duplicates import folded
 from .places import RowPlace, numbered
@@ -193,8 +195,8 @@ class _Copy:
         self._stream = stream
         self._table = csv.writer(stream, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
 
-    def add(self, row: str | dict[str, Any]) -> None:
-        """Write a row, given as JSON text or as an object."""
+    def add(self, row: str | dict[str, Any] | list[Any]) -> None:
+        """Write a row, given as JSON text, as an object, or as a list of messages."""
         if self.kind in ("csv", "tsv"):
             assert isinstance(row, dict)
             if not self.written:
@@ -235,7 +237,7 @@ class _Mender:
                 self._note(place, Text(f"没有写：{what.zh}；{mending.zh}", f"left out: {what.en}; {mending.en}"))
             return
         mended, changes = _mended(row.conversation, self._redact)
-        key = hash(tuple((message.role, folded(message.content)) for message in mended.messages))
+        key = hash(tuple((message.role, folded(message.content), message.learn) for message in mended.messages))
         first = self._first.setdefault(key, place)
         if first is not place:
             self._dropped += 1
@@ -243,13 +245,14 @@ class _Mender:
             return
         columns = self._columns[row.source]
         if self._as_messages:
-            self._copy.add(_as_messages(_parsed(raw), columns, mended))
+            self._copy.add(_as_messages(_as_object(_parsed(raw)), columns, mended))
         elif self._as_written and not changes:
             self._copy.add(raw)
         else:
-            cells = _parsed(raw)
+            written = _parsed(raw)
+            cells = _as_object(written)
             changes = _mend_cells(cells, columns, self._redact, keep_cells=self._as_written)
-            self._copy.add(cells)
+            self._copy.add(cells["messages"] if isinstance(written, list) else cells)
         if changes:
             self._changed += 1
             self._note(place, Text("；".join(each.zh for each in changes), "; ".join(each.en for each in changes)))
@@ -290,11 +293,29 @@ def _fit_together(mapping: Sequence[ColumnMap]) -> bool:
 
 
 def _as_messages(row: Mapping[str, Any], columns: ColumnMap, conversation: Conversation) -> dict[str, Any]:
-    """Return the row with its conversation as `messages`, beside the columns that are not part of it."""
+    """Return the row with its conversation as `messages`, beside the columns that are not part of it.
+
+    Marks of the row become marks of its answers.
+    """
     used = {column for _, column in columns.names}
-    messages = [{"role": message.role, "content": message.content} for message in conversation.messages]
-    others = {key: value for key, value in row.items() if key not in used and key not in ROLE_OF}
-    return {**others, "messages": messages}
+    others = {
+        key: value
+        for key, value in row.items()
+        if key not in used and key not in ROLE_OF and key not in REASONING and kind_of(key) not in MARKS
+    }
+    return {**others, "messages": [_as_written(message) for message in conversation.messages]}
+
+
+def _as_written(message: Message) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        written["reasoning_content"] = message.reasoning
+    return written if message.learn else {**written, "loss": False}
+
+
+def _as_object(row: Any) -> dict[str, Any]:
+    """Return a row that is a bare list of messages as an object; any other row is one already."""
+    return {"messages": row} if isinstance(row, list) else row
 
 
 def _mend_cells(row: dict[str, Any], columns: ColumnMap, redact: bool, keep_cells: bool) -> tuple[Text, ...]:
@@ -319,7 +340,7 @@ def _mend_cells(row: dict[str, Any], columns: ColumnMap, redact: bool, keep_cell
     return changes
 
 
-_SAID = ("content", "value", "text", "system", "input", "output")
+_SAID = ("content", "value", "text", *REASONING)
 
 
 def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
@@ -328,7 +349,7 @@ def _slots(container: Any, key: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(value, str):
         yield container, key
     elif isinstance(value, dict):
-        yield from chain.from_iterable(_slots(value, each) for each in _SAID if each in value)
+        yield from chain.from_iterable(_slots(value, each) for each in value if each in _SAID or round_part(each))
     elif isinstance(value, list):
         if len(value) > 1 and all(isinstance(part, dict) and part.get("type") == "text" for part in value):
             # Join the parts: white space at the end of a part is inside the whole text.

@@ -74,7 +74,7 @@ def check_page(
         path=shown(str(checkup.path)),
         counts=[(words["read"], table.read), (words["kept"], table.kept), (words["dropped"], table.dropped)],
         how_read=say(how_read(checkup)),
-        notes=[say(note) for note in checkup.notes],
+        notes=[say(note) for note in checkup.told],
         problems=[_problem(problem, language) for problem in problems[:MOST_PROBLEMS]],
         more_problems=say(Text(f"还有 {rest} 处", f"{rest} more")) if rest > 0 else "",
         verdict=say(verdict(checkup.findings)),

@@ -3,8 +3,10 @@
     {"instruction", "input", "output", "system", "history"}     Alpaca, by these names or by others: query and response,
                                                                 prompt and completion, 问题 and 回答
     {"messages": [{"role", "content"}, ...]}                    OpenAI; content may be a list of text parts
+    [{"role", "content"}, ...]                                  the same list as a row
     {"conversations": [{"from", "value"}, ...]}                 ShareGPT
     {"conversation": [{"system", "input", "output"}, ...]}      XTuner
+    {"conversation": [{"human", "assistant"}, ...]}             Firefly, ms-swift
     {"prompt": [messages], "completion": [messages]}            the two halves of a list of messages
         |
         |  find_columns: by the column names, and by which columns are filled in the first rows
@@ -23,7 +25,19 @@ from collections.abc import Mapping, Sequence
 from ...errors import DataError, UsageError
 from ...text import Text, listed, shown
 from .conversations import RowReader
-from .roles import KNOWN, OTHER_NAMES, ROLE_NAMES, ROLE_OF, ColumnMap, ColumnSample, Form, resembled, role_named
+from .foreign import foreign_form
+from .roles import (
+    KNOWN,
+    OTHER_NAMES,
+    ROLE_NAMES,
+    ROLE_OF,
+    ColumnMap,
+    ColumnSample,
+    Form,
+    later_role,
+    resembled,
+    role_named,
+)
 
 
 def find_columns(
@@ -82,6 +96,14 @@ def _candidates(names: Sequence[str], filled: set[str], asked: Mapping[str, str]
     for role, columns in empty.items():
         if role not in candidates:
             candidates[role] = [role] if role in columns else columns[:1]
+    if candidates.get("messages"):
+        return candidates
+    asks = bool(candidates.get("instruction") or candidates.get("input"))
+    missing = {"instruction": not asks, "output": not candidates.get("output")}
+    for column in names:
+        role = later_role(column)
+        if role and missing[role] and role not in asked and column not in taken and column in filled:
+            candidates.setdefault(role, []).append(column)
     return candidates
 
 
@@ -102,6 +124,10 @@ def _form(candidates: Mapping[str, list[str]], names: Sequence[str], asked: Mapp
 
 
 def _missing(candidates: Mapping[str, list[str]], names: Sequence[str], name: str, separated: bool) -> DataError:
+    form = foreign_form(names[:100])
+    if form:
+        (zh, en), mend = form
+        return DataError(f"{name} {zh}；{mend.zh}", f"{name} {en}; {mend.en}")
     missing = [] if candidates.get("instruction") or candidates.get("input") else ["instruction"]
     missing += [] if candidates.get("output") else ["output"]
     near = {column: resembled(column, tuple(ROLE_OF)) for column in names[:12] if not role_named(column)}

@@ -1,32 +1,34 @@
 """Convert one row to a conversation by the roles of its columns, or add faults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ...prompt.conversation import JOIN, Message
 from ...text import Text, shown
-from .faults import Fault, Faults, fault
+from .faults import Fault, fault
 from .json_rows import json_in_a_cell
-from .messages import (
-    UNSUPPORTED,
-    history_messages,
-    is_messages,
-    messages_of,
-    optional_text,
-    required_text,
-    type_name,
-    unfolded,
-)
-from .roles import EXAMPLE, KNOWN, NOTHING, OTHER_NAMES, ROLE_NAMES, ColumnMap, resembled, role_named
+from .keys import MARKS, MEDIA, PLACEHOLDERS, REASONING, kind_of, refused
+from .marks import with_marks
+from .messages import history_of, in_order, is_messages, messages_of
+from .remarks import RowFaults
+from .roles import EXAMPLE, KNOWN, OTHER_NAMES, ROLE_NAMES, ColumnMap, is_empty, resembled, role_named
+from .texts import known_text, optional_text, required_text, type_name
+
+MOST_COMPARED = 1_000
+"""Maximum unused columns of a file that are compared with known ones. More names than that are data."""
+
+_MOST_REMEMBERED = 10_000
+
+_Use = Literal["mark", "reasoning", "none"]
 
 
 class RowReader:
-    """Read the rows of one file by its column map; `ignored` collects the names of unused columns.
+    """Read the rows of one file by its column map.
 
     `cells_are_text` is True for CSV and TSV: cells that hold a list are then parsed as JSON.
     """
 
     def __init__(self, columns: ColumnMap, cells_are_text: bool = False) -> None:
-        self.ignored: dict[str, None] = {}
         self._columns = columns
         self._cells_are_text = cells_are_text
         found = dict(columns.names)
@@ -37,10 +39,11 @@ class RowReader:
         renamed = found.get("instruction", "instruction") != "instruction"
         self._asks = ("instruction",) if renamed and "input" not in found else ("instruction", "input")
         self._shown = {role: shown(self._named.get(role, role), 40) for role in OTHER_NAMES}
-        self._refusals: dict[str, Fault | None] = {}
+        self._uses: dict[str, Fault | _Use] = {}
+        self._compared = 0
 
-    def messages(self, row: object, faults: Faults) -> list[Message]:
-        """Return the messages of a row; add what is wrong to `faults`."""
+    def messages(self, row: object, faults: RowFaults) -> list[Message]:
+        """Return the messages of a row; add what is wrong, and what is told of the row, to `faults`."""
         if not isinstance(row, dict):
             kind, example = type_name(row), EXAMPLE[self._columns.form]
             faults.add(
@@ -50,11 +53,8 @@ class RowReader:
                 f"write it as {example}",
             )
             return []
+        marks, thoughts = self._beside(row, faults)
         # Stop if a column is refused (such as a misspelled role): further faults of the row could be false.
-        for column, value in row.items():
-            if column not in self._used and (refusal := self.refusal(column)) and value not in NOTHING:
-                what, mend = refusal
-                faults.append(Fault(Text(f"这一条{what.zh}", f"the row {what.en}"), mend))
         if faults:
             return []
         cells = {role: row[column] for role, column in self._named.items() if column in row}
@@ -62,21 +62,52 @@ class RowReader:
             self._open_cells(cells, faults)
         if faults:
             return []
-        return self._talk(cells, faults)
+        talk = with_marks(self._talk(cells, thoughts, faults), marks, faults)
+        if faults:
+            return []
+        talk = in_order(talk, self._shown["messages" if self._columns.form == "messages" else "history"], faults)
+        if not faults:
+            _require_something_to_learn(talk, faults)
+            _judge_placeholders(talk, not MEDIA.isdisjoint(row), faults)
+        return talk
 
     def refusal(self, column: str) -> Fault | None:
         """Return why a filled column must not be ignored, or None if it is used or may be ignored."""
-        if column in self._used:
-            return None
-        if column not in self._refusals:
-            refusal = self._refusals[column] = self._judge(column)
-            if refusal is None and column:
-                self.ignored[column] = None
-        return self._refusals[column]
+        use = self._use(column)
+        return use if isinstance(use, Fault) else None
 
-    def _judge(self, column: str) -> Fault | None:
+    def _beside(self, row: Mapping[str, object], faults: RowFaults) -> tuple[dict[str, object], dict[str, object]]:
+        """Return the marks and the reasoning among the columns; refuse or tell the other columns without a role."""
+        marks: dict[str, object] = {}
+        thoughts: dict[str, object] = {}
+        for column, value in row.items():
+            if column in self._used or is_empty(value):
+                continue
+            use = self._use(column)
+            if use == "mark":
+                marks[column] = value
+            elif use == "reasoning" and not thoughts:
+                thoughts[column] = value
+            elif isinstance(use, Fault) and value is not False:
+                what, mend = use
+                faults.append(Fault(Text(f"这一条{what.zh}", f"the row {what.en}"), mend))
+            else:
+                faults.tell("column", column)
+        return marks, thoughts
+
+    def _use(self, column: str) -> Fault | _Use:
+        if column in self._used:
+            return "none"
+        if column not in self._uses:
+            if len(self._uses) >= _MOST_REMEMBERED:
+                self._uses.clear()
+            self._uses[column] = self._judge(column)
+        return self._uses[column]
+
+    def _judge(self, column: str) -> Fault | _Use:
+        """Return what a filled column without a role is used for, or why it must not be ignored."""
         form, asked = self._columns.form, self._columns.asked
-        name, role = shown(column, 40), role_named(column)
+        role = role_named(column)
         if not column:
             return fault(
                 "在没有列名的一列里有内容",
@@ -84,17 +115,18 @@ class RowReader:
                 "给这一列写上列名，或清空它",
                 "name the column, or empty it",
             )
-        if column in UNSUPPORTED:
-            return fault(
-                f"用了 {column}，这里不支持",
-                f'uses "{column}", which is not supported',
-                "这里只学文字问答；请删掉它，或删掉这样的数据",
-                "only text is learnt; remove it, or remove such rows",
-            )
+        kind = kind_of(column)
+        # Whoever names the column of the answer has chosen one of the two.
+        if not (kind == "preference" and "output" in asked) and (refusal := refused(column, kind)):
+            return refusal
+        if kind in MARKS:
+            return "mark"
+        if column in REASONING and form == "alpaca":
+            return "reasoning"
         if role in asked:
-            return None
+            return "none"
         if role in KNOWN[form]:
-            other = self._shown[role]
+            name, other = shown(column, 40), self._shown[role]
             return fault(
                 f"有 {name}，而这个文件的{ROLE_NAMES[role].zh}取自 {other}",
                 f'has "{name}", but {ROLE_NAMES[role].en} is taken from "{other}" in this file',
@@ -103,7 +135,7 @@ class RowReader:
             )
         if role:
             if role != column or asked:  # it may be metadata; or the user has chosen the form
-                return None
+                return "none"
             shape = "instruction / output" if form == "alpaca" else "messages"
             return fault(
                 f"有 {column}，而这个文件按 {shape} 来读",
@@ -111,17 +143,19 @@ class RowReader:
                 "一个文件只用一种写法",
                 "use one form in the whole file",
             )
-        near = resembled(column, KNOWN[form])
+        self._compared += 1
+        near = resembled(column, KNOWN[form]) if self._compared <= MOST_COMPARED else None
         if near and near not in asked:
+            name = shown(column, 40)
             return fault(
                 f"有 {name}，像是 {near} 写错了",
                 f'has "{name}", which looks like a slip for "{near}"',
                 f"改成 {near}，或换一个不相近的名字",
                 f"write {near}, or choose a less similar name",
             )
-        return None
+        return "none"
 
-    def _open_cells(self, cells: dict[str, object], faults: Faults) -> None:
+    def _open_cells(self, cells: dict[str, object], faults: RowFaults) -> None:
         """Parse the JSON text of the cells whose role is a list."""
         for role in ("history", "messages"):
             cell = cells.get(role)
@@ -129,13 +163,14 @@ class RowReader:
                 cells[role], broken = json_in_a_cell(cell, self._shown[role])
                 faults += broken
 
-    def _talk(self, cells: Mapping[str, object], faults: Faults) -> list[Message]:
+    def _talk(self, cells: Mapping[str, object], thoughts: Mapping[str, object], faults: RowFaults) -> list[Message]:
         system_column = self._shown["system"]
         system = optional_text(cells.get("system"), system_column, faults)
-        talk = self._alpaca(cells, faults) if self._columns.form == "alpaca" else self._listed(cells, faults)
+        talk = self._alpaca(cells, thoughts, faults) if self._columns.form == "alpaca" else self._listed(cells, faults)
         if not system.strip():
             return talk
-        if talk and talk[0].role == "system":
+        first = talk[0] if talk and talk[0].role == "system" and talk[0].content.strip() else None
+        if first and first.content != system:
             other = self._shown["messages"]
             faults.add(
                 f"{system_column} 列和 {other} 里各有一段 system",
@@ -143,22 +178,12 @@ class RowReader:
                 "只留一个",
                 "keep one of them",
             )
-        return [Message("system", system), *talk]
+        return [Message("system", system), *(talk[1:] if talk and talk[0].role == "system" else talk)]
 
-    def _alpaca(self, cells: Mapping[str, object], faults: Faults) -> list[Message]:
+    def _alpaca(self, cells: Mapping[str, object], thoughts: Mapping[str, object], faults: RowFaults) -> list[Message]:
         prompt, completion = cells.get("instruction"), cells.get("output")
-        if is_messages(prompt) and is_messages(completion):
-            column = self._shown["instruction"]
-            for role in ("input", "history"):
-                if cells.get(role) not in NOTHING:
-                    beside = self._shown[role]
-                    faults.add(
-                        f"{column} 已是整段对话，旁边的 {beside} 放不进去",
-                        f'"{column}" is a whole conversation, and "{beside}" beside it has no place',
-                        f"把 {beside} 写进对话里，或清空它",
-                        f'write "{beside}" into the conversation, or empty it',
-                    )
-            return messages_of([*prompt, *completion], column, faults)
+        if is_messages(prompt) and (is_messages(completion) or isinstance(completion, str)):
+            return self._halves(prompt, completion, cells, faults)
         before = len(faults)
         parts = [optional_text(cells.get(role), self._shown[role], faults) for role in ("instruction", "input")]
         question = JOIN.join(part for part in parts if part.strip())
@@ -174,10 +199,32 @@ class RowReader:
                 f'write it in "{columns[0]}", or delete the row',
             )
         answer = self._answer(cells, faults)
-        earlier = history_messages(cells.get("history"), self._shown["history"], faults)
-        return [*earlier, Message("user", question), Message("assistant", answer)]
+        earlier = history_of(cells.get("history"), self._shown["history"], faults)
+        reasoning = ""
+        for key, value in thoughts.items():
+            reasoning = known_text(value, Text(f"{key} ", f'"{key}"'), faults)
+            faults.tell("reasoning", key)
+        return [*earlier, Message("user", question), Message("assistant", answer, reasoning=reasoning)]
 
-    def _answer(self, cells: Mapping[str, object], faults: Faults) -> str:
+    def _halves(
+        self, prompt: list[object], completion: object, cells: Mapping[str, object], faults: RowFaults
+    ) -> list[Message]:
+        """Return the messages of a prompt that is a list of messages, and of its completion."""
+        column = self._shown["instruction"]
+        for role in ("input", "history"):
+            if not is_empty(cells.get(role)):
+                beside = self._shown[role]
+                faults.add(
+                    f"{column} 已是整段对话，旁边的 {beside} 放不进去",
+                    f'"{column}" is a whole conversation, and "{beside}" beside it has no place',
+                    f"把 {beside} 写进对话里，或清空它",
+                    f'write "{beside}" into the conversation, or empty it',
+                )
+        if is_messages(completion):
+            return messages_of([*prompt, *completion], column, faults)
+        return [*messages_of(prompt, column, faults), Message("assistant", self._answer(cells, faults))]
+
+    def _answer(self, cells: Mapping[str, object], faults: RowFaults) -> str:
         column = self._shown["output"]
         if "output" in cells:
             return required_text(cells["output"], Text(f"{column}（答案）", f'"{column}" (the answer)'), faults)
@@ -189,7 +236,7 @@ class RowReader:
         )
         return ""
 
-    def _listed(self, cells: Mapping[str, object], faults: Faults) -> list[Message]:
+    def _listed(self, cells: Mapping[str, object], faults: RowFaults) -> list[Message]:
         column = self._shown["messages"]
         written = cells.get("messages", "")
         if written == "":
@@ -210,4 +257,35 @@ class RowReader:
                 f"write {example}",
             )
             return []
-        return messages_of(unfolded(written), column, faults)
+        return messages_of(written, column, faults)
+
+
+def _require_something_to_learn(talk: Sequence[Message], faults: RowFaults) -> None:
+    """Add a fault if marks keep every answer from being learned."""
+    if any(message.role == "assistant" and message.learn for message in talk):
+        return
+    marks = dict.fromkeys(name for kind, name in faults.remarks if kind == "context")
+    said = f"（{'、'.join(marks)}）" if marks else "", f" ({', '.join(marks)})" if marks else ""
+    faults.add(
+        f"这一条没有要学的答案{said[0]}",
+        f"no answer of the row is to be learned{said[1]}",
+        "删掉这一条，或标出要学的答案",
+        "delete the row, or mark an answer to be learned",
+    )
+
+
+def _judge_placeholders(talk: Sequence[Message], has_media: bool, faults: RowFaults) -> None:
+    """Add a fault for the placeholder of a picture if the row has a column for it; else tell that it is plain text."""
+    for message in talk:
+        if "<" not in message.content:
+            continue
+        for placeholder in (each for each in PLACEHOLDERS if each in message.content):
+            if not has_media:
+                faults.tell("placeholder", placeholder)
+                continue
+            faults.add(
+                f"文字里有 {placeholder}，要配上图、影、音才能学",
+                f"a text holds {placeholder}, which stands for a picture, a film or a sound",
+                "去掉它，或删掉这样的数据",
+                "take it out, or remove such rows",
+            )

@@ -18,7 +18,7 @@ RowProblem, and all of them are reported together. No row is dropped, mapped or 
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -33,11 +33,16 @@ from ...prompt.conversation import Conversation
 from ...text import Language, Text, shown
 from .columns import find_columns
 from .conversations import RowReader
-from .faults import ROW_CHARACTERS, Faults, Found
+from .faults import ROW_CHARACTERS, Fault, Found
+from .messages import is_messages
 from .records import records, require_harmless_files
+from .remarks import Remark, Remarks, RowFaults
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
 from .sources import FileKind, find_sources, packed_bytes
 from .unpacked import Unpacked
+
+MOST_FAULTS = 20
+"""Maximum faults of one row that are told one by one."""
 
 SAMPLE_ROWS = 1_000
 """Maximum rows of each file that are read to detect its columns."""
@@ -81,14 +86,20 @@ class ReadRows:
     read: int
     kept: tuple[Conversation, ...]
     problems: tuple[RowProblem, ...]
-    ignored: tuple[str, ...] = ()
-    """Unused columns, such as `id`, in order of appearance."""
+    remarks: tuple[Remark, ...] = ()
+    """What was done with the rows that are kept: answers that are not learned, columns that are not used, and more."""
     encoding: str = "utf-8"
     """Python's codec name, "mixed" if the files differ, "" for Parquet."""
     mapping: tuple[ColumnMap, ...] = ()
     """The distinct column maps of the files, in order of appearance."""
     notes: tuple[Text, ...] = ()
     """Notes for the user: an encoding other than UTF-8, files that were not read."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Unused columns, such as `id`, in order of appearance."""
+        return ignored_columns(self.remarks)
+
     rows: tuple[ReadRow, ...] = field(default=(), compare=False, repr=False)
     """Every row, good or bad, in the order of the files."""
     file_names: tuple[str, ...] = field(default=("",), compare=False)
@@ -112,7 +123,7 @@ class RowStream:
         require_harmless_files(self.sources)
         self._asked = columns
         self._columns: dict[int, ColumnMap] = {}
-        self._ignored: dict[str, None] = {}
+        self._remarks = Remarks()
         self._remember = remember
         self._remembered: list[ReadRow] | None = None
         start = shown(str(path))
@@ -140,7 +151,8 @@ class RowStream:
             characters += row.characters
             if characters > ROW_CHARACTERS:  # memory holds as much of a file as one row may take
                 break
-        objects = [filled_columns(row.value) for row in head[:SAMPLE_ROWS] if isinstance(row.value, dict)]
+        values = (_as_object(row.value) for row in head[:SAMPLE_ROWS])
+        objects = [filled_columns(value) for value in values if isinstance(value, dict)]
         sample = ColumnSample(objects, len(head) <= SAMPLE_ROWS and characters <= ROW_CHARACTERS)
         self._columns[index] = find_columns(sample, source.name, source.kind in ("csv", "tsv"), self._asked)
         return head
@@ -169,9 +181,9 @@ class RowStream:
         return tuple(dict.fromkeys(self.columns))
 
     @property
-    def ignored(self) -> tuple[str, ...]:
-        """Columns not used in the rows read so far, in order of appearance."""
-        return tuple(self._ignored)
+    def remarks(self) -> tuple[Remark, ...]:
+        """What was done with the rows that were kept in the last iteration so far."""
+        return self._remarks.found()
 
     def __iter__(self) -> Iterator[ReadRow]:
         if self._remembered is not None:
@@ -187,6 +199,7 @@ class RowStream:
     def pairs(self) -> Iterator[tuple[ReadRow, Found]]:
         """Yield each row with what stands in the file."""
         unpacked = Unpacked(shown(str(self.path)), packed_bytes(self.sources))
+        self._remarks = Remarks()
         for index in range(len(self.sources)):
             yield from self._pairs(index, unpacked)
 
@@ -199,15 +212,17 @@ class RowStream:
         reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv"))
         file = self.file_names[index]
         for number, shares_its_line, row in _numbered(found):
-            faults = Faults(row.faults)
-            messages = [] if faults else reader.messages(row.value, faults)
-            self._ignored |= reader.ignored
+            faults = RowFaults(row.faults)
+            messages = [] if faults else reader.messages(_as_object(row.value), faults)
             if not faults:
+                for kind, name in faults.remarks:
+                    self._remarks.add(kind, name)
                 yield ReadRow(index, row.line, Conversation(tuple(messages), row.line), ()), row
                 continue
             # Several rows of a JSON array can share a line, so the line alone does not locate the row.
             zh, en = (f"第 {number} 条：", f"row {number}: ") if shares_its_line else ("", "")
-            problems = (RowProblem(row.line, Text(zh + what.zh, en + what.en), mend, file) for what, mend in faults)
+            shown_faults = _bounded(faults)
+            problems = (RowProblem(row.line, Text(zh + w.zh, en + w.en), mend, file) for w, mend in shown_faults)
             yield ReadRow(index, row.line, None, tuple(problems)), row
 
 
@@ -243,13 +258,33 @@ def all_rows(stream: RowStream) -> ReadRows:
         len(rows),
         tuple(row.conversation for row in rows if row.conversation),
         tuple(problem for row in rows for problem in row.problems),
-        stream.ignored,
+        stream.remarks,
         stream.encoding,
         stream.mapping,
         stream.notes,
         rows,
         tuple(stream.file_names),
     )
+
+
+def ignored_columns(remarks: Iterable[Remark]) -> tuple[str, ...]:
+    """Return the names of the columns that are not used, in order of appearance."""
+    return tuple(remark.name for remark in remarks if remark.kind == "column" and remark.name)
+
+
+def _as_object(value: object) -> object:
+    """Return a row that is a bare list of messages as an object with that list; any other row unchanged."""
+    return {"messages": value} if is_messages(value) else value
+
+
+def _bounded(faults: Sequence[Fault]) -> Sequence[Fault]:
+    """Return at most `MOST_FAULTS` faults of a row; the last one says how many more there are."""
+    rest = len(faults) - MOST_FAULTS
+    if rest <= 0:
+        return faults
+    (zh, en), mend = faults[MOST_FAULTS - 1]
+    last = Fault(Text(f"{zh}；这一条另有 {rest} 处错", f"{en}; the row has {rest} faults more"), mend)
+    return [*faults[: MOST_FAULTS - 1], last]
 
 
 def _numbered(found: Iterable[Found]) -> Iterator[tuple[int, bool, Found]]:

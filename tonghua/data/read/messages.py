@@ -1,37 +1,48 @@
-"""Convert the messages of OpenAI, ShareGPT and XTuner rows, and Alpaca's history, to Message, or add faults."""
+"""Convert the messages of a row, its rounds and its history to Message, or add faults.
 
-import re
-from collections.abc import Mapping, Sequence
+{"role": "user", "content": "…"}             OpenAI; {"from": "human", "value": "…"} of ShareGPT, and mixtures
+{"human": "…", "assistant": "…"}             a round: Firefly; {"input": "…", "output": "…"} of XTuner
+["question", "answer"]                       a round of Alpaca's history
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeGuard
 
-from ...prompt.conversation import Message, Role
-from ...text import Text, shown
-from .encodings import find_mojibake
-from .faults import Faults
-from .roles import NOTHING
+from ...prompt.conversation import JOIN, Message, Role
+from ...text import Text, listed, shown
+from .keys import REASONING, boolean, kind_of, learned, mark, refused
+from .remarks import RowFaults
+from .roles import is_empty
+from .speakers import is_tool, role_of, round_part
+from .texts import known_text, required_text, type_name
 
-# These columns hold more than text. Training without them would change the meaning of the rows.
-UNSUPPORTED = ("tools", "functions", "images", "videos", "audios", "chosen", "rejected")
+_ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
 
-SPEAKERS: Mapping[str, Role] = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-}
-
-REASONING = ("reasoning_content", "reasoning", "thinking")
-"""Names of what an answer's author thought before it, in a message; the first that is filled is taken."""
+_TEXT_PARTS = ("text", "input_text", "output_text")
 
 _NO_PART = Text("有一段没有 type", "has a part without a type")
 
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+def is_messages(value: object) -> TypeGuard[list[object]]:
+    """True if `value` is a list of dicts that is not empty."""
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
 
 
-def history_messages(history: object, column: str, faults: Faults) -> list[Message]:
-    """Return the messages of a history [[question, answer], ...]; add what is wrong to `faults`."""
-    if history is None or (isinstance(history, str) and not history.strip()):
+def messages_of(written: Sequence[object], column: str, faults: RowFaults) -> list[Message]:
+    """Return the messages of a list of messages or rounds, as they stand there; add what is wrong to `faults`."""
+    messages: list[Message] = []
+    for number, item in enumerate(written, 1):
+        if isinstance(item, dict) and _is_round(item):
+            messages += _round(item, Text(f"{column} 第 {number} 轮", f"round {number}"), faults)
+        else:
+            messages.append(_message(item, Text(f"{column} 第 {number} 条", f"message {number}"), faults))
+    return messages
+
+
+def history_of(history: object, column: str, faults: RowFaults) -> list[Message]:
+    """Return the messages of a history: pairs [question, answer], rounds or messages; add what is wrong to `faults`."""
+    if is_empty(history):
         return []
     if not isinstance(history, list):
         kind = type_name(history)
@@ -42,9 +53,11 @@ def history_messages(history: object, column: str, faults: Faults) -> list[Messa
             'write [["question", "answer"]], or [] if there is none',
         )
         return []
+    if is_messages(history):
+        return messages_of(history, column, faults)
     messages = []
     for number, turn in enumerate(history, 1):
-        if not isinstance(turn, list) or len(turn) != 2:
+        if not isinstance(turn, list | tuple) or len(turn) != 2:
             faults.add(
                 f"{column} 第 {number} 轮不是一问一答",
                 f'round {number} of "{column}" is not one question and one answer',
@@ -59,202 +72,252 @@ def history_messages(history: object, column: str, faults: Faults) -> list[Messa
     return messages
 
 
-def is_messages(value: object) -> TypeGuard[list[object]]:
-    """True if `value` is a list of dicts that is not empty."""
-    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+def _is_round(item: Mapping[str, object]) -> bool:
+    """True if an object is a question with its answer, and not one message."""
+    if any(key in item for key in (*_ROLE_KEYS, "content", "value")):
+        return False
+    return any(round_part(key) in ("question", "input", "answer") for key in item)
 
 
-def unfolded(written: list[object]) -> list[object]:
-    """Convert XTuner's list of rounds (system, input, output) to role/content dicts; return other lists unchanged."""
-    unfolded: list[object] = []
-    for item in written:
-        if not (isinstance(item, dict) and "output" in item and "role" not in item and "from" not in item):
-            return written
-        if item.get("system") not in NOTHING:
-            unfolded.append({"role": "system", "content": item["system"]})
-        unfolded.append({"role": "user", "content": item.get("input")})
-        unfolded.append({"role": "assistant", "content": item["output"]})
-    return unfolded
+def _round(item: Mapping[str, object], where: Text, faults: RowFaults) -> Iterator[Message]:
+    parts: dict[str, list[str]] = {}
+    for key in item:
+        if (part := round_part(key)) and not (part == "system" and is_empty(item[key])):
+            parts.setdefault(part, []).append(key)
+    for keys in parts.values():
+        if len(keys) > 1:
+            names = listed(keys)
+            faults.add(
+                f"{where.zh}里 {names.zh} 都像是同一样东西",
+                f"in {where.en}, {names.en} seem to be the same thing",
+                "只留一个",
+                "keep one of them",
+            )
+            return
+    used = [key for keys in parts.values() for key in keys]
+    learn, reasoning = _judged(item, used, "assistant", where, faults)
+    named = {part: (keys[0], _of(keys[0], where)) for part, keys in parts.items()}
+    if "system" in named:
+        key, place = named["system"]
+        yield Message("system", known_text(item[key], place, faults))
+    asked = [named[part] for part in ("question", "input") if part in named]
+    if len(asked) == 2:
+        asked = [each for each in asked if not is_empty(item[each[0]])] or asked[:1]
+    if asked:
+        yield Message("user", JOIN.join([required_text(item[key], place, faults) for key, place in asked]))
+    if "answer" in named and item[named["answer"][0]] is not None:
+        key, place = named["answer"]
+        yield Message("assistant", required_text(item[key], place, faults), learn, reasoning)
 
 
-def messages_of(written: Sequence[object], column: str, faults: Faults) -> list[Message]:
-    """Return a row's list of messages, without an empty system message; add what is wrong to `faults`."""
-    before = len(faults)
-    talk = [_message(item, number, column, faults) for number, item in enumerate(written, 1)]
-    if len(faults) == before:
-        _check_order(talk, column, faults)
-    return talk[1:] if talk[0].role == "system" and not talk[0].content.strip() else talk
-
-
-def _message(item: object, number: int, column: str, faults: Faults) -> Message:
+def _message(item: object, where: Text, faults: RowFaults) -> Message:
     if not isinstance(item, dict):
         kind = type_name(item)
         faults.add(
-            f"{column} 第 {number} 条是{kind.zh}，应为对象",
-            f"message {number} is {kind.en}, not an object",
+            f"{where.zh}是{kind.zh}，应为对象",
+            f"{where.en} is {kind.en}, not an object",
             '写成 {"role": "user", "content": "…"}',
             'write {"role": "user", "content": "…"}',
         )
         return Message("user", "")
-    role_key, content_key = ("from", "value") if "from" in item and "role" not in item else ("role", "content")
     before = len(faults)
-    _check_message_keys(item, role_key, Text(f"{column} 第 {number} 条", f"message {number}"), faults)
+    role_key, content_key = _filled(item, _ROLE_KEYS), _filled(item, _CONTENT_KEYS)
+    role = _role(item, role_key, where, faults)
+    learn, reasoning = _judged(item, (role_key, content_key), role, where, faults)
     if len(faults) > before:
         return Message("user", "")
-    role = SPEAKERS[item[role_key]]
-    said = item[role_key]
-    where = Text(f"{column} 第 {number} 条（{said}）的 {content_key} ", f'"{content_key}" of message {number} ({said})')
-    content = _joined(item.get(content_key), where, faults)
-    if len(faults) > before or (role == "system" and isinstance(content, str) and not content.strip()):
+    if content_key not in item:
+        if role != "system":
+            found = listed(list(item))
+            faults.add(
+                f"{where.zh}没有 {content_key}（它有 {found.zh}）",
+                f'{where.en} has no "{content_key}" (it has {found.en})',
+                f"补上 {content_key}，或删掉这一条",
+                f'add "{content_key}", or delete the row',
+            )
         return Message(role, "")
-    return Message(role, required_text(content, where, faults), reasoning=_reasoning(item, role, number, faults))
+    said = shown(item[role_key], 40)
+    place = Text(f"{where.zh}（{said}）的 {content_key} ", f'"{content_key}" of {where.en} ({said})')
+    content, thought = _joined(item[content_key], place, faults)
+    if len(faults) > before or (role == "system" and is_empty(content)):
+        return Message(role, "")
+    return Message(role, required_text(content, place, faults), learn, reasoning or thought)
 
 
-def _reasoning(item: Mapping[str, object], role: Role, number: int, faults: Faults) -> str:
-    key = next((key for key in REASONING if item.get(key) not in NOTHING), None)
-    if role != "assistant" or key is None:
-        return ""
-    return known_text(item[key], Text(f"第 {number} 条的 {key} ", f'"{key}" of message {number}'), faults)
+def _filled(item: Mapping[str, object], keys: Sequence[str]) -> str:
+    """Return the first of the keys that is filled, else the first that is there, else the first."""
+    there = [key for key in keys if key in item]
+    return next((key for key in there if not is_empty(item[key])), there[0] if there else keys[0])
 
 
-def _joined(content: object, where: Text, faults: Faults) -> object:
-    """Join a content that is a list of text parts; return any other content unchanged."""
-    if not isinstance(content, list):
-        return content
-    texts: list[str] = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get("text", part.get("value")) if isinstance(part, dict) else None
-        if kind == "text" and isinstance(text, str):
-            texts.append(text)
-            continue
-        what = Text(f"有 {shown(kind, 40)}", f'has "{shown(kind, 40)}"') if isinstance(kind, str) else _NO_PART
+def _of(key: str, where: Text) -> Text:
+    name = shown(key, 40)
+    return Text(f"{where.zh}的 {name} ", f'"{name}" of {where.en}')
+
+
+def _role(item: Mapping[str, object], key: str, where: Text, faults: RowFaults) -> Role:
+    said = item.get(key)
+    role = role_of(said) if isinstance(said, str) else None
+    if role:
+        return role
+    if isinstance(said, str) and is_tool(said):
+        name = shown(said, 40)
         faults.add(
-            f"{where.zh}里{what.zh}，这里只支持文字",
-            f"{where.en} {what.en}, and only text is supported",
-            '每一段写成 {"type": "text", "text": "…"}，或删掉这一条',
-            'write each part as {"type": "text", "text": "…"}, or delete the row',
+            f"{where.zh}是工具调用或它的结果（{name}），这里不支持",
+            f"{where.en} is a tool call or its result ({name}), which is not supported",
+            "改成只有文字的对话，或删掉这一条",
+            "make it a conversation of text only, or delete the row",
         )
-        break
-    return "".join(texts)
-
-
-def _check_message_keys(item: Mapping[str, object], role_key: str, where: Text, faults: Faults) -> None:
-    said = item.get(role_key)
-    named = isinstance(said, str)
-    if not named or said not in SPEAKERS:
-        shown_role = shown(str(said), 40)
+        return "user"
+    roles = Text("system、human 或 gpt", "system, human or gpt")
+    if key == "role":
         roles = Text("system、user 或 assistant", "system, user or assistant")
-        if role_key == "from":
-            roles = Text("system、human 或 gpt", "system, human or gpt")
-        faults.add(
-            f"{where.zh}的 {role_key} 是 {shown_role}" if named else f"{where.zh}没有 {role_key}",
-            f'the {role_key} of {where.en} is "{shown_role}"' if named else f"{where.en} has no {role_key}",
-            f"{role_key} 只能是 {roles.zh}",
-            f"write {roles.en} as its {role_key}, or delete the row",
-        )
-    for key in ("tool_calls", "function_call"):
-        if item.get(key):
+    if isinstance(said, str):
+        name = shown(said, 40)
+        what = Text(f"{where.zh}的 {key} 是 {name}", f'the {key} of {where.en} is "{name}"')
+    elif key in item:
+        kind = type_name(said)
+        what = Text(f"{where.zh}的 {key} 是{kind.zh}", f"the {key} of {where.en} is {kind.en}")
+    else:
+        found = listed(list(item))
+        what = Text(f"{where.zh}没有 {key}（它有 {found.zh}）", f"{where.en} has no {key} (it has {found.en})")
+    mend = f"{key} 只能是 {roles.zh}", f"write {roles.en} as its {key}, or delete the row"
+    faults.add(*what, *mend)
+    return "user"
+
+
+def _judged(
+    item: Mapping[str, object], used: Sequence[str], role: Role, where: Text, faults: RowFaults
+) -> tuple[bool, str]:
+    """Return whether a message is learned, and its reasoning; tell or refuse every key that is not `used`."""
+    learn, reasoning = True, ""
+    thoughts = [key for key in REASONING if role == "assistant" and not is_empty(item.get(key))][:1]
+    for key, value in item.items():
+        if key in used or is_empty(value):
+            continue
+        kind = kind_of(key)
+        if key in thoughts:
+            reasoning = known_text(value, _of(key, where), faults)
+            faults.tell("reasoning", key)
+        elif refusal := None if value is False else refused(key, kind):
+            what, mend = refusal
+            faults.add(f"{where.zh}{what.zh}", f"{where.en} {what.en}", *mend)
+        elif kind in ("learn", "hide", "mask") or (kind == "good" and boolean(value) is not None):
+            learn = _marked(key, value, role, learn, where, faults)
+        else:
+            faults.tell("message key", key)
+    return learn, reasoning
+
+
+def _marked(key: str, value: object, role: Role, learn: bool, where: Text, faults: RowFaults) -> bool:
+    """Return whether a message is learned by one more of its marks."""
+    before = len(faults)
+    says = learned(key, value, where, faults)
+    if len(faults) > before:
+        return learn
+    if role != "assistant":
+        if says:
+            faults.tell("question mark", mark(key, value))
+        return True
+    if learn and not says:
+        faults.tell("context", mark(key, value))
+    return learn and says
+
+
+def _joined(content: object, where: Text, faults: RowFaults) -> tuple[object, str]:
+    """Join a content that is a list of text parts, and its reasoning; return any other content unchanged."""
+    if not isinstance(content, list):
+        return content, ""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content:
+        fields = part if isinstance(part, dict) else {}
+        kind = fields.get("type", "text" if "text" in fields else None)
+        key = next((key for key in ("text", "value", str(kind)) if key in fields), "text")
+        text = fields.get(key)
+        if not (kind in (*_TEXT_PARTS, "reasoning", "thinking") and isinstance(text, str)):
+            what = Text(f"有 {shown(kind, 40)}", f'has "{shown(kind, 40)}"') if isinstance(kind, str) else _NO_PART
             faults.add(
-                f"{where.zh}有 {key}，这里不支持工具调用",
-                f'{where.en} has "{key}", and tool calls are not supported',
-                "改成只有文字的对话，或删掉这一条",
-                "make it a conversation of text only, or delete the row",
+                f"{where.zh}里{what.zh}，这里只支持文字",
+                f"{where.en} {what.en}, and only text is supported",
+                '每一段写成 {"type": "text", "text": "…"}，或删掉这一条',
+                'write each part as {"type": "text", "text": "…"}, or delete the row',
             )
-    # Only answers are learned, each with weight 1. Accept weights that say just this; loss_weight is on all messages.
-    answers = named and SPEAKERS.get(str(said)) == "assistant"
-    for key, plain in (("weight", 1), ("loss_weight", 1 if answers else 0)):
-        if item.get(key) not in (None, plain):
+            break
+        (texts if kind in _TEXT_PARTS else thoughts).append(text)
+        learn, _ = _judged(fields, ("type", key), "assistant", where, faults)
+        if not learn:
             faults.add(
-                f"{where.zh}有 {key}，这里不支持",
-                f'{where.en} has a "{key}", which is not supported',
-                f"删掉 {key}（每个答案都会学），或删掉这一条",
-                f'remove "{key}" (every answer is learnt), or delete the row',
+                f"{where.zh}里有一段标了不学，而一个答案要么全学，要么不学",
+                f"{where.en} has a part that is marked not to be learned, and an answer is learned whole or not",
+                "把标记写到整条消息上，或删掉这一条",
+                "mark the whole message, or delete the row",
             )
+    if thoughts:
+        faults.tell("reasoning", "reasoning")
+    return "".join(texts), "\n".join(thoughts)
 
 
-def _check_order(talk: Sequence[Message], column: str, faults: Faults) -> None:
-    first = 1 if talk[0].role == "system" else 0
-    for index, message in enumerate(talk[first:]):
-        expected = "assistant" if index % 2 else "user"
-        if message.role != expected:
-            number = first + index + 1
-            faults.add(
-                f"{column} 第 {number} 条是 {message.role}，这里应是 {expected}",
-                f"message {number} is from {message.role}, where {expected} was due",
-                "system 只能在最前面，之后 user 和 assistant 轮流",
-                "put system first only, then user and assistant in turn",
-            )
-            return
-    if talk[-1].role != "assistant":
+def in_order(talk: Sequence[Message], column: str, faults: RowFaults) -> list[Message]:
+    """Return the messages as [system] [greeting] user assistant (user assistant)*, or add a fault.
+
+    A greeting is an answer before the first question: it becomes context. A question after a question is joined to
+    it. A last question without an answer is left out. Each of these is told. An empty system message is left out.
+    """
+    ordered: list[Message] = []
+    for number, message in enumerate(talk, 1):
+        last = ordered[-1] if ordered else None
+        before = last.role if last else "system"
+        if message.role == "system":
+            if last is None or message == last:
+                ordered = [message]
+                continue
+            return _out_of_order(message, number, "assistant" if before == "user" else "user", column, faults)
+        if message.role == before == "assistant":
+            return _out_of_order(message, number, "user", column, faults)
+        if last and message.role == before == "user":
+            ordered[-1] = replace(last, content=f"{last.content}{JOIN}{message.content}")
+            faults.tell("joined")
+        elif message.role == "assistant" and before == "system":
+            ordered.append(replace(message, learn=False))
+            faults.tell("greeting")
+        else:
+            ordered.append(message)
+    if ordered and ordered[0].role == "system" and not ordered[0].content.strip():
+        del ordered[0]
+    answered = [index for index, message in enumerate(ordered) if message.role == "assistant"]
+    if not any(message.role == "user" for message in ordered[: answered[-1] if answered else 0]):
+        _without_answer(ordered, column, faults)
+    elif ordered[-1].role == "user":
+        del ordered[-1]
+        faults.tell("unanswered")
+    return ordered
+
+
+def _out_of_order(message: Message, number: int, due: Role, column: str, faults: RowFaults) -> list[Message]:
+    if message.role == "assistant":
         faults.add(
-            f"{column} 的最后一条是 {talk[-1].role}，应是 assistant",
-            f"the last message is from {talk[-1].role}, not assistant",
-            "补上最后的答案，或删掉这一条",
-            "add the last answer, or delete the row",
+            f"{column} 第 {number} 条又是 assistant：连着两个答案，不知道学哪一个",
+            f"message {number} is from assistant again: two answers in a row, and which to learn is not clear",
+            "只留一个答案，或在中间补上提问",
+            "keep one of the answers, or write the question between them",
         )
-
-
-def optional_text(value: object, column: str, faults: Faults) -> str:
-    """Return the text, "" for None; add a fault as `known_text` does."""
-    return "" if value is None else known_text(value, Text(f"{column} ", f'"{column}"'), faults)
-
-
-def required_text(value: object, where: Text, faults: Faults) -> str:
-    """Return the text; add a fault as `known_text` does, or if it is blank."""
-    words = known_text(value, where, faults)
-    if isinstance(value, str) and not value.strip():
+    else:
         faults.add(
-            f"{where.zh}是空的",
-            f"{where.en} is empty",
-            "写上内容，或删掉这一条",
-            "write something there, or delete the row",
+            f"{column} 第 {number} 条是 {message.role}，这里应是 {due}",
+            f"message {number} is from {message.role}, where {due} was due",
+            "system 只能在最前面，之后 user 和 assistant 轮流",
+            "put system first only, then user and assistant in turn",
         )
-    return words
+    return []
 
 
-def known_text(value: object, where: Text, faults: Faults) -> str:
-    """Return `value` unchanged if it is text, else "". Add a fault if it is no text, not valid UTF-8, or garbled."""
-    if not isinstance(value, str):
-        kind = type_name(value)
-        faults.add(
-            f"{where.zh}是{kind.zh}，应为文字",
-            f"{where.en} is {kind.en}, not text",
-            "改成英文双引号里的文字，或删掉这一条",
-            "write it as text in double quotes, or delete the row",
-        )
-        return ""
-    half = _LONE_SURROGATE.search(value)
-    if half:
-        code = f"\\u{ord(half.group()):04x}"
-        faults.add(
-            f"{where.zh}里有半个字符 {code}，存不成 UTF-8",
-            f"{where.en} has half a character, {code}, which UTF-8 cannot hold",
-            "重新输入这个字符（多半是表情符号），或删掉它",
-            "type that character (often an emoji) again, or delete it",
-        )
-    elif garbled := find_mojibake(value):
-        faults.add(
-            f"{where.zh}是乱码：{garbled.zh}",
-            f"{where.en} is garbled: {garbled.en}",
-            "用正确的编码从原文件重新导出，或删掉这一条",
-            "export it again from the original in the right encoding, or delete the row",
-        )
-    return value
-
-
-def type_name(value: object) -> Text:
-    """Return the name of a JSON value's type, for messages."""
-    match value:
-        case None:
-            return Text("空值 null", "null")
-        case bool():
-            return Text("布尔值", "true or false")
-        case int() | float():
-            return Text("数字", "a number")
-        case str():
-            return Text("文字", "text")
-        case list():
-            return Text("列表", "a list")
-        case _:
-            return Text("对象", "an object")
+def _without_answer(talk: Sequence[Message], column: str, faults: RowFaults) -> None:
+    roles = dict.fromkeys(message.role for message in talk)
+    found = Text("、".join(roles) or "空的 system", ", ".join(roles) or "an empty system message")
+    faults.add(
+        f"{column} 里没有一问，后面跟着一答（只有 {found.zh}）",
+        f'"{column}" has no question with an answer after it (only {found.en})',
+        "补上提问和答案，或删掉这一条",
+        "add the question and its answer, or delete the row",
+    )

@@ -25,6 +25,12 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "messages": ("conversations", "conversation", "对话", "消息"),
 }
 
+LATER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "instruction": ("human", "user", "problem"),
+    "output": ("assistant", "gpt", "bot", "target", "targets", "reply", "solution"),
+}
+"""Names that stand for a role only if no column has a name of `OTHER_NAMES`: else they are metadata."""
+
 ROLE_OF = {name: role for role, others in OTHER_NAMES.items() for name in (role, *others)}
 
 EXAMPLE: Mapping[Form, str] = {
@@ -32,7 +38,7 @@ EXAMPLE: Mapping[Form, str] = {
     "messages": '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
 }
 
-NOTHING: tuple[object, ...] = (None, "", [], {})
+_EMPTY_WORDS = ("", "[]", "{}", "null", "none", "nan")
 
 ROLE_NAMES = {
     "instruction": Text("问题", "the question"),
@@ -69,9 +75,26 @@ class ColumnSample(NamedTuple):
     whole: bool
 
 
+def is_empty(value: object) -> bool:
+    """True if the value holds nothing: null, blank text, "[]" or "null" as text, or lists and objects of such."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | tuple):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, str):
+            if each.strip().casefold() not in _EMPTY_WORDS:
+                return False
+        elif each is not None and each == each:  # NaN differs from itself
+            return False
+    return True
+
+
 def filled_columns(row: Mapping[str, object]) -> dict[str, bool]:
     """Return, for each column of a row, True if it is filled."""
-    return {column: value not in NOTHING for column, value in row.items()}
+    return {column: not is_empty(value) for column, value in row.items()}
 
 
 def role_named(column: str) -> str | None:
@@ -84,8 +107,16 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
+def later_role(column: str) -> str | None:
+    """Return the role of a name of `LATER_NAMES`, or None."""
+    plain = plain_name(column)
+    return next((role for role, names in LATER_NAMES.items() if plain in names), None)
+
+
 def resembled(name: str, known: Sequence[str]) -> str | None:
     """Return the known column of which `name` is probably a misspelling, or None."""
+    if len(name) > 2 * max(map(len, known)):
+        return None
     plain = plain_name(name)
     for target in known:
         near = abs(len(plain) - len(target)) <= 2 and SequenceMatcher(None, plain, target).ratio() >= 0.8

@@ -18,14 +18,16 @@ DataError; a damaged or harmful archive is a RefusedError.
 
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 from typing import IO, Literal, NamedTuple, TextIO
 
@@ -46,6 +48,13 @@ from .opened import (
 )
 
 FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
+
+LINE_CHARACTERS = 1_000_000
+"""Maximum characters of a first line that is looked at to tell one list a line from a JSON array."""
+
+HEAD_CHARACTERS = 4_096
+
+_MESSAGE_BEGINS = re.compile(r'\s*\[\s*\{\s*"(role|from|content|value)"\s*:')
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # at least two letters: C:\ is a drive
 
@@ -298,4 +307,23 @@ def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
     else:
         kind = "csv" if suffix == ".csv" else "tsv" if suffix == ".tsv" else "txt"
     packed_bytes = 0 if isinstance(origin, Path) else origin.packed_bytes
-    return RowSource(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin, packed_bytes)
+    source = RowSource(name, stem, kind, look.encoding, look.size_bytes, look.sha256, origin, packed_bytes)
+    return replace(source, kind="jsonl") if kind == "json" and _has_a_list_on_each_line(source) else source
+
+
+def _has_a_list_on_each_line(source: RowSource) -> bool:
+    """True if the first line is a whole list of messages: each line is then a row, and the file is no JSON array."""
+    with source.text(newline="\n", whole=False) as stream:
+        line = next(filter(str.strip, iter(partial(stream.readline, HEAD_CHARACTERS), "")), "")
+        if not _MESSAGE_BEGINS.match(line):
+            return False
+        line += stream.readline(LINE_CHARACTERS) if not line.endswith("\n") else ""
+    try:
+        first = json.loads(line) if line.rstrip().endswith("]") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, list) and bool(first) and all(isinstance(item, dict) and _speaks(item) for item in first)
+
+
+def _speaks(item: Mapping[str, object]) -> bool:
+    return any(key in item for key in ("role", "from")) and any(key in item for key in ("content", "value"))

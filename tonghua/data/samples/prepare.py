@@ -21,6 +21,7 @@ from ...text import Text
 from ..names import dataset_path, several, weight_of
 from ..read import dataset as data
 from ..read.dataset import RowProblem, RowStream, stream_rows
+from ..read.remarks import Remark, merged, remark_lines
 from .maker import RowCounts, SampleSettings
 from .samples import Samples
 from .store import Tokenized, key_of, opened, tokenize
@@ -34,7 +35,7 @@ MOST_HELD_OUT = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Rows as training reads them. `mapping` (renamed columns) and `notes` (anything unusual) are for the user."""
+    """Rows as training reads them. `mapping` (renamed columns) and `notes` (what was done) are for the user."""
 
     model: ModelFiles
     renderer: Renderer
@@ -46,7 +47,6 @@ class Prepared:
     kind: str
     form: str
     encoding: str
-    ignored: tuple[str, ...]
     weights: NDArray[np.float64]
     """(samples,): times that each sample is seen in an epoch."""
     streams: tuple[RowStream, ...]
@@ -93,6 +93,7 @@ def prepare(
         for problem in part.problems
     ]
     abouts = [part.about for part in parts]
+    remarks = [Remark(*each) for about in abouts for each in about["remarks"]]
     return Prepared(
         files,
         renderer,
@@ -100,11 +101,10 @@ def prepare(
         tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
         Samples(parts),
         tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
-        tuple(Text(*note) for about in abouts for note in about["notes"]),
+        (*(Text(*note) for about in abouts for note in about["notes"]), *remark_lines(merged(remarks))),
         _only(about["kind"] for about in abouts),
         _only(about["form"] for about in abouts),
         _only(about["encoding"] for about in abouts),
-        tuple(dict.fromkeys(name for about in abouts for name in about["ignored"])),
         np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
         tuple(streams) if remember else (),
     )
@@ -131,7 +131,7 @@ def _tokenized(
             "kind": rows.kind,
             "form": rows.form,
             "encoding": rows.encoding,
-            "ignored": list(rows.ignored),
+            "remarks": rows.remarks,
         }
 
     tokenize(rows, rows.file_names, folder, renderer.folder, settings, about, advance)
