@@ -121,18 +121,18 @@ def test_a_hostile_parquet_is_named_among_good_ones_and_in_an_archive(folder: Pa
 
 def test_many_small_files_have_the_bounds_of_one(folder: Path) -> None:
     for number in range(3):
-        table(folder / f"{number}.parquet", instruction=["q"] * 50, output=["x" * 100_000] * 50)
-    assert_harmful(folder, "its rows become more than 10,000,000 characters")
+        table(folder / f"{number}.parquet", instruction=["q"] * 25, output=["x" * 100_000] * 25)
+    assert_harmful(folder, "its rows become more than 5,000,000 characters")
     (folder / "2.parquet").unlink()
     (folder / "1.parquet").unlink()
-    assert len(read_rows(folder).kept) == 50
+    assert len(read_rows(folder).kept) == 25
 
 
 def test_rows_in_an_archive_have_the_bounds_of_a_parquet(folder: Path) -> None:
     """The archive unpacks to 7 MB, and its rows would take a hundred times as much."""
     with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", "instruction,output\n" + "a,b\n" * 100_000)
-    assert_harmful(folder / "a.zip", "its rows become more than 10,000,000 characters")
+    assert_harmful(folder / "a.zip", "its rows become more than 5,000,000 characters")
 
 
 def test_a_row_that_is_too_long_is_a_problem_of_that_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

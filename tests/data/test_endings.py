@@ -445,3 +445,23 @@ def test_a_part_before_the_last_would_not_be_learned(tiny_folder: Path, tmp_path
         ids = [id for id, wanted in zip(example.ids, example.is_target, strict=True) if wanted]
         taught[name] = renderer.decode(ids)
     assert taught == {"every": P1 + P2, "last": P2}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["b" + " " * 40_000 + "a", "a。" * 2_000 + "b" * 3_000 + "。" + "c。" * 2_000, "x " * 300 + "。".join("字" * 50)],
+    ids=["one place", "one long word", "dense at the end"],
+)
+def test_each_text_is_counted_a_few_times_at_most(answer: str) -> None:
+    """However many parts are tried, the whole is not counted anew at each try."""
+    counted = 0
+
+    def count(messages: Sequence[Message]) -> int:
+        nonlocal counted
+        size = sum(len(message.content) for message in messages)
+        counted += size
+        return size
+
+    talk = Conversation((Message("user", "q"), Message("assistant", answer)), 1)
+    split_conversation(talk, count, 100)
+    assert counted < 25 * len(answer)

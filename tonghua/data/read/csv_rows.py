@@ -8,7 +8,7 @@ from ...errors import DataError
 from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault, refuse_doubled
 from .sources import RowSource
 
-CSV_FIELD_CHARACTERS = 10_000_000
+CSV_FIELD_CHARACTERS = ROW_CHARACTERS
 """Maximum length of a CSV field, in characters: one unclosed quote must not make a whole file one field."""
 
 _HEADER_CHARACTERS = 1_000_000

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from ...errors import DataError
 from ...text import Text, listed
 
-ROW_CHARACTERS = 50_000_000
-"""Maximum length of a row, in characters: it bounds how much of a file is in memory at once."""
+ROW_CHARACTERS = 5_000_000
+"""Maximum length of a row, in characters. Its tokens take about 100 times as many bytes while they are made."""
 
 
 VALUE_CHARACTERS, CONTAINER_CHARACTERS = 8, 64

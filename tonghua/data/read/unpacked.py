@@ -14,7 +14,7 @@ from ...errors import DataError, RefusedError, UserError
 from ...system.bounded import Bounds, OutOfBoundsError, call
 from ...text import Text
 
-HARMLESS_CHARACTERS = 10_000_000
+HARMLESS_CHARACTERS = 5_000_000
 """What any file may become."""
 
 RATIO_LIMIT = 50

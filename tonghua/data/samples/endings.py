@@ -149,16 +149,27 @@ def _split_turn(turn: Sequence[Message], count: Count, max_length: int) -> list[
     ends = [weights[place.end] for place in places]
     # A row holds two parts: one as context, one to learn.
     parts = ceil(2 * (count(turn) - count([*lead, empty])) / room)
+    counted: dict[tuple[int, ...], int] = {}
+    failed = 0
     while True:
         parts = min(parts, weights[-1])
         chosen = _chosen(places, ends, weights[-1], parts)
         rows = list(_rows(lead, answer, go_on, _texts(answer.content, [places[i] for i in chosen])))
-        failing = next((i for i, row in enumerate(rows[1:] or rows) if count(row) > max_length), None)
-        if failing is None:
-            return rows
         cuts = [-1, *chosen, len(places)]
-        if all(after - before == 1 for before, after in pairwise(cuts[failing : failing + 3])):
+        pairs = rows[1:] or rows
+        # Begin where the last try failed: else each try would count the whole text anew.
+        begin = min(max(bisect_left(cuts, failed) - 1, 0), len(pairs) - 1)
+        for at in (begin, *range(len(pairs))):
+            around = tuple(cuts[at : at + 3])
+            if around not in counted:
+                counted[around] = count(pairs[at])
+            if counted[around] > max_length:
+                break
+        else:
+            return rows
+        if all(after - before == 1 for before, after in pairwise(around)):
             return None
+        failed = around[1]
         parts += max(1, parts // 8)
 
 
@@ -199,7 +210,10 @@ def _chosen(places: Sequence[_BreakPlace], ends: Sequence[int], total: int, part
     """
     size = total / parts
     chosen = []
-    for part in range(1, parts):
+    goals: Sequence[int] = range(1, parts)
+    if parts > 3 * len(ends):  # only a goal near a place can choose one
+        goals = sorted({round(end / size) + step for end in ends for step in (-1, 0, 1)}.intersection(goals))
+    for part in goals:
         goal = part * total / parts
         near = range(bisect_left(ends, goal - size / 2), bisect_left(ends, goal + size / 2))
         if near:

@@ -44,6 +44,8 @@ FORMAT = 3
 
 ROWS_AT_A_TIME = 256
 
+CHARACTERS_AT_A_TIME = 1_000_000
+
 ROWS_WITHOUT_PROCESSES = 4096
 """Rows that are tokenized in this process first: for fewer, starting workers takes longer."""
 
@@ -222,7 +224,7 @@ class _Bad:
 
 
 def _made(rows: Iterator[tuple[Conversation, str]], model: Path, settings: SampleSettings) -> Iterator[Made]:
-    batches = iter(lambda: list(islice(rows, ROWS_AT_A_TIME)), [])
+    batches = _batches(rows)
     make = partial(Maker, model, settings)
     maker = make()
     for batch in islice(batches, ROWS_WITHOUT_PROCESSES // ROWS_AT_A_TIME):
@@ -230,6 +232,20 @@ def _made(rows: Iterator[tuple[Conversation, str]], model: Path, settings: Sampl
     first = next(batches, None)
     if first is not None:
         yield from ordered_map(make, chain([first], batches), _processes())
+
+
+def _batches(rows: Iterable[tuple[Conversation, str]]) -> Iterator[list[tuple[Conversation, str]]]:
+    """Yield batches of at most `ROWS_AT_A_TIME` rows; fewer if they are long, for the tokens take far more memory."""
+    batch: list[tuple[Conversation, str]] = []
+    characters = 0
+    for row in rows:
+        batch.append(row)
+        characters += sum(len(message.content) for message in row[0].messages)
+        if len(batch) == ROWS_AT_A_TIME or characters >= CHARACTERS_AT_A_TIME:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _processes() -> int:
