@@ -16,6 +16,7 @@ the copies after every change of the masters.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -265,6 +266,15 @@ class Adapter:
         copies = [part for layer in self.layers for block in layer.blocks() for part in block]
         # One call for all masters (336 in a 0.5B model with all seven modules) instead of one each.
         torch._foreach_copy_(copies, list(self.masters.values()))
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Switch the updates off within a `with` block, and on after it, also after an error."""
+        self.enable(False)
+        try:
+            yield
+        finally:
+            self.enable(True)
 
     def enable(self, on: bool) -> None:
         """Switch the updates on or off; off gives the base model."""

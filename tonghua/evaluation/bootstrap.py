@@ -1,4 +1,4 @@
-"""A confidence interval for a difference in loss: a paired bootstrap over questions."""
+"""A confidence interval for a difference in loss: a paired bootstrap over rows."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ def paired_bootstrap(
     """Return the 95 % interval of sum(tuned)/sum(weights) - sum(base)/sum(weights), in nats per target token.
 
     base, tuned: summed loss of each item (N,) under each model; weights: its number of target tokens, above 0.
-    groups: one label per item. Items of one question are not independent, so whole groups are drawn with
-    replacement: percentile bootstrap (Efron & Tibshirani 1993, chapter 13) of a cluster sample. The same
+    groups: one label per item. Parts of one row, and answers to one question, are not independent, so whole groups
+    are drawn with replacement: percentile bootstrap (Efron & Tibshirani 1993, chapter 13) of a cluster sample. The same
     seed gives the same interval. Below about 20 groups the interval is too narrow.
     Raises DataError for fewer than two groups, ValueError for arrays of other shapes or with values out of range.
     """

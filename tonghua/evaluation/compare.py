@@ -1,8 +1,10 @@
 """Compare the base with the tuned model on held-out rows.
 
     loss        -log p of the human answers per token, the same prompts for both; the difference with a paired
-                bootstrap interval over questions
+                bootstrap interval over rows
     generated   answers of both to the same prompts: do they stop, end whole, repeat themselves?
+
+All samples of a long row are one draw of the bootstrap, and so are rows that ask the same.
 
 The loss alone misleads: a model with a low loss can still loop.
 """
@@ -14,11 +16,11 @@ from typing import Any
 from ..config.schema import Sampling
 from ..core.example import Example
 from ..core.lora import Adapter
-from ..core.model import Decoder
+from ..data.samples.samples import Samples
 from ..data.sentences import ends_complete, without_space
 from ..errors import DataError
 from ..inference.engine import Engine
-from ..prompt.conversation import Conversation
+from ..prompt.conversation import Conversation, Message
 from .bootstrap import paired_bootstrap
 from .losses import Losses, losses
 from .measures import bits_per_character, clause_length, dialogue_share, rep_n
@@ -52,37 +54,38 @@ def health(answers: Sequence[tuple[str, str]]) -> Generated:
 
 
 def compare_losses(
-    decoder: Decoder,
-    adapter: Adapter,
-    examples: Sequence[Example],
-    conversations: Sequence[Conversation],
-    advance: Callable[[int], None] = lambda done: None,
+    engine: Engine, adapter: Adapter, samples: Samples, advance: Callable[[int], None] = lambda done: None
 ) -> dict[str, Any]:
     """Return losses in nats per token and bits per character of base and tuned, with their difference and interval.
 
-    `conversations` are those of `examples`, in the same order. `advance` gets the number of further examples done,
-    over both models. Leaves the adapter on. Raises DataError for fewer than two different questions.
+    `advance` gets the number of further samples done, over both models. Leaves the adapter on. Raises DataError if
+    all rows ask the same.
     """
-    questions = [c.messages[-2].content for c in conversations]
-    if len(set(questions)) < 2:
+    groups = samples.asked.tolist()
+    if len(set(groups)) < 2:
         raise DataError(
             "比较需要至少两个不同的问题；请给更多的数据",
             "a comparison needs two different questions; give more rows",
         )
-    adapter.enable(False)
-    base = losses(decoder, examples, advance=advance)
-    adapter.enable(True)
-    tuned = losses(decoder, examples, advance=advance)
-    characters = sum(len(without_space(m.content)) for c in conversations for m in c.messages if m.role == "assistant")
-    interval = paired_bootstrap(base.nll, tuned.nll, base.targets, questions)
+    with adapter.off():
+        base = losses(engine.decoder, samples.examples, advance=advance)
+    tuned = losses(engine.decoder, samples.examples, advance=advance)
+    characters = sum(_learned_characters(engine, example) for example in samples.examples)
+    interval = paired_bootstrap(base.nll, tuned.nll, base.targets, groups)
     return {
-        "rows": len(examples),
+        "rows": samples.row_count,
         "targets": int(base.targets.sum()),
         "base": _summary(base, characters),
         "tuned": _summary(tuned, characters),
         "delta": tuned.per_token - base.per_token,
         "interval": [interval.low, interval.high],
     }
+
+
+def _learned_characters(engine: Engine, example: Example) -> int:
+    """Return the characters of the targets, those whose loss is counted; what is only context has none."""
+    learned = [token for token, wanted in zip(example.ids, example.is_target, strict=True) if wanted]
+    return len(without_space(engine.renderer.decode(learned)))
 
 
 def _summary(found: Losses, characters: int) -> dict[str, float]:
@@ -106,18 +109,24 @@ def compare_answers(
     prompts = [c.messages[:-1] for c in conversations]
     # A seed: both models draw with the same random numbers, and a second comparison gives the same texts.
     sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
-    written: dict[str, list[tuple[str, str]]] = {}
-    for name in ("base", "tuned"):
-        adapter.enable(name == "tuned")
-        answers = [("", "length")] * len(prompts)
-        # Several at a time read the weights once per token; the bound keeps the key-value cache small.
-        for start in range(0, len(prompts), ANSWERS_AT_A_TIME):
-            for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling):
-                answers[start + row] = (text, stop)
-                advance(1)
-        written[name] = answers
+    with adapter.off():
+        base = _answers(engine, prompts, sampling, advance)
+    written = {"base": base, "tuned": _answers(engine, prompts, sampling, advance)}
     texts = [
         {"prompt": p[-1].content, "base": b[0], "tuned": t[0]}
         for p, b, t in zip(prompts, written["base"], written["tuned"], strict=True)
     ]
     return {name: asdict(health(answers)) for name, answers in written.items()}, texts
+
+
+def _answers(
+    engine: Engine, prompts: Sequence[Sequence[Message]], sampling: Sampling, advance: Callable[[int], None]
+) -> list[tuple[str, str]]:
+    """Return (text, stop) of the answer to each prompt."""
+    answers = [("", "length")] * len(prompts)
+    # Several at a time read the weights once per token; the bound keeps the key-value cache small.
+    for start in range(0, len(prompts), ANSWERS_AT_A_TIME):
+        for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling):
+            answers[start + row] = (text, stop)
+            advance(1)
+    return answers

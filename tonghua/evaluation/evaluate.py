@@ -23,11 +23,12 @@ Tell = Callable[[Counting], None]
 def evaluate_teller(teller: Teller, data: str | None, generate: int, sampling: Sampling, tell: Tell) -> dict[str, Any]:
     """Return the comparison of base and tuned on `data`, or on the held-out rows if it is None.
 
-    Both also answer the first `generate` prompts. Raises what `held_out` raises, and DataError for fewer than two
-    different questions.
+    Both also answer the questions of the first `generate` rows. Raises what `held_out` raises, and DataError if all
+    rows ask the same.
     """
     samples = held_out(teller, data)
-    return compared(teller, samples, samples.conversations[:generate] if generate else [], sampling, tell)
+    # Only the first part of a row asks what the row asks; the others say "go on".
+    return compared(teller, samples, samples.first_parts.conversations[:generate], sampling, tell)
 
 
 def held_out(teller: Teller, data: str | None = None) -> Samples:
@@ -53,7 +54,7 @@ def compared(
     """Return the comparison of the losses of the samples, and of the answers to the last questions of `asked`."""
     engine, adapter = teller.engine, teller.adapter
     advance = _counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
-    found = compare_losses(engine.decoder, adapter, samples.examples, samples.conversations, advance)
+    found = compare_losses(engine, adapter, samples, advance)
     found["generated"] = {}
     if asked:
         advance = _counting(2 * len(asked), Text("生成回答", "writing answers"), tell)

@@ -41,6 +41,16 @@ def losses(
     """
     was_training = decoder.training
     decoder.eval()
+    try:
+        nll = _each(decoder, examples, tokens_per_batch, advance)
+    finally:
+        decoder.train(was_training)
+    return Losses(nll, np.array([e.targets for e in examples], dtype=np.float64))
+
+
+def _each(
+    decoder: Decoder, examples: Sequence[Example], tokens_per_batch: int, advance: Callable[[int], None]
+) -> np.ndarray:
     nll = np.zeros(len(examples))
     for packed in pack(examples, tokens_per_batch):
         batch = packed.to(decoder.device)
@@ -50,5 +60,4 @@ def losses(
         for index, part in zip(batch.order, each.split(batch.targets), strict=True):
             nll[index] = float(part.sum())
         advance(len(batch.order))
-    decoder.train(was_training)
-    return Losses(nll, np.array([e.targets for e in examples], dtype=np.float64))
+    return nll

@@ -212,7 +212,7 @@ class Screen:
             f" {event.trainable / 1e6:.2f} M more ({share:.2f} %); {event.place}{recompute.en}",
         )
         self.reading(event.ready.notes, event.ready.mapping)
-        self.rows(event.ready.table, len(event.heldout) if event.config.eval_dataset is None else None)
+        self.rows(event.ready.table, event.heldout.row_count if event.config.eval_dataset is None else None)
         self.example(event.train.examples[0], event.ready.renderer)
         done = Text(f"，从第 {event.done} 步接着", f", resuming from step {event.done}") if event.done else Text("", "")
         self.say(
@@ -280,9 +280,9 @@ class Screen:
         """Show it in the bar of the steps if there is one. Without bars, print no line for the end."""
         text = Text("计算验证损失", "measuring the held-out loss").to(self.language)
         if self._stepping:
-            self._show(text=f"{text} {event.done}/{event.rows}")
-        elif self._draws or event.done < event.rows:
-            self.advance(event.done, event.rows, text)
+            self._show(text=f"{text} {event.done}/{event.samples}")
+        elif self._draws or event.done < event.samples:
+            self.advance(event.done, event.samples, text)
 
     def held_out(self, step: int, loss: float, best: bool) -> None:
         """Print the held-out loss after a step; `best`: the lowest so far."""

@@ -44,10 +44,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Evaluating:
-    """Progress of an evaluation: `done` of `rows` held-out samples are measured."""
+    """Progress of an evaluation: `done` of `samples` held-out samples are measured."""
 
     done: int
-    rows: int
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)

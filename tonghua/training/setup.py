@@ -77,7 +77,8 @@ class ReadyRun:
     def diary(self) -> Diary:
         """Return the diary. Uses held-out questions if there are any."""
         asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
-        prompts = choose_prompts(conversation.messages[:-1] for conversation in asked.conversations)
+        # Only the first part of a row asks what the row asks; the others say "go on".
+        prompts = choose_prompts(conversation.messages[:-1] for conversation in asked.first_parts.conversations)
         return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
 
 
@@ -115,7 +116,7 @@ def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
 
 def run_facts(started: Started, base_name: str) -> dict[str, Any]:
     """Return the content of facts.json: versions, device, base, rows and sizes."""
-    tokens = started.train.tokens
+    tokens = started.train.row_tokens
     datasets = started.config.dataset
     return {
         "versions": {"tonghua": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -126,8 +127,8 @@ def run_facts(started: Started, base_name: str) -> dict[str, Any]:
         "rows": asdict(started.ready.table),
         "dataset": [datasets] if isinstance(datasets, str) else list(datasets or ()),
         "eval_dataset": started.config.eval_dataset,
-        "train": len(started.train),
-        "heldout": len(started.heldout),
+        "train": started.train.row_count,
+        "heldout": started.heldout.row_count,
         "tokens": {"mean": round(float(tokens.mean()), 1), "longest": int(tokens.max())},
         "steps": started.steps,
         "samples_per_step": started.config.samples_per_step,

@@ -119,6 +119,7 @@ def examine_rows(
     lengths: Sequence[int],
     targets: Sequence[int],
     max_length: int,
+    epoch_tokens: int | None = None,
 ) -> Checkup:
     """Examine the readable rows of a dataset; problems of unreadable ones stay in `rows.problems`.
 
@@ -126,6 +127,7 @@ def examine_rows(
     eval_rows        a separate validation dataset, or None
     persona          the system prompt for rows without their own
     lengths, targets the tokens of each row, and how many of them are learned; empty if no row can be used
+    epoch_tokens     tokens that an epoch reads, where parts of split rows repeat some; None if no row is split
     """
     table = _places(rows)
     kept = [replace(row, line=number) for number, row in enumerate(rows.kept)]
@@ -148,7 +150,7 @@ def examine_rows(
         rows.notes,
         Findings(found.rows, tuple(_located(finding, table) for finding in found.found)),
         {finding.kind: tuple(table[number] for number in finding.lines) for finding in found.found},
-        measured_lengths(lengths, targets, max_length) if lengths else None,
+        measured_lengths(lengths, targets, max_length, epoch_tokens) if lengths else None,
         advice(len(kept), mean_targets) if targets else None,
     )
 

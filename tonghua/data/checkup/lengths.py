@@ -39,7 +39,7 @@ class Lengths:
     longer: int
     """Number of rows of more than `max_length` tokens."""
     tokens: int
-    """Tokens of all rows, which one epoch reads."""
+    """Tokens that one epoch reads: those of all rows, and what the parts of split rows repeat."""
     targets: int
     """Tokens among them that are learned."""
     histogram: tuple[Bin, ...]
@@ -81,9 +81,12 @@ class Lengths:
         return [spread, *(_bars(self.histogram) if self.longer else ()), epoch]
 
 
-def measured_lengths(lengths: Sequence[int], targets: Sequence[int], max_length: int) -> Lengths:
+def measured_lengths(
+    lengths: Sequence[int], targets: Sequence[int], max_length: int, epoch_tokens: int | None = None
+) -> Lengths:
     """Return the statistics of `lengths`, the tokens per row, of which `targets` are learned.
 
+    `epoch_tokens`: tokens that an epoch reads; None: those of the rows, as none is split.
     Raises ValueError if `lengths` is empty.
     """
     return Lengths(
@@ -92,7 +95,7 @@ def measured_lengths(lengths: Sequence[int], targets: Sequence[int], max_length:
         statistics.median_low(lengths),
         max(lengths),
         sum(length > max_length for length in lengths),
-        sum(lengths),
+        sum(lengths) if epoch_tokens is None else epoch_tokens,
         sum(targets),
         _histogram(lengths, max_length),
     )

@@ -58,4 +58,5 @@ def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
         questions = set(split(prepared, config.val_size, config.seed)[1].questions.tolist())
         held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
     tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
-    return examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length)
+    read = int(samples.tokens.sum())
+    return examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length, read)

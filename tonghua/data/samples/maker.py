@@ -1,5 +1,6 @@
 """Convert rows to token ids: one sample if a row fits, several if it is longer, a problem if it cannot be split."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -29,7 +30,8 @@ SAMPLE = np.dtype(
     [
         ("start", "<u8"),  # offset of its ids in tokens.bin, in tokens
         ("text", "<u8"),  # offset of its line in texts.jsonl, in bytes
-        ("question", "<u8"),  # hash of its first question: samples with the same hash stay on one side
+        ("question", "<u8"),  # hash of its row's first question: samples with the same hash stay on one side
+        ("asked", "<u8"),  # hash of all that system and user say in its row: evaluation counts equal ones as one
         ("tokens", "<u4"),
         ("targets", "<u4"),
         ("shared", "<u4"),
@@ -90,6 +92,7 @@ class _MadeSample(NamedTuple):
     row_tokens: int  # of its whole row
     part: int
     question: int  # hash of the row's first question, even if the sample lacks that question
+    asked: int = 0  # hash of all that system and user say in the row
 
 
 class Maker:
@@ -150,9 +153,10 @@ class Maker:
         """Return the samples of a row, or None if it is too long. Raises NotTakenError."""
         if isinstance(example, NotTakenError):
             raise example
-        tokens, question = 0 if example is None else len(example.ids), question_hash(conversation)
+        tokens = 0 if example is None else len(example.ids)
+        question, asked = question_hash(conversation), _asked_hash(conversation)
         if example is not None and tokens <= self.settings.max_length and self._teaches_all(conversation, example):
-            return [_MadeSample(conversation, example, tokens, 0, question)]
+            return [_MadeSample(conversation, example, tokens, 0, question, asked)]
         parts = self._parts(conversation, example)
         if parts is None:
             return None
@@ -163,7 +167,7 @@ class Maker:
                 raise one or NotTakenError(
                     "模型的对话模板没有给这里的回答留位置", "the model's chat template has no place for an answer here"
                 )
-            found.append(_MadeSample(part, one, tokens or len(one.ids), number, question))
+            found.append(_MadeSample(part, one, tokens or len(one.ids), number, question, asked))
         return found
 
     def _teaches_all(self, conversation: Conversation, example: Example | None) -> bool:
@@ -231,7 +235,7 @@ class Maker:
         index["start"][1:], index["text"][1:] = ends[:-1], text_ends[:-1]
         for place, sample in enumerate(samples):
             conversation, example = sample.conversation, sample.example
-            index["question"][place] = sample.question
+            index["question"][place], index["asked"][place] = sample.question, sample.asked
             index["targets"][place], index["shared"][place] = example.targets, example.shared
             index["line"][place], index["row_tokens"][place] = conversation.line, sample.row_tokens
             index["part"][place] = sample.part
@@ -241,6 +245,12 @@ class Maker:
 def _reasonings(conversation: Conversation) -> int:
     """Return the number of answers that have reasoning beside them."""
     return sum(bool(message.reasoning) for message in conversation.messages)
+
+
+def _asked_hash(conversation: Conversation) -> int:
+    """Return a 64-bit hash of all messages that are not answers."""
+    asked = [[m.role, m.content] for m in conversation.messages if m.role != "assistant"]
+    return int.from_bytes(hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).digest())
 
 
 def _as_context(messages: Sequence[Message]) -> tuple[Message, ...]:

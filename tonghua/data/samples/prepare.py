@@ -30,7 +30,7 @@ MOST_PROBLEMS_SHOWN = 20
 """Maximum problems listed in the error of `require_usable`."""
 
 MOST_HELD_OUT = 2_000
-"""Maximum held-out samples if `val_size` is a share: enough for an interval of about 0.01, and fast to evaluate."""
+"""Maximum held-out rows if `val_size` is a share: enough for an interval of about 0.01, and fast to evaluate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Prepared:
     form: str
     encoding: str
     weights: NDArray[np.float64]
-    """(samples,): times that each sample is seen in an epoch."""
+    """(samples,): times that each sample, with its whole row, is seen in an epoch."""
     streams: tuple[RowStream, ...]
     """The rows of each dataset as they were read, in order; none unless asked to remember them."""
 
@@ -160,13 +160,16 @@ def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
 
 
 def split(ready: Prepared, val_size: float, seed: int) -> tuple[Samples, Samples]:
-    """Return (train, held-out) with no question on both sides. A share holds out at most `MOST_HELD_OUT` samples.
+    """Return (train, held-out) with no question on both sides, and all samples of a row on one.
 
-    Train samples are repeated by their weights. Raises UsageError if `val_size` is negative.
+    `val_size` is a share or a number of rows; a share holds out at most `MOST_HELD_OUT` rows. Train rows are repeated
+    by their weights. Raises UsageError if `val_size` is negative.
     """
-    wished = val_size if val_size >= 1 else min(val_size * len(ready.samples), MOST_HELD_OUT)
-    train, held_out = data.split_places(ready.samples.questions, round(wished) if wished >= 1 else val_size, seed)
-    return ready.samples.chosen(weighted(train, ready.weights[train], seed)), ready.samples.chosen(held_out)
+    samples, firsts = ready.samples, ready.samples.first_parts
+    wished = val_size if val_size >= 1 else min(val_size * len(firsts), MOST_HELD_OUT)
+    train, held_out = data.split_places(firsts.questions, round(wished) if wished >= 1 else val_size, seed)
+    weights = ready.weights[firsts.order]
+    return samples.of_rows(weighted(train, weights[train], seed)), samples.of_rows(held_out)
 
 
 def weighted(places: NDArray[np.int64], weights: NDArray[np.float64], seed: int) -> NDArray[np.int64]:

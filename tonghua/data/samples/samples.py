@@ -1,4 +1,10 @@
-"""Views of the samples on disk of one or more datasets, weighted and split without copying."""
+"""Views of the samples on disk of one or more datasets, weighted and split without copying.
+
+A row is what a person wrote; a sample is what a step learns. A long row is several samples: its parts.
+
+    rows     0    1           2
+    samples  0    1  2  3     4          part 0 of a row asks what the row asks; later parts go on with its answer
+"""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -36,6 +42,42 @@ class Samples:
         """Targets (learned tokens) of each sample, (n,)."""
         return self._index["targets"][self.order].astype(np.int64)
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Number of the row that each sample came from, (n,), counted from 0 over the usable rows of all parts."""
+        numbers: NDArray[np.int64] = np.cumsum(self._index["part"] == 0)[self.order] - 1
+        return numbers
+
+    @property
+    def row_count(self) -> int:
+        """Number of different rows that the samples came from."""
+        return len(np.unique(self.rows))
+
+    @property
+    def asked(self) -> NDArray[np.uint64]:
+        """Hash of all that system and user say in each sample's row, (n,)."""
+        return self._index["asked"][self.order].astype(np.uint64)
+
+    @property
+    def first_parts(self) -> "Samples":
+        """The first sample of each row: it asks what the row asks."""
+        return self.chosen(self._firsts)
+
+    @property
+    def _firsts(self) -> NDArray[np.int64]:
+        """Places of the first samples of the rows, (rows,)."""
+        return np.flatnonzero(self._index["part"][self.order] == 0)
+
+    def of_rows(self, numbers: NDArray[np.int64]) -> "Samples":
+        """Return all samples of these rows of this object, in this order; a number may occur several times.
+
+        Numbers count the first parts in `order`, from 0. `order` must keep all samples of a row together.
+        """
+        firsts = self._firsts
+        sizes = np.diff(np.append(firsts, len(self)))[numbers]
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self.chosen(np.repeat(firsts[numbers], sizes) + within)
+
     def packed_tokens(self, samples_per_step: int) -> int:
         """Estimate the tokens of an epoch if all samples of a step share one copy of their system prompt."""
         shared = int(self._index["shared"][self.order].astype(np.int64).sum())
@@ -44,16 +86,13 @@ class Samples:
     @property
     def row_tokens(self) -> NDArray[np.int64]:
         """Tokens of each whole row, (rows,), however many samples it was split into."""
-        index = self._index[self.order]
-        whole: NDArray[np.int64] = index["row_tokens"][index["part"] == 0].astype(np.int64)
-        return whole
+        return self._index["row_tokens"][self.order[self._firsts]].astype(np.int64)
 
     @property
     def row_targets(self) -> NDArray[np.int64]:
         """Targets of each row, (rows,). `order` must keep all samples of a row together, the first one first."""
-        index = self._index[self.order]
-        firsts = np.flatnonzero(index["part"] == 0)
-        return np.add.reduceat(index["targets"].astype(np.int64), firsts) if len(firsts) else np.zeros(0, np.int64)
+        firsts = self._firsts
+        return np.add.reduceat(self.targets, firsts) if len(firsts) else np.zeros(0, np.int64)
 
     @property
     def questions(self) -> NDArray[np.uint64]:
