@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from written_models import CONFIG, TOKENIZER, data_bytes, declared, laid_out, tensor_file, tensors
+
 MODEL = "Qwen/Qwen2.5-0.5B-Instruct"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 BLOCK_BYTES = 16_384
@@ -213,15 +215,16 @@ def serving(hub: Hub, certificate: Path | None = None) -> Iterator[Hub]:
 
 def model_files(weight_bytes: int = 200_000) -> dict[str, bytes]:
     """Return the files of a repository that passes as a model, with about `weight_bytes` bytes of valid weights."""
-    tensor = bytes(range(256)) * (weight_bytes // 256)
-    header = json.dumps({"w": {"dtype": "U8", "shape": [len(tensor)], "data_offsets": [0, len(tensor)]}}).encode()
+    config = CONFIG | {"hidden_size": 64, "vocab_size": weight_bytes // 128}
+    layout = laid_out(tensors(config))
+    size = data_bytes(layout)
     return {
-        "config.json": b'{"model_type": "qwen2"}\n',
+        "config.json": json.dumps(config).encode(),
         "generation_config.json": b"{}\n",
-        "tokenizer.json": b'{"version": "1.0"}\n',
+        "tokenizer.json": json.dumps(TOKENIZER).encode(),
         "tokenizer_config.json": b"{}\n",
         "merges.txt": "#version: 0.2\n床 前\n".encode(),
         "LICENSE": b"Apache License\n",
         "README.md": "# 模型\n".encode(),
-        "model.safetensors": len(header).to_bytes(8, "little") + header + tensor,
+        "model.safetensors": tensor_file(declared(layout), (bytes(range(256)) * (size // 256 + 1))[:size]),
     }

@@ -290,7 +290,7 @@ def _epoch_s(config: "Config", prepared: "Prepared") -> float | None:
     samples = prepared.samples
     if not len(samples):
         return None
-    shape = shape_of(prepared.model.config, prepared.model.tensors)
+    shape = shape_of(prepared.model)
     place = device.choose_place(config.device, config.dtype)
     tokens = samples.packed_tokens(config.samples_per_step)
     return plan.epoch_s(shape, place, tokens, int(samples.targets.sum()))

@@ -684,10 +684,13 @@ def test_weights_cut_short(desk: Desk) -> None:
 def test_weights_that_do_not_fit_the_config(desk: Desk) -> None:
     model = desk.own_model()
     change_config(model, num_hidden_layers=4)
-    for language, words in (("zh", "请重新下载"), ("en", "fetch it again")):
+    for language, words in (("zh", "一起重新下载"), ("en", "together again")):
         called = desk.train(language, model=model)
         assert (called.code, called.out) == (4, "")
         assert words in called.err.splitlines()[-1]
+    called = call("check", desk.rows, *settings(model=model))
+    assert (called.code, called.out) == (4, "")
+    assert "model.layers.3." in called.err.splitlines()[-1]
     assert not desk.runs.exists()
 
 

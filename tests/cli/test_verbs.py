@@ -82,7 +82,7 @@ def test_download(machine: Machine) -> None:
         "resumed": False,
     }
     assert done.out.count("\n") == 1
-    assert f"fetching {MODEL} (200.1 kB) from modelscope\n" in done.err
+    assert f"fetching {MODEL} ({hub.size_bytes / 1000:.1f} kB) from modelscope\n" in done.err
     assert done.err.endswith(f"downloaded: {machine.model}\ntrain it: tonghua train RECIPE dataset=FILE model={NAME}\n")
     assert {name: (machine.model / name).read_bytes() for name in hub.files} == hub.files
 
@@ -371,6 +371,24 @@ def test_models_verify(machine: Machine) -> None:
     refused(lambda language: call("models", "--verify", NAME, language=language), 4, zh, en)
     found = call("models", NAME, "--verify", "--json")
     assert (found.code, found.json["models"][0]["damaged"]) == (4, [WEIGHTS])
+
+
+def test_models_verify_tells_files_that_are_intact_and_do_not_fit_together(machine: Machine) -> None:
+    files = model_files()
+    tokenizer = json.loads(files["tokenizer.json"])
+    tokenizer["model"]["vocab"]["月亮"] = 99_999
+    machine.serve(Hub(files | {"tokenizer.json": json.dumps(tokenizer).encode()}))
+    machine.download()
+    found = call("models", NAME, "--verify", "--json")
+    assert (found.code, found.json["models"][0]["damaged"]) == (4, [])
+    assert "tokenizer.json: the token 月亮 has the id 99999" in found.err
+
+
+def test_models_verify_is_content_with_a_sound_model_of_another_kind(machine: Machine) -> None:
+    files = model_files()
+    machine.serve(Hub(files | {"config.json": files["config.json"].replace(b'"qwen2"', b'"bert"')}))
+    machine.download()
+    assert call("models", NAME, "--verify").code == 0
 
 
 def spoil(file: Path) -> None:

@@ -37,9 +37,10 @@ from reference import (
     relative_error,
     worst,
 )
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
 
 from tonghua.config.fields import LORA_MODULES
 from tonghua.core import attention, loss, model, pointwise
@@ -53,7 +54,9 @@ from tonghua.core.packing import pack
 from tonghua.core.pointwise import rms_norm, rms_norm_plain, rotate, rotate_plain, swiglu, swiglu_plain
 from tonghua.errors import DataError
 from tonghua.evaluation.losses import losses
+from tonghua.models.model_config import read_config
 from tonghua.models.peft import adapter_files, load_adapter
+from tonghua.models.scan import scan_model
 from tonghua.models.scan_adapter import scan_adapter
 from tonghua.prompt.conversation import Conversation
 from tonghua.prompt.renderer import Renderer
@@ -66,6 +69,7 @@ SEEN = 1e-3
 """A fault must make an error larger than this."""
 
 FAST: tuple[Attend, ...] = (attend_blocks, attend_causal)
+FAMILIES: tuple[Any, ...] = (Qwen2Config, Qwen3Config, LlamaConfig, MistralConfig)
 ATTENDS: tuple[Attend, ...] = (attend_plain, *FAST)
 
 
@@ -154,6 +158,52 @@ def test_rope_settings_are_read_from_either_place_in_a_config(zoo: Zoo, tmp_path
     config["rope_scaling"] = None if kind == "qwen2" else kept
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert our_model(folder).shape == our_model(zoo(kind)).shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tensors_of_a_config_are_those_of_the_decoder(zoo: Zoo, kind: str) -> None:
+    files = scan_model(zoo(kind))
+    slots = {name: tuple(slot.shape) for name, slot in our_model(zoo(kind)).slots()}
+    assert files.config.tensor_shapes(files.tied) == slots == {n: e.shape for n, e in files.tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("family", "change"),
+    [
+        *((each, {}) for each in FAMILIES),
+        *((each, {"rope_theta": 5}) for each in FAMILIES),
+        *((each, {"rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}}) for each in FAMILIES),
+        *((each, {"num_key_value_heads": None}) for each in (Qwen2Config, Qwen3Config, LlamaConfig)),
+        *((each, {"head_dim": None}) for each in (Qwen2Config, LlamaConfig, MistralConfig)),
+    ],
+)
+def test_what_a_config_leaves_out_is_as_in_transformers(family: Any, change: dict[str, Any]) -> None:
+    sizes = {"hidden_size": 4096, "num_hidden_layers": 2, "vocab_size": 9, "intermediate_size": 6}
+    told = {**sizes, "num_attention_heads": 32, **change}
+    theirs = family.from_dict(dict(told))
+    # A window of its own is not supported: leave it out.
+    ours = read_config({**told, "model_type": theirs.model_type, "sliding_window": None})
+    heads = theirs.num_attention_heads
+    width = getattr(theirs, "head_dim", None) or theirs.hidden_size // heads
+    assert (ours.kv_heads, ours.head_width) == (theirs.num_key_value_heads or heads, width)
+    assert (ours.context, ours.rms_norm_eps) == (theirs.max_position_embeddings, theirs.rms_norm_eps)
+    assert (ours.theta, ours.rope.kind) == (theirs.rope_parameters["rope_theta"], theirs.rope_parameters["rope_type"])
+    assert bool(ours.tie_word_embeddings) == theirs.tie_word_embeddings
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_head_beside_a_tied_embedding_is_used_as_transformers_uses_it(zoo: Zoo, tmp_path: Path, own: bool) -> None:
+    folder = tmp_path / "有 head"
+    shutil.copytree(zoo("qwen2"), folder)
+    tensors = load_file(folder / "model.safetensors")
+    head = tensors["model.embed_tokens.weight"]
+    save_file({**tensors, "lm_head.weight": head.flip(0) if own else head.clone()}, folder / "model.safetensors")
+    wanted = their_logits(reference_model(folder), some_ids())
+    found = our_model(folder)
+    assert distance(our_logits(found, some_ids()), wanted) < TINY
+    assert (found.lm_head is not None) == own
+    if own:
+        assert distance(our_logits(our_model(zoo("qwen2")), some_ids()), wanted) > SEEN
 
 
 def test_a_bf16_file_is_read_into_fp32_and_a_fp32_file_into_bf16(zoo: Zoo, tmp_path: Path) -> None:

@@ -317,7 +317,9 @@ def test_d6_wrong_bytes_from_one_source_come_right_from_another(world: World) ->
 
 
 def test_d6_a_small_file_is_compared_with_gits_own_hash(world: World) -> None:
-    world.hugging_face(Hub(model_files(), served={"config.json": b'{"model_type": "qwen3"}\n'}))
+    world.hugging_face(
+        Hub(model_files(), served={"config.json": model_files()["config.json"].replace(b"qwen2", b"qwen3")})
+    )
     with pytest.raises(RefusedError, match=r"Hugging Face sends a config\.json that does not fit its own hash"):
         world.download("huggingface")
     world.assert_no_model()

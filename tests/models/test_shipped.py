@@ -86,7 +86,7 @@ def test_tiny_is_a_model_like_any_other() -> None:
     assert store.on_disk("tiny") == shipped.tiny()
     assert download("tiny", offline=True).path == shipped.tiny()
     files = scan_model(shipped.tiny())
-    assert files.config["architectures"] == ["Qwen2ForCausalLM"]
+    assert files.raw_config["architectures"] == ["Qwen2ForCausalLM"]
     assert sum(file.stat().st_size for file in shipped.tiny().iterdir()) < 20_000_000
 
 

@@ -124,12 +124,16 @@ def _listed(model: "Model") -> dict[str, Any]:
 
 
 def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
-    """Verify all files of these models. Exits with RefusedError's code after the last one if any is damaged."""
+    """Verify all files of these models, and that those of each fit together.
+
+    Exits with RefusedError's code after the last one if any does not.
+    """
     from ..models import store
     from ..models.fetch import tell_unchecked
     from ..models.manifest import MANIFEST, Verified
 
     verdicts = []
+    faulty = False
     for model in found:
         screen.say(f"正在核对 {model.name}", f"checking {model.name}")
         try:
@@ -139,14 +143,13 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
             screen.say(*error.text)
         else:
             tell_unchecked(verified.unchecked, screen.event)
-            verdict = (
-                store.damaged_error(verified).text if verified.damaged else Text("没有发现损坏", "no damage found")
-            )
-            screen.say(*verdict)
+            fault = store.damaged_error(verified).text if verified.damaged else store.contradiction(model)
+            screen.say(*(fault or Text("没有发现损坏", "no damage found")))
+            faulty = faulty or fault is not None
         verdicts.append({**_listed(model), "damaged": verified.damaged, "unchecked": verified.unchecked})
     if as_json:
         print_json({"models": verdicts})
-    if any(verdict["damaged"] for verdict in verdicts):
+    if faulty or any(verdict["damaged"] for verdict in verdicts):
         raise typer.Exit(RefusedError.exit_code)
 
 

@@ -5,11 +5,15 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import PlainValidator
+
+from ..config.fields import NotAllowed
 from ..errors import RefusedError
 from ..system.files import rename, write_durably
 from .guarded import CONFIG_LIMIT_BYTES, read_json
+from .typed import Names, Typed, Word, is_whole, read_typed
 
 MANIFEST = "MANIFEST.json"
 
@@ -21,6 +25,9 @@ WEIGHT_SUFFIX = ".safetensors"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+SIZE_LIMIT = 2**50
+"""Maximum size of a file in a manifest, in bytes."""
 
 Origin = Literal["tiny", "tonghua", "huggingface", "modelscope", "folder"]
 
@@ -72,20 +79,34 @@ class Verified:
     unchecked: tuple[str, ...]
 
 
+def _records(value: Any) -> dict[str, FileRecord]:
+    listed: dict[str, Any] = value if isinstance(value, dict) and value else {"": None}
+    for name, record in listed.items():
+        fits = isinstance(record, dict) and is_whole(record.get("size"), 0, SIZE_LIMIT)
+        if not fits or Path(name).name != name or not SHA256.fullmatch(str(record.get("sha256"))):
+            raise NotAllowed("应写明每个文件的大小和 sha256", "must tell the size and sha256 of each file")
+    return {name: FileRecord(record["size"], record["sha256"]) for name, record in listed.items()}
+
+
+class _ManifestFile(Typed):
+    model: Word
+    source: Word
+    revision: Word
+    files: Annotated[dict[str, FileRecord], PlainValidator(_records)]
+    unchecked: Names = ()
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return the manifest of a folder. Raises RefusedError if it is missing or damaged."""
     value = read_json(folder / MANIFEST, CONFIG_LIMIT_BYTES)
     try:
-        files = {name: FileRecord(int(entry["size"]), str(entry["sha256"])) for name, entry in value["files"].items()}
-        if not files or any(Path(name).name != name or not SHA256.fullmatch(files[name].sha256) for name in files):
-            raise ValueError
-        model, source, revision = (str(value[key]) for key in ("model", "source", "revision"))
-        return Manifest(model, source, revision, files, tuple(map(str, value.get("unchecked", ()))))
-    except (KeyError, TypeError, ValueError, AttributeError):
+        found = read_typed(_ManifestFile, value, MANIFEST)
+    except RefusedError:
         raise RefusedError(
             f"{folder / MANIFEST} 不是一份完整的清单；请删除它，再运行一次 tonghua download",
             f"{folder / MANIFEST} is not a whole manifest; delete it and run tonghua download again",
         ) from None
+    return Manifest(found.model, found.source, found.revision, found.files, found.unchecked)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

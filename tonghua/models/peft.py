@@ -49,12 +49,10 @@ def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
     Raises DataError if its tensors do not fit the layers of `decoder`.
     """
     config = files.config
-    targets = config["target_modules"]
-    targets = LORA_MODULES if targets == "all-linear" else [name.rsplit(".", 1)[-1] for name in targets]
-    rank, alpha = config["r"], float(config["lora_alpha"])
-    scale = alpha / rank**0.5 if config.get("use_rslora") else alpha / rank
+    named = config.target_modules
+    targets = LORA_MODULES if isinstance(named, str) else [name.rsplit(".", 1)[-1] for name in named]
     try:
-        adapter = Adapter(decoder.linears(), targets, rank, scale, float(config.get("lora_dropout", 0.0)))
+        adapter = Adapter(decoder.linears(), targets, config.r, config.scale, config.lora_dropout)
     except ValueError:
         names = listed(targets)
         raise DataError(

@@ -7,7 +7,7 @@ Format: huggingface.co/docs/safetensors, "Format".
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ DTYPE_BYTES = {
     **dict.fromkeys(("U64", "I64", "F64"), 8),
 }
 
+BLOCK_BYTES = 1_048_576
+"""Bytes of two tensors that are compared at a time."""
+
 DIMENSIONS_LIMIT = 8
 
 DIMENSION_LIMIT = 2**40
@@ -46,6 +49,8 @@ class TensorEntry:
     file: Path
     dtype: str
     shape: tuple[int, ...]
+    span: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Where its bytes begin and end in the file."""
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
@@ -63,10 +68,29 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
             if not isinstance(declared, dict) or not all(isinstance(text, str) for text in declared.values()):
                 raise damaged_file(path, "__metadata__ 不是文本", "__metadata__ does not hold texts")
             continue
-        entries[name], (start, end) = _tensor_entry(path, name, declared)
+        entry, (start, end) = _tensor_entry(path, name, declared)
+        entries[name] = replace(entry, span=(data_start + start, data_start + end))
         spans.append((start, end, name))
     _check_spans(path, spans, data_start, size_bytes)
     return entries
+
+
+def same_content(one: TensorEntry, other: TensorEntry) -> bool:
+    """True if both tensors have the same type, shape and bytes. Raises RefusedError if a file cannot be read."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    (left_start, left_end), (right_start, _) = one.span, other.span
+    try:
+        with one.file.open("rb") as left, other.file.open("rb") as right:
+            left.seek(left_start)
+            right.seek(right_start)
+            for place in range(left_start, left_end, BLOCK_BYTES):
+                size = min(BLOCK_BYTES, left_end - place)
+                if left.read(size) != right.read(size):
+                    return False
+    except OSError as error:
+        raise unreadable(one.file, error) from None
+    return True
 
 
 def _read_header_json(path: Path) -> tuple[dict[str, Any], int, int]:

@@ -3,13 +3,17 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
 
 from ..errors import UsageError
 from ..text import Text, shown
 from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused
 from .safetensors_file import TensorEntry, read_header
-from .scan import check_links, is_count, no_folder, refuse_code, refuse_missing_weights
+from .scan import check_links, no_folder, refuse_code
+from .typed import Flag, PartNotAllowed, Typed, checked, number, read_typed, whole
+from .weight_files import refuse_missing_weights
 
 RANK_LIMIT = 1_024
 """Maximum of `r` in adapter_config.json."""
@@ -42,12 +46,46 @@ _MODULE_NAME = re.compile(r"[A-Za-z0-9_.]+")
 _LORA_TENSOR = re.compile(r"(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 
 
+def _modules(value: object) -> object:
+    listed = value if isinstance(value, list) else []
+    wrong = [name for name in listed if not (isinstance(name, str) and _MODULE_NAME.fullmatch(name))]
+    if value != "all-linear" and (wrong or not listed):
+        # PEFT reads a string as a regular expression, and a hostile one can run forever.
+        found = shown(wrong[0] if wrong else value, 80)
+        raise PartNotAllowed(
+            f'应是模块名的列表或 "all-linear"，不能是 {found}；请把模块名逐个列出',
+            f'must be a list of module names or "all-linear", not {found}; list the names one by one',
+        )
+    return value
+
+
+def _is_share(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1  # type: ignore[operator]
+
+
+class AdapterConfig(Typed):
+    """The numbers of adapter_config.json, and the modules that the adapter is for."""
+
+    r: Annotated[int, whole(1, RANK_LIMIT)]
+    lora_alpha: Annotated[float, number(0, ALPHA_LIMIT)]
+    lora_dropout: Annotated[float, checked(_is_share, "应是 0 到 1 之间的数", "must be a number from 0 to below 1")] = (
+        0.0
+    )
+    use_rslora: Flag | None = None
+    target_modules: Annotated[list[str] | str, PlainValidator(_modules)]
+
+    @property
+    def scale(self) -> float:
+        """What the product of B and A is multiplied by."""
+        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterFiles:
     """An adapter folder that passed the scan: its adapter_config.json and the tensors of its one weight file."""
 
     folder: Path
-    config: dict[str, Any]
+    config: AdapterConfig
     tensors: dict[str, TensorEntry]
 
 
@@ -61,14 +99,14 @@ def scan_adapter(folder: Path) -> AdapterFiles:
     if not holds(folder, "adapter_config.json"):
         raise _not_an_adapter_folder(folder)
     check_links(folder)
-    config = read_object(folder / "adapter_config.json", CONFIG_LIMIT_BYTES)
-    refuse_code(config, "adapter_config.json")
-    _check_adapter_config(config)
+    raw_config = read_object(folder / "adapter_config.json", CONFIG_LIMIT_BYTES)
+    refuse_code(raw_config, "adapter_config.json")
+    config = _read_adapter_config(raw_config)
     weights = folder / "adapter_model.safetensors"
     if not holds(folder, weights.name):
         refuse_missing_weights(folder, weights.name)
     tensors = read_header(weights)
-    _check_adapter_tensors(tensors, config["r"], weights.name)
+    _check_adapter_tensors(tensors, config.r, weights.name)
     return AdapterFiles(folder=folder, config=config, tensors=tensors)
 
 
@@ -90,7 +128,7 @@ def _not_an_adapter_folder(folder: Path) -> UsageError:
     )
 
 
-def _check_adapter_config(config: dict[str, Any]) -> None:
+def _read_adapter_config(config: dict[str, Any]) -> AdapterConfig:
     where = "adapter_config.json"
     if config.get("peft_type") != "LORA":
         found = shown(config.get("peft_type"), 80)
@@ -107,46 +145,15 @@ def _check_adapter_config(config: dict[str, Any]) -> None:
         )
     for key, plain in _ADAPTER_PLAIN_VALUES.items():
         value = config.get(key, plain[0])
-        if value not in plain:
+        # By type too: to Python, 0 is False.
+        if not any(type(value) is type(each) and value == each for each in plain):
             raise refused(
                 where,
                 f"{key} 是 {shown(value, 80)}，这会改变适配器的算法，tonghua 不支持；请换一个普通的 LoRA 适配器",
                 f"{key} is {shown(value, 80)}, which changes what the adapter computes and is not supported; "
                 "take a plain LoRA adapter",
             )
-    if not is_count(config.get("r"), RANK_LIMIT):
-        found = shown(config.get("r"), 80)
-        raise refused(
-            where,
-            f"r 应是 1 到 {RANK_LIMIT} 的整数，现在是 {found}；请重新下载这个文件",
-            f"r must be a whole number from 1 to {RANK_LIMIT}, not {found}; fetch this file again",
-        )
-    _check_alpha(config.get("lora_alpha"), where)
-    _check_target_modules(config.get("target_modules"), where)
-
-
-def _check_alpha(alpha: object, where: str) -> None:
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= ALPHA_LIMIT:
-        raise refused(
-            where,
-            f"lora_alpha 应大于 0 且不超过 {ALPHA_LIMIT}，现在是 {shown(alpha, 80)}；请重新下载这个文件",
-            f"lora_alpha must be above 0, at most {ALPHA_LIMIT}, not {shown(alpha, 80)}; fetch this file again",
-        )
-
-
-def _check_target_modules(modules: object, where: str) -> None:
-    if modules == "all-linear":
-        return
-    listed = modules if isinstance(modules, list) else []
-    wrong = [name for name in listed if not (isinstance(name, str) and _MODULE_NAME.fullmatch(name))]
-    if wrong or not listed:
-        # PEFT reads a string as a regular expression, and a hostile one can run forever.
-        found = shown(wrong[0] if wrong else modules, 80)
-        raise refused(
-            where,
-            f'target_modules 应是模块名的列表或 "all-linear"，不能是 {found}；请把模块名逐个列出',
-            f'target_modules must be a list of module names or "all-linear", not {found}; list the names one by one',
-        )
+    return read_typed(AdapterConfig, config, where)
 
 
 def _check_adapter_tensors(tensors: dict[str, TensorEntry], rank: int, where: str) -> None:

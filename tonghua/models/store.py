@@ -20,8 +20,9 @@ from filelock import FileLock, Timeout
 
 from ..errors import RefusedError, UsageError, UserError
 from ..system.environment import home
+from ..text import Text
 from .caches import cached_models, hugging_face_cache, modelscope_cache, subfolders
-from .guarded import LFS_POINTER_START, SIDE_FILE_LIMIT_BYTES, read_json
+from .guarded import LFS_POINTER_START
 from .hubs import NAMES, no_such, not_here, repository
 from .manifest import (
     GIT_SHA1,
@@ -36,9 +37,11 @@ from .manifest import (
     read_manifest,
     sha256_of,
 )
+from .model_config import UnsupportedError
 from .safetensors_file import read_header
-from .scan import ModelFiles
+from .scan import ModelFiles, scan_model
 from .shipped import TINY, is_tiny, tiny
+from .weight_files import INDEX, read_index
 
 FINGERPRINT_WINDOWS = 16
 """Windows that the fingerprint reads from each weight file, at equal distances."""
@@ -142,13 +145,12 @@ def _folder(model: str) -> Path | None:
 
 def _weight_faults(folder: Path) -> list[str]:
     """Return weight files that are missing or damaged (by their headers), and other needed files that are missing."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     names = {file.name for file in folder.glob(f"*{WEIGHT_SUFFIX}")}
     try:
         if index.is_file():
-            placed = read_json(index, SIDE_FILE_LIMIT_BYTES)["weight_map"].values()
-            names |= {name for name in placed if isinstance(name, str)}
-    except (UserError, KeyError, TypeError, AttributeError):
+            names |= set(read_index(index).values())
+    except UserError:
         return [index.name]
     wanted = names or {f"model{WEIGHT_SUFFIX}"}
     return sorted(name for name in wanted if _is_damaged_weight(folder / name)) + [
@@ -230,6 +232,20 @@ def verify(model: Model) -> Verified:
     return Verified(model, tuple(sorted(damaged)), tuple(unchecked))
 
 
+def contradiction(model: Model) -> Text | None:
+    """Return what does not fit together in a model whose files are intact; None if all do.
+
+    A model of a kind that tonghua does not compute contradicts nothing.
+    """
+    try:
+        scan_model(model.path)
+    except UnsupportedError:
+        return None
+    except UserError as error:
+        return error.text
+    return None
+
+
 def damaged_error(verified: Verified) -> RefusedError:
     """Return the error for a model with damaged or missing files."""
     files = ", ".join(verified.damaged)
@@ -282,7 +298,7 @@ def fingerprint(files: ModelFiles) -> dict[str, str]:
 
     The windows distinguish a base from its Instruct version or another revision in a tenth of a second.
     """
-    config = hashlib.sha256(json.dumps(files.config, sort_keys=True).encode()).hexdigest()
+    config = hashlib.sha256(json.dumps(files.raw_config, sort_keys=True).encode()).hexdigest()
     weights = hashlib.sha256()
     for file in sorted(files.weight_files):
         size = file.stat().st_size

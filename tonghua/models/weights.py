@@ -9,84 +9,64 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from rich.filesize import decimal
 from safetensors import safe_open
 from torch import Tensor
 
 from ..core.model import Decoder, RopeScaling, Shape
 from ..core.quantize import BLOCK, Bits, can_quantize
-from ..errors import RefusedError, ResourceError, UsageError
+from ..errors import ResourceError, UsageError
 from ..system.device import DevicePlace
 from ..system.memory import free_bytes, is_out_of_memory
 from ..text import Text
-from .safetensors_file import TensorEntry
+from .model_config import ModelConfig
 from .scan import ModelFiles
 
 
-def shape_of(config: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> Shape:
-    """Return the sizes and flags in config.json; the tensor names of layer 0 say which parts have biases or norms.
-
-    Raises RefusedError for what the decoder does not compute: other activations, sliding windows, other RoPE types.
-    """
-    if config.get("hidden_act", "silu") != "silu":
-        raise _unsupported(f"hidden_act={config['hidden_act']}")
-    window = config.get("sliding_window")
-    if window is not None and config.get("use_sliding_window", config["model_type"] == "mistral"):
-        raise _unsupported(f"sliding_window={window}")
-    heads, first = config["num_attention_heads"], "model.layers.0."
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+def shape_of(files: ModelFiles) -> Shape:
+    """Return the sizes and flags of a scanned model."""
+    config = files.config
     return Shape(
-        vocab_size=config["vocab_size"],
-        hidden_size=config["hidden_size"],
-        intermediate_size=config["intermediate_size"],
-        layers=config["num_hidden_layers"],
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
-        rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10_000.0))),
-        max_positions=int(config.get("max_position_embeddings", 2048)),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        rope_scaling=_rope_scaling(rope),
-        qkv_bias=f"{first}self_attn.q_proj.bias" in tensors,
-        o_bias=f"{first}self_attn.o_proj.bias" in tensors,
-        mlp_bias=f"{first}mlp.gate_proj.bias" in tensors,
-        qk_norm=f"{first}self_attn.q_norm.weight" in tensors,
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        kv_heads=config.kv_heads,
+        head_dim=config.head_width,
+        norm_epsilon=config.rms_norm_eps,
+        rope_theta=config.theta,
+        max_positions=config.context,
+        tied=files.tied,
+        rope_scaling=_rope_scaling(config),
+        qkv_bias=config.qkv_bias,
+        o_bias=config.o_bias,
+        mlp_bias=config.has_mlp_bias,
+        qk_norm=config.qk_norm,
     )
 
 
-def _rope_scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind == "default":
+def _rope_scaling(config: ModelConfig) -> RopeScaling | None:
+    rope = config.rope
+    if rope.kind == "default":
         return None
-    if kind == "linear":
-        return RopeScaling(float(rope["factor"]), linear=True)
-    if kind == "llama3":
-        return RopeScaling(
-            float(rope["factor"]),
-            float(rope["low_freq_factor"]),
-            float(rope["high_freq_factor"]),
-            int(rope["original_max_position_embeddings"]),
-        )
-    raise _unsupported(f"rope_scaling={kind}")
-
-
-def _unsupported(what: str) -> RefusedError:
-    return RefusedError(
-        f"config.json 里的 {what} 还不支持；请换一个 Qwen2.5、Qwen3 或 Llama 3 的模型",
-        f"{what} in config.json is not supported; take a Qwen2.5, Qwen3 or Llama 3 model",
-    )
+    assert rope.factor is not None  # the scan requires the keys of each type
+    if rope.kind == "linear":
+        return RopeScaling(rope.factor, linear=True)
+    assert rope.low_freq_factor is not None and rope.high_freq_factor is not None
+    original = int(rope.original_max_position_embeddings or config.context)
+    return RopeScaling(rope.factor, rope.low_freq_factor, rope.high_freq_factor, original)
 
 
 def load_base(files: ModelFiles, place: DevicePlace, bits: Bits | None = None) -> Decoder:
     """Return the base model, frozen, in the dtype of `place`; with `bits`, the linears of its layers are quantized.
 
-    Quantizes one layer at a time, so at most one is in memory unquantized. Raises RefusedError if tensors are
-    missing or have a wrong shape; UsageError if the sizes cannot be quantized; ResourceError if memory is short.
+    Quantizes one layer at a time, so at most one is in memory unquantized. Raises UsageError if the sizes cannot be
+    quantized; ResourceError if memory is short.
     """
     # Check first: when memory runs out, the OS may kill the process silently.
-    if _needed_bytes(files, place, bits) > free_bytes(place.device):
+    if needed_bytes(files, place, bits) > free_bytes(place.device):
         raise _too_large(files, place, bits)
     try:
         return _loaded(files, place, bits)
@@ -98,19 +78,7 @@ def load_base(files: ModelFiles, place: DevicePlace, bits: Bits | None = None) -
 
 
 def _loaded(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> Decoder:
-    decoder = Decoder(shape_of(files.config, files.tensors), place.dtype, place.device, bits)
-    slots = dict(decoder.slots())
-    wrong = [
-        f"{name} {list(files.tensors[name].shape) if name in files.tensors else '—'}, {list(slot.shape)}"
-        for name, slot in slots.items()
-        if name not in files.tensors or files.tensors[name].shape != tuple(slot.shape)
-    ]
-    if wrong:
-        raise RefusedError(
-            f"{files.folder.name} 的权重与它的 config.json 不符：{wrong[0]}（共 {len(wrong)} 处）；请重新下载",
-            f"the weights of {files.folder.name} do not fit its config.json: {wrong[0]} ({len(wrong)} in all);"
-            " fetch it again",
-        )
+    decoder = Decoder(shape_of(files), place.dtype, place.device, bits)
     if bits and not all(can_quantize(group.frozen.shape[1]) for _, group in decoder.linears()):
         raise UsageError(
             f"{files.folder.name} 的层宽不是 {BLOCK} 的倍数，不能量化；请去掉 quantization_bit",
@@ -118,7 +86,7 @@ def _loaded(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> Decoder
             " leave out quantization_bit",
         )
     by_part: dict[str, dict[Path, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for name in slots:
+    for name, _ in decoder.slots():
         by_part[".".join(name.split(".")[:3])][files.tensors[name].file].append(name)
     for part, by_file in by_part.items():
         groups = [group for path, group in decoder.linears() if path.startswith(f"{part}.")]
@@ -130,20 +98,33 @@ def _loaded(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> Decoder
     return decoder
 
 
-def _needed_bytes(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> int:
-    count = sum(math.prod(entry.shape) for entry in files.tensors.values())
-    return count * bits // 8 if bits else count * place.dtype.itemsize
+def needed_bytes(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> int:
+    """Return the memory of the loaded base in bytes; quantized, with one layer that is not yet quantized."""
+    size = place.dtype.itemsize
+    whole = sum(math.prod(entry.shape) for entry in files.tensors.values()) * size
+    if bits is None:
+        return whole
+    layers = [
+        sum(
+            math.prod(entry.shape)
+            for name, entry in files.tensors.items()
+            if name.startswith(f"model.layers.{layer}.") and len(entry.shape) == 2
+        )
+        for layer in range(files.config.num_hidden_layers)
+    ]
+    quantized = sum(layers) * bits // 8 + sum(layers) // BLOCK * size
+    return whole - (sum(layers) - max(layers)) * size + quantized
 
 
 def _too_large(files: ModelFiles, place: DevicePlace, bits: Bits | None) -> ResourceError:
-    needed, free = _needed_bytes(files, place, bits), free_bytes(place.device)
-    had = Text(f"现在只空闲 {free / 1e9:.1f} GB", f"{free / 1e9:.1f} GB are free")
+    needed, free = needed_bytes(files, place, bits), free_bytes(place.device)
+    had = Text(f"现在只空闲 {decimal(free)}", f"{decimal(free)} are free")
     if needed <= free:
         had = Text("系统给这个程序的不够", "the system gives this program less")
     smaller = Text("", "") if bits else Text("，或 quantization_bit=4", ", or quantization_bit=4")
     return ResourceError(
-        f"装入 {files.folder.name} 要 {needed / 1e9:.1f} GB 内存，{had.zh}；请关掉别的程序，换小一点的模型{smaller.zh}",
-        f"{files.folder.name} takes {needed / 1e9:.1f} GB of memory and {had.en}; close other programs, or take a"
+        f"装入 {files.folder.name} 要 {decimal(needed)} 内存，{had.zh}；请关掉别的程序，换小一点的模型{smaller.zh}",
+        f"{files.folder.name} takes {decimal(needed)} of memory and {had.en}; close other programs, or take a"
         f" smaller model{smaller.en}",
     )
 

@@ -24,7 +24,12 @@ def keep_freed_memory() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """True if the error means that PyTorch or the system ran out of memory, on any device."""
     said = str(error).lower()
-    told = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    told = (
+        *("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory"),
+        # cuBLAS, cuDNN and cuSOLVER tell only their own status when they get no memory for their workspaces.
+        "status_alloc_failed",
+        "cudaerrormemoryallocation",
+    )
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError | OSError) and any(each in said for each in told)
     )

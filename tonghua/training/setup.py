@@ -157,13 +157,14 @@ def training_rows(config: Config, tell: Tell) -> TrainingRows:
         )
     held = prepare(config, ready.model, ready.renderer, config.eval_dataset)
     require_usable(held, config.eval_dataset, config.skip_bad_rows)
-    notes = (Text(f"eval_dataset：{note.zh}", f"eval_dataset: {note.en}") for note in held.notes)
+    of_rows = [note for note in held.notes if note not in files.notes]
+    notes = (Text(f"eval_dataset：{note.zh}", f"eval_dataset: {note.en}") for note in of_rows)
     ready = replace(ready, notes=(*ready.notes, *notes))
     return TrainingRows(ready, split(ready, 0, config.seed)[0], held.samples)
 
 
 def _require_context(max_length: int, files: ModelFiles) -> None:
-    positions = int(files.config.get("max_position_embeddings", max_length))
+    positions = files.config.context
     if max_length > positions:
         raise UsageError(
             f"max_length={max_length} 超过了 {files.folder.name} 能读的 {positions} 个 token；请改小",

@@ -101,7 +101,11 @@ def prepare(
         tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
         Samples(parts),
         tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
-        (*(Text(*note) for about in abouts for note in about["notes"]), *remark_lines(merged(remarks))),
+        (
+            *files.notes,
+            *(Text(*note) for about in abouts for note in about["notes"]),
+            *remark_lines(merged(remarks)),
+        ),
         _only(about["kind"] for about in abouts),
         _only(about["form"] for about in abouts),
         _only(about["encoding"] for about in abouts),
