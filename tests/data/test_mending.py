@@ -410,6 +410,17 @@ def test_marks_and_reasoning_are_kept_where_files_become_messages(folder: Path) 
     assert after.ignored == ("id",)
 
 
+def test_reasoning_is_covered_as_well(folder: Path) -> None:
+    (folder / "夹").mkdir()
+    row = {"query": "问", "response": "答。", "reasoning": f"他的号码是 {MOBILE}"}
+    written(folder / "夹", "一.jsonl", json.dumps(row))
+    said = {"role": "assistant", "content": "答。", "reasoning_content": f"她的号码是 {MOBILE} "}
+    written(folder / "夹", "二.jsonl", json.dumps({"messages": [{"role": "user", "content": "问二"}, said]}))
+    fix(folder / "夹", folder / "新.jsonl", redact=True)
+    assert len(lines(folder / "新.jsonl")) == 2
+    assert MOBILE not in (folder / "新.jsonl").read_text(encoding="utf-8")
+
+
 def test_rows_that_differ_in_their_marks_are_no_copies(folder: Path) -> None:
     def row(*losses: bool) -> str:
         answers = [{"role": "assistant", "content": f"答{i}。", "loss": loss} for i, loss in enumerate(losses)]

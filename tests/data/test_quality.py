@@ -354,6 +354,16 @@ def context(question: str, answer: str) -> Conversation:
     return Conversation((Message("user", question), Message("assistant", answer, learn=False)))
 
 
+def test_an_answer_that_is_context_has_no_faults_of_answers() -> None:
+    bad = (Message("user", "你是谁？"), Message("assistant", "我是通义千问，由阿里云开发，", learn=False))
+    good = (Message("user", "再说一遍。"), Message("assistant", "我是住在山脚下的小狐狸。"))
+    assert found(doctor([Conversation((*bad, *good), 1)])) == {}
+    learned = (bad[0], Message("assistant", bad[1].content))
+    assert "foreign_names" in found(doctor([Conversation((*learned, *good), 1)]))
+    both = [Conversation((*bad, *good), 1), Conversation((*learned, *good), 2)]
+    assert "duplicates" not in found(doctor(both))
+
+
 def test_a_mended_answer_stays_context() -> None:
     assert mend(context("在吗？\u200b", "在的。 "))[0] == context("在吗？", "在的。")
 

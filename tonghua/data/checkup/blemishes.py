@@ -135,7 +135,7 @@ def blemishes(conversation: Conversation, persona: str | None) -> Iterator[tuple
             found.setdefault(kind, example)
         if message.role == "user":
             question = message.content
-        elif message.role == "assistant":
+        elif message.role == "assistant" and message.learn:
             for kind, example in _of_answer(message.content, question, persona):
                 found.setdefault(kind, example)
     yield from found.items()

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -279,11 +279,18 @@ class _Mender:
 
 
 def _mended(conversation: Conversation, redact: bool) -> tuple[Conversation, tuple[Text, ...]]:
-    conversation, changes = mend(conversation)
+    messages = conversation.messages
+    thinking = [index for index, message in enumerate(messages) if message.reasoning]
+    # The reasoning is mended as messages of its own behind the others.
+    thoughts = (Message("user", messages[index].reasoning) for index in thinking)
+    whole, changes = mend(replace(conversation, messages=(*messages, *thoughts)))
     if redact:
-        conversation, covered = redacted(conversation)
+        whole, covered = redacted(whole)
         changes += covered
-    return conversation, changes
+    mended = list(whole.messages[: len(messages)])
+    for index, thought in zip(thinking, whole.messages[len(messages) :], strict=True):
+        mended[index] = replace(mended[index], reasoning=thought.content)
+    return replace(conversation, messages=tuple(mended)), changes
 
 
 def _fit_together(mapping: Sequence[ColumnMap]) -> bool:

@@ -105,7 +105,7 @@ def examine(
 
 
 class _Row(NamedTuple):
-    """A conversation for comparison: the folded texts, separated by role."""
+    """A conversation for comparison: the folded texts, separated by role. `answers` are those that are learned."""
 
     question: str
     answers: tuple[str, ...]
@@ -116,9 +116,13 @@ class _Row(NamedTuple):
         messages = [(message.role, folded(message.content)) for message in conversation.messages]
         return _Row(
             "\n".join(text for role, text in messages[:-1] if role != "system"),
-            tuple(text for role, text in messages if role == "assistant"),
+            tuple(folded(answer) for answer in _learned(conversation)),
             "\n".join(text for role, text in messages if role == "system"),
         )
+
+
+def _learned(conversation: Conversation) -> Iterator[str]:
+    return (message.content for message in conversation.messages if message.role == "assistant" and message.learn)
 
 
 class _OtherSide:
@@ -171,7 +175,7 @@ class _Reading:
             self._note("missing_system", line)
         self._compare(_Row.of(conversation), line)
         self._weigh(*scripts(conversation), line)
-        answers = (prose(message.content) for message in conversation.messages if message.role == "assistant")
+        answers = map(prose, _learned(conversation))
         self.phrases.add(" ".join(" ".join(answers).split()), line)
 
     def _note(self, kind: FindingKind, line: int, example: str = "") -> None:
