@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .system.environment import language, write_utf8
+from .terminal.printer import put_error
 from .text import Text
 
 
@@ -14,7 +15,7 @@ def print_error(error: UserError, where: Text | None = None) -> None:
     """Print the error on stderr in the user's language, with `where` it was made before it."""
     with suppress(OSError):  # the terminal may be gone; that may even be the error
         prefix = where.to(language()) if where else ""
-        print(prefix + error.text.to(language()), file=sys.stderr, flush=True)
+        put_error(prefix + error.text.to(language()))
 
 
 @contextmanager

@@ -1,16 +1,27 @@
 """Bilingual messages, and text from untrusted sources made safe to show.
 
 Text("读不了", "cannot read").to("zh")    读不了
-shown("a\\x1b[2J")                         a\\x1b[2J, on one line, for terminals and messages
+shown("a\\x1b[2J")                         a\\x1b[2J, a value on one line, for terminals and messages
+one_line(message), printable(answer)      the same for a whole message, and for text of several lines
 visible("a\\u202eb")                       a⟨U+202E⟩b, for pages
 """
 
 import json
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 Language = Literal["zh", "en"]
+
+LINE_CHARACTERS = 4000
+"""Maximum length of one line of a message, in characters."""
+
+_JOINERS = "\u200c\u200d"
+"""Zero-width (non-)joiners: emoji and some scripts need them, and they do not reverse text."""
+
+_STRAY_JOINER = re.compile(f"(?<![\u0590-\u18af\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])[{_JOINERS}]")
+"""A joiner after anything but an emoji, another symbol, or a letter from Hebrew to Mongolian in Unicode's order."""
 
 
 class Text(NamedTuple):
@@ -32,13 +43,48 @@ def shown(value: object, limit: int = 300) -> str:
     if isinstance(value, dict | list):
         return "{…}" if isinstance(value, dict) else "[…]"  # repr() of a deeply nested value could overflow the stack
     words = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-    cut = words if len(words) <= limit else words[: limit - 1] + "…"
-    return "".join(char if _is_printable(char) else char.encode("unicode_escape").decode("ascii") for char in cut)
-
-
-def _is_printable(char: str) -> bool:
     # U+3000, the space that Chinese paragraphs begin with, counts as not printable in Python.
-    return char.isprintable() or char == "\u3000"
+    return _escaped(_cut(words, limit), lambda char: char.isprintable() or char == "\u3000")
+
+
+def one_line(text: str, limit: int = LINE_CHARACTERS) -> str:
+    """Return a message that may quote a stranger on one line: what drives a terminal or is invisible as escapes."""
+    return _escaped(_cut(text, limit), _prints)
+
+
+def printable(text: str) -> str:
+    """Return a stranger's text of several lines as `one_line` does, with its line breaks and tabs."""
+    return _escaped(text.replace("\r\n", "\n"), lambda char: char in "\n\t" or _prints(char))
+
+
+def json_text(values: object, indent: int | None = None) -> str:
+    """Return JSON in which text stays readable, and what drives a terminal or is invisible is an escape of JSON."""
+    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    odd = {char for char in set(text) if char != "\n" and not _prints(char)}
+    return text.translate({ord(char): json.dumps(char)[1:-1] for char in odd})
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _in_python(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _escaped(text: str, is_kept: Callable[[str], bool], escape: Callable[[str], str] = _in_python) -> str:
+    """Return the text with every other character as its escape; joiners stay where scripts need them."""
+    odd = {char for char in set(text).difference(_JOINERS) if not is_kept(char)}
+    text = _STRAY_JOINER.sub(lambda found: escape(found[0]), text)
+    return text.translate({ord(char): escape(char) for char in odd})
+
+
+def _prints(char: str) -> bool:
+    """True if a terminal shows the character and does nothing else: no control, format character or lone surrogate."""
+    category = unicodedata.category(char)
+    if category == "Cn":  # the emoji of a newer Unicode than Python's have no category yet
+        return "\U0001f000" <= char < "\U000e0000"
+    return category[0] != "C" and category not in ("Zl", "Zp")
 
 
 def listed(names: Sequence[str], most: int = 12) -> Text:
@@ -47,18 +93,9 @@ def listed(names: Sequence[str], most: int = 12) -> Text:
     return Text("、".join(shown_names), ", ".join(shown_names))
 
 
-_JOINERS = "\u200c\u200d"
-"""Zero-width (non-)joiners: emoji and some scripts need them, and they do not reverse text."""
-
-
 def visible(value: object) -> str:
     """Return the text of `value`, with each invisible character as its code point, such as ⟨U+202E⟩."""
-    return "".join(char if _is_visible(char) else f"⟨U+{ord(char):04X}⟩" for char in str(value))
-
-
-def _is_visible(char: str) -> bool:
-    # isprintable() accepts only U+0020 of all spaces, and Chinese paragraphs begin with U+3000.
-    return char.isprintable() or char in "\n\t" or char in _JOINERS or unicodedata.category(char) == "Zs"
+    return _escaped(str(value), lambda char: char in "\n\t" or _prints(char), lambda char: f"⟨U+{ord(char):04X}⟩")
 
 
 def duration(seconds: float) -> str:

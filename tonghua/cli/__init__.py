@@ -12,6 +12,7 @@ import typer
 from ..errors import UserError
 from ..exits import print_error
 from ..system.environment import write_utf8
+from ..terminal.printer import put, put_error, put_traceback
 from ..version import __version__
 from . import demo, doctor, listing, models, rows, runs
 from .shared import help_text
@@ -32,6 +33,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line. A UserError prints one line and exits with its code; a bug keeps its traceback."""
     write_utf8()
+    sys.excepthook = put_traceback
     debug = "--debug" in sys.argv
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -48,7 +50,7 @@ def main() -> None:
         # click's errors for wrong options. Versions of typer differ in where the class is, but not in this method.
         if not hasattr(error, "format_message"):
             raise
-        print(error.format_message(), file=sys.stderr)
+        put_error(error.format_message())
         sys.exit(2)
 
 
@@ -57,7 +59,7 @@ def _tonghua(
     version: Annotated[bool, typer.Option("--version", help=help_text("显示版本", "show the version"))] = False,
 ) -> None:
     if version:
-        print(__version__)
+        put(__version__)
 
 
 # `tonghua --help` shows the first sentence of each help on one line and cuts it at 64 characters.

@@ -10,6 +10,7 @@ import typer
 from .. import api
 from ..errors import UsageError
 from ..terminal.following import OnEvent, following
+from ..terminal.printer import put_json
 from .runs import talk
 from .shared import (
     AsJson,
@@ -17,7 +18,6 @@ from .shared import (
     Offline,
     help_text,
     new_screen,
-    print_json,
     program,
     split_arguments,
 )
@@ -66,7 +66,7 @@ def demo(
     screen.comparison({**found, "generated": {}})
     _what_next(result.run, loaded, screen)
     if as_json:
-        print_json({**asdict(result), **found})
+        put_json({**asdict(result), **found})
     elif sys.stdin.isatty() and sys.stdout.isatty():
         talk(teller, teller.run.config.sampling, screen, as_json=False)
 
@@ -115,9 +115,15 @@ def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
     train = f"model={config.model}"
     if config.model == TINY:
         train += f" learning_rate={config.learning_rate} lora_rank={config.lora_rank} lora_alpha={config.lora_alpha}"
-    zh = f"  {call} chat {path}    和它说话\n  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练"
-    en = f"  {call} chat {path}    talk to it\n  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows"
+    screen.say(f"结果在 {run}", f"the run is in {run}")
+    screen.say("接着可以：", "next:")
+    screen.say(f"  {call} chat {path}    和它说话", f"  {call} chat {path}    talk to it")
+    screen.say(
+        f"  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练",
+        f"  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows",
+    )
     if config.model == TINY:
-        zh += f"\n  {call} demo --model qwen2.5-0.5b    换成真的 Qwen2.5（下载约 1 GB，没有显卡约半小时）"
-        en += f"\n  {call} demo --model qwen2.5-0.5b    on a real Qwen2.5 (1 GB to fetch, half an hour without a GPU)"
-    screen.say(f"结果在 {run}\n接着可以：\n{zh}", f"the run is in {run}\nnext:\n{en}")
+        screen.say(
+            f"  {call} demo --model qwen2.5-0.5b    换成真的 Qwen2.5（下载约 1 GB，没有显卡约半小时）",
+            f"  {call} demo --model qwen2.5-0.5b    on a real Qwen2.5 (1 GB to fetch, half an hour without a GPU)",
+        )

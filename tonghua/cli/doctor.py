@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import ResourceError
 from ..system.environment import language
+from ..terminal.printer import put, put_json
 from ..text import Text
-from .shared import AsJson, Debug, Offline, print_json
+from .shared import AsJson, Debug, Offline
 
 if TYPE_CHECKING:
     from ..doctor.diagnosis import Diagnosis
@@ -24,7 +25,7 @@ def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = Fal
         if not as_json:
             _show(finding)
     if as_json:
-        print_json({"findings": [finding.as_json() for finding in findings]})
+        put_json({"findings": [finding.as_json() for finding in findings]})
     problems = sum(finding.state == "problem" for finding in findings)
     if problems:
         raise ResourceError(
@@ -34,6 +35,6 @@ def doctor(offline: Offline = False, as_json: AsJson = False, debug: Debug = Fal
 
 
 def _show(finding: "Diagnosis") -> None:
-    print(MARKS[finding.state].to(language()) + finding.text.to(language()), flush=True)
+    put(MARKS[finding.state].to(language()) + finding.text.to(language()))
     if finding.mend:
-        print(INDENT.to(language()) + finding.mend.to(language()), flush=True)
+        put(INDENT.to(language()) + finding.mend.to(language()))

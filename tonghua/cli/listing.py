@@ -9,8 +9,9 @@ import typer
 
 from ..errors import UsageError
 from ..system.environment import language
+from ..terminal.printer import put_json, results
 from ..text import Text
-from .shared import AsJson, Debug, new_screen, print_json, split_arguments
+from .shared import AsJson, Debug, new_screen, split_arguments
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,8 +32,6 @@ STATES = {
 
 def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) -> None:
     """List the runs of the named folder, or of `output_dir`. Raises UsageError if there is no such folder."""
-    from rich.console import Console
-
     from ..runs.listing import list_runs
 
     named, overrides = split_arguments(context.args)
@@ -41,9 +40,9 @@ def runs(context: typer.Context, as_json: AsJson = False, debug: Debug = False) 
         output_dir = _folder(named)
     found = list_runs(output_dir)
     if as_json:
-        print_json({"output_dir": str(output_dir), "runs": [run.as_json() for run in found]})
+        put_json({"output_dir": str(output_dir), "runs": [run.as_json() for run in found]})
     elif found:
-        Console(highlight=False).print(_table(found))
+        results().print(_table(found))
     else:
         new_screen().say(*_no_runs(output_dir))
 
@@ -127,7 +126,7 @@ def watch(context: typer.Context, as_json: AsJson = False, debug: Debug = False)
     finally:
         screen.stop()
     if as_json:
-        print_json(summarize(run).as_json())
+        put_json(summarize(run).as_json())
 
 
 def _run_to_watch(named: str | None, output_dir: Path) -> Path:
@@ -219,10 +218,8 @@ def _show_end(run: Path, state: str, progress: "RunProgress", screen: "Screen") 
 
     path = quoted(run)
     if state == "finished":
-        screen.say(
-            f"训练完成：{run}\n接着说话：tonghua chat {path}",
-            f"done: {run}\ntalk to it: tonghua chat {path}",
-        )
+        screen.say(f"训练完成：{run}", f"done: {run}")
+        screen.say(f"接着说话：tonghua chat {path}", f"talk to it: tonghua chat {path}")
     elif state == "stopped":
         screen.say(
             f"训练停在第 {_steps(progress)} 步，没有到头；接着训练：tonghua train --resume {path}",

@@ -10,8 +10,9 @@ import typer
 from ..errors import RefusedError, UsageError
 from ..system.environment import language
 from ..terminal.following import following
-from ..text import Text
-from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json
+from ..terminal.printer import put, put_json
+from ..text import Text, one_line
+from .shared import AsJson, Debug, Offline, help_text, new_screen
 
 if TYPE_CHECKING:
     from ..models.manifest import Model
@@ -67,7 +68,7 @@ def download(
         f"train it: tonghua train RECIPE dataset=FILE model={model}",
     )
     if as_json:
-        print_json(done.as_json())
+        put_json(done.as_json())
 
 
 Verify = Annotated[
@@ -102,11 +103,11 @@ def models(
         return
     listed = [_listed(model) for model in known]
     if as_json:
-        print_json({"models": listed})
+        put_json({"models": listed})
         return
     for each in listed:
         where = Text(f"来自 {each['source']}", f"from {each['source']}").to(language())
-        print(f"{each['name']}  {each['bytes'] / 1e6:.0f} MB  {where}  {each['path']}")
+        put(f"{each['name']}  {each['bytes'] / 1e6:.0f} MB  {where}  {each['path']}")
 
 
 def _listed(model: "Model") -> dict[str, Any]:
@@ -148,7 +149,7 @@ def _verify(found: Sequence["Model"], as_json: bool, screen: "Screen") -> None:
             faulty = faulty or fault is not None
         verdicts.append({**_listed(model), "damaged": verified.damaged, "unchecked": verified.unchecked})
     if as_json:
-        print_json({"models": verdicts})
+        put_json({"models": verdicts})
     if faulty or any(verdict["damaged"] for verdict in verdicts):
         raise typer.Exit(RefusedError.exit_code)
 
@@ -180,10 +181,10 @@ def _remove(name: str | None, verify: bool, yes: bool, as_json: bool, screen: "S
             )
         folder = store.folder_of(repository)
         question = Text(f"删除 {repository}（{folder}）？", f"delete {repository} ({folder})?")
-        typer.confirm(question.to(language()), abort=True, err=True)
+        typer.confirm(one_line(question.to(language())), abort=True, err=True)
     freed = store.remove(name)
     screen.say(
         f"已删除 {repository}，腾出 {freed / 1e6:.0f} MB", f"deleted {repository}, {freed / 1e6:.0f} MB are free"
     )
     if as_json:
-        print_json({"removed": repository, "bytes": freed})
+        put_json({"removed": repository, "bytes": freed})

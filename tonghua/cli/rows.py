@@ -1,6 +1,5 @@
 """`tonghua check` examines rows; `tonghua rows` makes rows from a script or a novel."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +9,9 @@ from .. import api
 from ..errors import DataError, ResourceError, UsageError
 from ..system.environment import language
 from ..terminal.following import following
-from ..text import Text
-from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
+from ..terminal.printer import put_json
+from ..text import Text, json_text
+from .shared import AsJson, Debug, Offline, help_text, new_screen, split_arguments
 
 if TYPE_CHECKING:
     from ..data.script.extract import Script
@@ -73,7 +73,7 @@ def check(
         shown = [pieces(example, renderer.plain) for example in found.examples]
         _write(html, check_page(found.checkup, ready.table, shown, language(), ready.problems))
     if as_json:
-        print_json(found.as_json(language(), fixed))
+        put_json(found.as_json(language(), fixed))
     if not found.is_usable:
         raise typer.Exit(3)
 
@@ -149,11 +149,11 @@ def rows(
     doubts = [_doubt(doubt.line, doubt.text, doubt.why) for doubt in found.unsure]
     alpaca = [row.as_json(system) for row in found.rows]
     _write(unsure, "".join(f"{line}\n" for line in doubts))
-    _write(target, json.dumps(alpaca, ensure_ascii=False, indent=2) + "\n")
+    _write(target, json_text(alpaca, indent=2) + "\n")
     screen.say(f"{len(alpaca)} 行数据写进了 {target}", f"rows: {len(alpaca)}, written to {target}")
     if as_json:
         told = [doubt.as_json(language()) for doubt in found.unsure]
-        print_json({"rows": len(alpaca), "unsure": told, "speakers": dict(found.speakers), "out": str(target)})
+        put_json({"rows": len(alpaca), "unsure": told, "speakers": dict(found.speakers), "out": str(target)})
 
 
 def _read_text(path: Path, screen: "Screen") -> str:

@@ -12,7 +12,9 @@ import typer
 from .. import api
 from ..errors import DataError
 from ..terminal.following import following
-from .shared import AsJson, Debug, Offline, help_text, new_screen, print_json, split_arguments
+from ..terminal.printer import Pieces, put, put_json
+from ..text import shown
+from .shared import AsJson, Debug, Offline, help_text, new_screen, split_arguments
 
 if TYPE_CHECKING:
     from ..config.schema import Sampling
@@ -39,9 +41,9 @@ def report(context: typer.Context, as_json: AsJson = False, debug: Debug = False
     named, overrides = split_arguments(context.args)
     page = api.report(named, output_dir=runs_folder(dict(parse_overrides(overrides))), on_event=new_screen().event)
     if as_json:
-        print_json({"report": str(page), "loss_plot": str(page.with_name(LOSS_PLOT))})
+        put_json({"report": str(page), "loss_plot": str(page.with_name(LOSS_PLOT))})
     else:
-        print(page)
+        put(str(page))
 
 
 Resume = Annotated[
@@ -76,15 +78,13 @@ def train(
             result = api.train_run(api.load_settings(named, overrides, tell, offline), tell)
     change = "" if result.heldout_loss is None else f"{result.heldout_loss:.3f}"
     screen.say(
-        f"训练完成：{result.run}"
-        + (f"（验证损失 {change}）" if change else "")
-        + f"\n接着说话：tonghua chat {quoted(Path(result.run))}",
-        f"done: {result.run}"
-        + (f" (held-out loss {change})" if change else "")
-        + f"\ntalk to it: tonghua chat {quoted(Path(result.run))}",
+        f"训练完成：{result.run}" + (f"（验证损失 {change}）" if change else ""),
+        f"done: {result.run}" + (f" (held-out loss {change})" if change else ""),
     )
+    path = quoted(Path(result.run))
+    screen.say(f"接着说话：tonghua chat {path}", f"talk to it: tonghua chat {path}")
     if as_json:
-        print_json(asdict(result))
+        put_json(asdict(result))
 
 
 def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = False, debug: Debug = False) -> None:
@@ -95,7 +95,7 @@ def plan(context: typer.Context, offline: Offline = False, as_json: AsJson = Fal
         found = api.plan_run(api.load_settings(recipe, overrides, tell, offline), tell)
     screen.estimate(found)
     if as_json:
-        print_json(asdict(found))
+        put_json(asdict(found))
 
 
 def _open(
@@ -144,7 +144,7 @@ def chat(
         text = sys.stdin.read() if prompt == "-" else prompt
         answer = _answer(teller, [Message("user", text)], sampling, echo=not as_json)
         if as_json:
-            print_json(asdict(answer))
+            put_json(asdict(answer))
         return
     talk(teller, sampling, screen, as_json)
 
@@ -154,9 +154,10 @@ def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool
     from ..prompt.conversation import Message
 
     contract, name = teller.run.contract, teller.run.folder.name
+    persona, base = shown(contract.persona), shown(contract.base["name"])
     screen.say(
-        f"{contract.persona}（{name}，基座 {contract.base['name']}）。输入 exit 离开，clear 重新开始。",
-        f"{contract.persona} ({name}, base {contract.base['name']}). exit leaves, clear starts over.",
+        f"{persona}（{name}，基座 {base}）。输入 exit 离开，clear 重新开始。",
+        f"{persona} ({name}, base {base}). exit leaves, clear starts over.",
     )
     history: list[Message] = []
     for line in _lines():
@@ -174,14 +175,14 @@ def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool
             continue
         history += [Message("user", line), Message("assistant", answer.text)]
         if as_json:
-            print_json(asdict(answer))
+            put_json(asdict(answer))
 
 
 def _lines() -> Iterator[str]:
     """Yield the lines that the user types, or those of a pipe."""
     while True:
         if sys.stdin.isatty():
-            print("> ", end="", file=sys.stderr, flush=True)
+            put("> ", sys.stderr, end="")
         line = sys.stdin.readline()
         if not line:
             return
@@ -190,13 +191,14 @@ def _lines() -> Iterator[str]:
 
 def _answer(teller: "Teller", messages: list["Message"], sampling: "Sampling", echo: bool) -> "Answer":
     """Return the answer; if `echo`, print its text on stdout as it comes."""
+    pieces = Pieces()
     for piece in teller.stream(messages, sampling):
         if not isinstance(piece, str):
             answer = piece
         elif echo:
-            print(piece, end="", flush=True)
+            pieces.add(piece)
     if echo:
-        print(flush=True)
+        pieces.end()
     return answer
 
 
@@ -239,4 +241,4 @@ def evaluate(
         found = evaluate_teller(teller, data, generate, sampling, tell)
     screen.comparison(found)
     if as_json:
-        print_json(found)
+        put_json(found)

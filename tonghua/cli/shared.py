@@ -1,10 +1,9 @@
-"""Shared by all commands: options, arguments, the screen, and JSON output."""
+"""Shared by all commands: options, arguments and the screen."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,8 +57,3 @@ def new_screen() -> "Screen":
     from ..terminal.screen import Screen
 
     return Screen(language())
-
-
-def print_json(values: dict[str, Any]) -> None:
-    """Print one JSON object as a line on stdout."""
-    print(json.dumps(values, ensure_ascii=False), flush=True)

@@ -1,6 +1,5 @@
 """Convert an adapter to and from PEFT's format: adapter_model.safetensors and adapter_config.json."""
 
-import json
 from collections.abc import Mapping
 
 import torch
@@ -12,7 +11,7 @@ from ..config.fields import LORA_MODULES
 from ..core.lora import Adapter
 from ..core.model import Decoder
 from ..errors import DataError
-from ..text import listed
+from ..text import json_text, listed
 from .scan_adapter import AdapterFiles
 
 PEFT_PREFIX = "base_model.model."
@@ -39,7 +38,7 @@ def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, b
     }
     return {
         "adapter_model.safetensors": save(tensors, metadata={"format": "pt"}),
-        "adapter_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
+        "adapter_config.json": (json_text(config, indent=2) + "\n").encode(),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
+from ..text import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Contract:
 
     def to_json(self) -> str:
         """Return the text of contract.json."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n"
+        return json_text(asdict(self), indent=2) + "\n"
 
     @staticmethod
     def from_json(text: str) -> "Contract":

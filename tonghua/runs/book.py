@@ -1,7 +1,6 @@
 """Writes the folder of a training run: config, log, samples, checkpoints, the best adapter, and the result."""
 
 import errno
-import json
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
 from ..prompt.renderer import Renderer
 from ..system.files import quoted, sync, user_path, write_files
-from ..text import Text
+from ..text import Text, json_text
 from . import checkpoint
 from . import folder as runs
 from .checkpoint import Checkpoint
@@ -137,7 +136,7 @@ class Book:
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write facts.json: the start time, the run name, and `facts` about base, data and settings."""
-        content = json.dumps({"started": now(), "name": self.name, **facts}, indent=2, ensure_ascii=False) + "\n"
+        content = json_text({"started": now(), "name": self.name, **facts}, indent=2) + "\n"
         write_files(self.run, {runs.FACTS: content.encode()})
 
     def log(self, values: Mapping[str, Any]) -> None:
@@ -146,7 +145,7 @@ class Book:
         If the write fails, the line waits for the next one. Only a failed checkpoint ends a run.
         """
         self._trackers.log(values_of(values), values["step"])
-        self._unwritten.append(json.dumps(values, ensure_ascii=False) + "\n")
+        self._unwritten.append(json_text(values) + "\n")
         with suppress(OSError):
             self._write_log()
 
@@ -167,7 +166,7 @@ class Book:
     def write_samples(self, entry: Mapping[str, Any]) -> None:
         """Append a line to samples.jsonl. If the write fails, the line is lost."""
         with suppress(OSError), (self.run / runs.SAMPLES).open("a", encoding="utf-8", newline="\n") as opened:
-            opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            opened.write(json_text(entry) + "\n")
 
     def note(self, event: str, text: Text) -> None:
         """Log an event at the current step, and pass it to `tell`."""
@@ -275,14 +274,14 @@ class Book:
         ]
         answers = [values for values in _lines(self.run / runs.SAMPLES) if values["step"] <= upto]
         for name, kept in ((runs.METRICS, lines), (runs.SAMPLES, answers)):
-            text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in kept)
+            text = "".join(json_text(values) + "\n" for values in kept)
             if (self.run / name).exists():
                 write_files(self.run, {name: text.encode()})
         return [values for values in lines if "step_s" in values], answers
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write result.json, which marks the run as finished."""
-        content = json.dumps({"finished": now(), **result}, indent=2, ensure_ascii=False) + "\n"
+        content = json_text({"finished": now(), **result}, indent=2) + "\n"
         write_files(self.run, {runs.RESULT: content.encode()})
 
 

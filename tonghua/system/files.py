@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import ResourceError
+from ..text import one_line
 
 
 def user_path(written: str) -> Path:
@@ -95,8 +96,22 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def quoted(path: Path) -> str:
-    """Return a path quoted for the shell of this system."""
-    return shlex.quote(str(path)) if os.name == "posix" else subprocess.list2cmdline([str(path)])
+    """Return a path quoted for the shell of this system, so that it prints: $'a\\x1bb' if a character does not."""
+    written = str(path)
+    if os.name != "posix":
+        return subprocess.list2cmdline([written])
+    if written == one_line(written):
+        return shlex.quote(written)
+    return "$'" + "".join(map(_in_ansi_quotes, written)) + "'"
+
+
+def _in_ansi_quotes(char: str) -> str:
+    """Return a character as bash and zsh read it inside $'…'."""
+    if char in "\\'":
+        return "\\" + char
+    if "\udc80" <= char <= "\udcff":  # a byte of a name that is not UTF-8 (PEP 383)
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char if char == one_line(char) else f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

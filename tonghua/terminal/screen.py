@@ -1,5 +1,6 @@
 """Output for people in a terminal: tables, rendered rows with their targets in colour, progress.
 
+A stranger's text is printed by `text.one_line` or `text.printable`, and rich takes it for no markup.
 Everything goes to stderr. If stderr is no terminal, progress is a line every QUIET_EVERY_S, without colours.
 """
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
-from ..text import Language, Text, duration
+from ..text import Language, Text, duration, one_line, printable
 from .tables import NARROW_COLUMNS, recomputing, rendered
 
 if TYPE_CHECKING:
@@ -43,7 +44,10 @@ class _Lasting(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with suppress(OSError):
-            self._stream.write(text)
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:  # a stream of the caller's that has no such character
+                self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -66,7 +70,9 @@ class Screen:
 
     def __init__(self, language: Language, console: Console | None = None):
         self.language = language
-        self.console = console or Console(file=cast("IO[str]", _Lasting()), highlight=False, soft_wrap=True)
+        self.console = console or Console(
+            file=cast("IO[str]", _Lasting()), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
         self._progress: Progress | None = None
         self._task: Any = None
         self._counted = self._stepping = False  # the bar has a total; it counts training steps
@@ -80,7 +86,10 @@ class Screen:
 
     def say(self, zh: str, en: str) -> None:
         """Print a line."""
-        self.console.print(Text(zh, en).to(self.language), markup=False)
+        self._line(Text(zh, en).to(self.language))
+
+    def _line(self, text: str, style: str = "") -> None:
+        self.console.print(Line(one_line(text), style))
 
     def note(self, note: Text) -> None:
         """Print a line marked as a note."""
@@ -114,14 +123,15 @@ class Screen:
         recompute = recomputing(found.recomputed_layers)
         self.say(
             f"内存：峰值约 {decimal(found.memory_bytes)}，可用 {decimal(found.available_bytes)}；"
-            f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}\n"
-            f"时间：{found.steps} 步，每步约 {found.step_s:.1f} 秒，共约 {duration(found.total_s)}\n"
-            f"磁盘：约 {decimal(found.disk_bytes)}",
+            f"每次打包 {found.tokens_per_micro_batch} 个 token{recompute.zh}",
             f"memory: about {decimal(found.memory_bytes)} at the peak, {decimal(found.available_bytes)} available;"
-            f" {found.tokens_per_micro_batch} tokens at a time{recompute.en}\n"
-            f"time: {found.steps} steps of about {found.step_s:.1f} s, about {duration(found.total_s)} in all\n"
-            f"disk: about {decimal(found.disk_bytes)}",
+            f" {found.tokens_per_micro_batch} tokens at a time{recompute.en}",
         )
+        self.say(
+            f"时间：{found.steps} 步，每步约 {found.step_s:.1f} 秒，共约 {duration(found.total_s)}",
+            f"time: {found.steps} steps of about {found.step_s:.1f} s, about {duration(found.total_s)} in all",
+        )
+        self.say(f"磁盘：约 {decimal(found.disk_bytes)}", f"disk: about {decimal(found.disk_bytes)}")
         if found.memory_bytes > found.available_bytes:
             self.note(
                 Text(
@@ -233,7 +243,7 @@ class Screen:
         """Show that `done` of `total` parts are done; `total` is None if it is not known yet."""
         if not self._draws:
             if self._is_line_due(at_once=bool(total) and done in (1, total)):
-                self.console.print(f"{done}/{total}  {text}" if total else f"{done}  {text}", markup=False)
+                self._line(f"{done}/{total}  {text}" if total else f"{done}  {text}")
             return
         if total and not self._counted:
             self.stop()
@@ -259,7 +269,7 @@ class Screen:
         if not self._draws:
             self._last = self._last or time.monotonic()
             if self._is_line_due():
-                self.console.print(f"{text} ...", markup=False)
+                self._line(f"{text} ...")
             return
         if not self._counted:
             self.stop()
@@ -269,12 +279,12 @@ class Screen:
     def _bar(self, text: str, *columns: ProgressColumn, total: int | None = None, transient: bool = False) -> None:
         last = TextColumn("{task.fields[text]}", markup=False)
         self._progress = Progress(BarColumn(), *columns, last, console=self.console, transient=transient)
-        self._task = self._progress.add_task("", total=total, text=text)
+        self._task = self._progress.add_task("", total=total, text=one_line(text))
         self._progress.start()
 
-    def _show(self, **values: Any) -> None:
+    def _show(self, text: str, **values: Any) -> None:
         assert self._progress is not None
-        self._progress.update(self._task, **values)
+        self._progress.update(self._task, text=one_line(text), **values)
 
     def _evaluating(self, event: "Evaluating") -> None:
         """Show it in the bar of the steps if there is one. Without bars, print no line for the end."""
@@ -329,10 +339,11 @@ class Screen:
         """Print the answers of both to a wish: in two columns if there is room, else one after the other."""
         names = Text("训练前", "before").to(self.language), Text("训练后", "after").to(self.language)
         self.console.print()
-        self.console.print(wish, style="bold", markup=False)
+        self._line(wish, "bold")
+        base, tuned = printable(base), printable(tuned)
         if not self.console.is_terminal or self.console.width < NARROW_COLUMNS:
             for name, text in zip(names, (base, tuned), strict=True):
-                self.console.print(f"【{name}】\n{text}\n", markup=False)
+                self.console.print(Line(f"【{name}】\n{text}\n"))
             return
         grid = Table(expand=True, show_edge=False, padding=(0, 1))
         for name in names:
@@ -348,7 +359,7 @@ class Screen:
         ).to(self.language)
         if told.total_bytes and heading != self._fetching:
             self._fetching, self._last = heading, time.monotonic()
-            self.console.print(heading, markup=False)
+            self._line(heading)
         text = f"{decimal(told.done_bytes)}/{whole}"
         if told.waiting is not None:
             text = told.waiting.to(self.language)
@@ -357,7 +368,7 @@ class Screen:
             text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
         if not self._draws:
             if self._is_line_due():
-                self.console.print(text, markup=False)
+                self._line(text)
             return
         if self._progress is None:
             self._bar(text, transient=True)

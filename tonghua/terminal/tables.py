@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text as Line
 
-from ..text import Text
+from ..text import Text, printable
 
 if TYPE_CHECKING:
     from ..core.example import Example
@@ -18,7 +18,7 @@ def rendered(example: "Example", renderer: "Renderer", console_colours: bool) ->
     """Return one sample as the model sees it, its targets in green, or in ⟦ ⟧ if there are no colours."""
     line = Line()
     for ids, learned in example.runs():
-        text = renderer.plain(ids)
+        text = printable(renderer.plain(ids))
         if learned and not console_colours:
             text = f"⟦{text}⟧"
         line.append(text, style="bold green" if learned else "dim")
