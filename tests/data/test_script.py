@@ -1,6 +1,7 @@
 """Rows out of scripts and novels: passages written for this test, each with every row and every doubt it must give."""
 
 import json
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -265,6 +266,82 @@ def test_a_quote_over_several_lines_keeps_its_place() -> None:
     assert rows(rows_from_text(text, "黛玉")) == [(2, "走罢？", "走。\n快走。"), (4, "请。", "嗯。")]
 
 
+FERRY = [("渡河吗", "渡河去"), ("几时到", "天黑前到")]
+"""What every one of these scripts says."""
+
+SCRIPTS = {
+    "a narrator": "船客:「渡河吗」\n柳翁:「渡河去」\n旁白:船开了\n船客:「几时到」\n柳翁:「天黑前到」\n",
+    "a narrator in a box": "船客：渡河吗\n柳翁：渡河去\n【旁白】船开了\n船客：几时到\n柳翁：天黑前到\n",
+    "directions beside quotes": "船客：“渡河吗”（指河）\n柳翁：（起身）“渡河去”。\n"
+    "船客：（坐下）“几时到”\n柳翁：“天黑前到”（笑）\n",
+    "directions inside quotes": "船客：「（招手）渡河吗」\n柳翁：「渡河（点头）去」\n"
+    "\n船客：「几时到」\n柳翁：「天黑前到」\n",
+    "narration beside quotes": "船客：「渡河吗」\n柳翁：「渡河去」他撑开船。\n"
+    "船客：「几时到」\n柳翁：（笑）「天黑前到」说完不再开口。\n",
+    "other brackets": "船客：「渡河吗」\n〔柳翁起身〕\n柳翁：「渡河去」\n"
+    "（船开了）\n船客：「几时到」〔望天〕\n柳翁：「天黑前到」\n",
+    "other quotes": "船客：‘渡河吗’\n柳翁：『渡河去』\n\n船客：﹁几时到﹂\n柳翁：'天黑前到'\n",
+    "quotes in pieces": '船客：「渡河」「吗」\n柳翁：「渡河」（停）「去」\n船客：“几时到”\n柳翁："天黑前到"\n',
+    "quotes over lines": '船客:「渡河\n吗」\n柳翁:“渡河\n去”\n船客:『几时\n到』\n柳翁:"天黑\n前到"\n',
+    "Markdown": "## 第一场\n**船客**：渡河吗\n**柳翁：**渡河去\n\n__船客__: 几时到\n*柳翁*：天黑前到\n",
+    "Markdown below": "**船客**\n渡河吗\n**柳翁**\n渡河去\n\n**船客**\n几时到\n**柳翁**\n天黑前到\n",
+    "a Markdown quote": "> **船客**：渡河吗\n> **柳翁**：渡河去\n>\n> **船客**：几时到\n> **柳翁**：天黑前到\n",
+    "lists": "- 船客：渡河吗\n- 柳翁：渡河去\n1. **船客**：几时到\n2、柳翁：天黑前到\n",
+    "boxes": "【船客】\n「渡河吗」\n【柳翁】\n「渡河去」\n\n【船客】几时到\n【柳翁】：天黑前到\n",
+    "titles": "船客（赶路人）：渡河吗\n柳翁（船夫，笑）：渡河去\n船客(急): 几时到\n柳翁：天黑前到\n",
+    "colons": "船客∶渡河吗\n柳翁﹕渡河去\n船客 ：几时到\n柳翁: 天黑前到\n",
+    "times": "[00:00:01] 船客：渡河吗\n(00:03) 柳翁：渡河去\n"
+    "00:00:05.120 船客：几时到\n[00:06.000 --> 00:08.000] 柳翁: 天黑前到\n",
+    "a chat": "船客 2026/5/1 12:00:01\n渡河吗\n\n柳翁 2026/5/1 12:00:03\n渡河去\n"
+    "\n船客  00:15\n几时到\n\n柳翁  01:00:16\n天黑前到\n",
+    "a chat by times": "2026-05-01 12:00:01 船客(10001)\n渡河吗\n\n2026-05-01 12:00:03 柳翁(10002)\n渡河去\n\n"
+    "12:00:05 船客\n几时到\n\n12:00:07 柳翁\n天黑前到\n",
+    "subtitles": "1\n00:00:01,000 --> 00:00:02,000\n船客：渡河吗\n\n2\n00:00:03,000 --> 00:00:04,000\n柳翁：渡河去\n"
+    "3\n00:00:05,000 --> 00:00:06,000\n船客：几时到\n4\n00:00:07,000 --> 00:00:08,000\n柳翁：天黑前到\n",
+    "voices": "00:01.000 --> 00:02.000\n<v 船客>渡河吗</v>\n\n00:03.000 --> 00:04.000\n"
+    "<v 柳翁>渡河去\n\n<船客> 几时到\n<柳翁> 天黑前到\n",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_forms_of_a_script(script: str) -> None:
+    assert only(SCRIPTS[script], "柳翁") == (FERRY, [])
+
+
+@pytest.mark.parametrize("quotes", ["「」", "“”", '""', "‘’"])
+def test_narration_below_a_closed_quote_is_told_and_parts_no_pair(quotes: str) -> None:
+    """The words in the quotes have ended, whatever they end with; without quotes they may go on."""
+    opening, closing = quotes
+    lines = [("船客", "渡河吗"), ("柳翁", "渡河去"), ("", "船开了"), ("船客", "几时到"), ("柳翁", "天黑前到")]
+    text = "".join(f"{name}：{opening}{said}{closing}\n" if name else f"{said}\n" for name, said in lines)
+    assert only(text, "柳翁") == (FERRY, [("船开了", "台词下面的这")])
+    bare = re.sub(f"[{quotes}]", "", text)
+    assert only(bare, "柳翁") == (FERRY[1:], [("渡河去\n船开了", "这句台词像是")])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("船客：渡河吗\n柳翁：「渡河去\n船客：几时到」\n", "引号不成对；"),
+        ("船客：渡河吗\n柳翁：渡河去」\n", "引号不成对；"),
+        ("船客：渡河吗\n柳翁老爷：渡河去\n", "说话人写作“"),
+        ("船客：渡河吗\n老柳翁：渡河去\n", "说话人写作“"),
+    ],
+)
+def test_what_is_not_certain_in_a_script(text: str, why: str) -> None:
+    found, unsure = only(f"{text}柳翁：走\n船客：好\n柳翁：嗯\n", "柳翁")
+    assert found[-1:] == [("好", "嗯")] and all("渡河去" not in words for row in found for words in row)
+    assert why in [reason for words, reason in unsure if "渡河去" in words]
+
+
+@pytest.mark.parametrize("line", ["12:30 出发", "**重点** 别回头", "3. 明天走", "他说：**快走**", "a < b > c", "2:1"])
+def test_what_only_looks_like_a_label_or_a_time(line: str) -> None:
+    """It makes nobody a speaker, and stays as it is where it is said."""
+    found = rows_from_text(f"船客：渡河吗\n柳翁：{line}\n\n{line}\n{line}\n", "柳翁")
+    assert rows(found) == [(2, "渡河吗", line)]
+    assert found.speakers == {"船客": 1, "柳翁": 1}
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_line_ends_and_a_byte_order_mark(line_end: str) -> None:
     text = "\ufeff" + line_end.join(["宝玉：走罢？", "", "黛玉：走。"])
@@ -464,8 +541,11 @@ def test_nothing_is_lost(lines: list[tuple[str, str]]) -> None:
         "黛玉" + " " * 200_000 + "：好",
         "宝玉道：“走罢？”黛玉道：“走。”" * 10_000,
         ("“" + "\n雨" * 28 + "\n") * 3_000,
+        "柳翁" + " > - 1." * 50_000 + "：好",
+        "*" * 200_000 + "柳翁**：好",
+        "[00:00:01" + " " * 200_000 + "] 柳翁：好",
     ],
-    ids=["brackets", "open quotes", "adverbs", "spaces", "one line", "wrapped"],
+    ids=["brackets", "open quotes", "adverbs", "spaces", "one line", "wrapped", "marks", "stars", "a time"],
 )
 def test_long_texts_of_one_kind_end(text: str) -> None:
     """Each would take hours if any step were worse than linear: the suite's time limit is the check."""

@@ -84,7 +84,7 @@ def rows_from_text(text: str, speaker: str, aliases: Mapping[str, Sequence[str]]
         reader.read(paragraph, paragraphs[number + 1] if number + 1 < len(paragraphs) else None)
     speakers = Counter(said.named for said in reader.said if said is not None and said.named is not None)
     common = dict(speakers.most_common())
-    if not any(said is not None and said.speaker == cast.wished for said in reader.said):
+    if cast.wished not in common and not any(said and said.speaker == cast.wished for said in reader.said):
         raise _not_found(cast.wished, common)
     rows, unsure = _paired(reader.said, cast.wished)
     return Script(tuple(rows), tuple(sorted(unsure, key=lambda doubt: doubt.line)), common)

@@ -104,6 +104,17 @@ NOT_SPEAKERS = word_list(
     """
 )
 
+TITLES = word_list(
+    """
+    爷 老爷 先生 小姐 姑娘 公子 少爷 大人 将军 老师 师父 师傅 道长 大师 掌柜 老板 大哥 大姐 哥哥 姐姐 妹妹 弟弟 叔 伯
+    婶 嫂 爷爷 奶奶 娘娘 陛下 殿下 女士 同学 博士 医生 队长 主任 经理
+    """
+)
+"""Words after a name that may belong to the same person."""
+
+NARRATORS = word_list("旁白 字幕 音乐 音效 灯光 场景 布景 道具 画面 镜头")
+"""Labels of lines that nobody says."""
+
 CLAUSE_ENDS = "。！？!?…～~"
 
 SENTENCE_END = re.compile(r"[。！？!?；;…\n]+")

@@ -4,9 +4,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from .lexicon import CLAUSE_ENDS
+from .lines import plain_lines
 
 NAME_CHARACTERS = 8
 """Maximum length of a name in a label, in characters."""
@@ -18,6 +20,9 @@ WRAPPED_LINES = 30
 """Maximum lines in which the end of a quote is searched before it counts as unclosed."""
 
 CLOSING_MARK: Mapping[str, str] = {"“": "”", "「": "」", "『": "』", '"': '"', "＂": "＂"}
+
+_ENCLOSING_MARK: Mapping[str, str] = {**CLOSING_MARK, "‘": "’", "'": "'", "﹁": "﹂", "﹃": "﹄", "〝": "〞", "«": "»"}
+"""The same, and marks that are quotes only where they enclose all that a label's person says."""
 
 QUOTE_MARK = re.compile('[“”「」『』"＂]')
 
@@ -33,7 +38,7 @@ _CHAPTER = re.compile(
     r"[【\[［]?\s*第\s*[0-9０-９一二三四五六七八九十百千零〇两]{1,6}\s*[回章节節幕场場集卷部折出]|楔子|序章|尾声|番外"
 )
 
-BARE_STAGE = re.compile(r"[△▲]|[（(][^（()）]*[）)]\s*$|[【\[［][^【】\[\]［］]*[】\]］]\s*$")
+BARE_STAGE = re.compile(r"[△▲]|[（(][^（()）]*[）)]\s*$|[【\[［][^【】\[\]［］]*[】\]］]\s*$|〔[^〔〕]*〕?\s*$")
 
 
 class TextPiece(NamedTuple):
@@ -69,11 +74,14 @@ class Paragraph:
 
 def paragraphs_of(text: str) -> Iterator[Paragraph]:
     """Yield the paragraphs that are not blank, each with the number of blank lines before it."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    written = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    plain = plain_lines(written)
+    lines = [line or "" for line in plain]
     index = start = blank = 0
     while index < len(lines):
         if not lines[index].strip():
-            blank, start, index = blank + 1, start + len(lines[index]) + 1, index + 1
+            # The number and the times of a subtitle are no blank lines, of which two would end a scene.
+            blank, start, index = blank + (plain[index] is not None), start + len(lines[index]) + 1, index + 1
             continue
         found = Paragraph(lines[index], start, index + 1, blank)
         taken = _wrapped(lines, index)
@@ -92,10 +100,13 @@ def _wrapped(lines: Sequence[str], index: int) -> int:
     """Return how many lines from `index` belong together, because a quote closes on a later line."""
     taken, opened = 1, _left_open(lines[index], "")
     ahead = 1
-    while opened in ("“", "「", "『") and ahead < WRAPPED_LINES and index + ahead < len(lines):
+    label = label_of(lines[index]) if opened else None
+    # A straight quote may close as well as open; the first one after a label opens.
+    labelled = label is not None and label.said.startswith(opened)
+    while opened and (labelled or opened in "“「『") and ahead < WRAPPED_LINES and index + ahead < len(lines):
         line = lines[index + ahead]
         closes, opens = line.find(CLOSING_MARK[opened]), line.find(opened)
-        if not line.strip() or (opens >= 0 and (closes < 0 or opens < closes)):
+        if not line.strip() or (opens >= 0 and (closes < 0 or opens < closes)) or (labelled and label_of(line)):
             break
         ahead += 1
         if closes >= 0:
@@ -162,7 +173,10 @@ _LABEL = re.compile(
     re.DOTALL,
 )
 
-_DIRECTION = re.compile(r"[（(][^（()）]*[）)]|[【\[［][^【】\[\]［］]*[】\]］]")
+_DIRECTION = re.compile(r"[（(][^（()）]*[）)]|[【\[［][^【】\[\]［］]*[】\]］]|〔[^〔〕]*〕")
+
+_BESIDE = re.compile(rf"(?:{_DIRECTION.pattern}|[\s。，,.—])*")
+"""What may stand beside the quotes of a labelled line and is no narration."""
 
 INNER_VOICE = re.compile(r"\bO\.?S\b|内心|心想|独白|心声", re.IGNORECASE)
 
@@ -187,6 +201,37 @@ def label_of(text: str) -> Label | None:
     if not name or len(name) > limit or not any(map(str.isalpha, name)):
         return None
     return Label(name, found["action"] or "", found["said"].strip())
+
+
+def lone_names(paragraphs: Sequence[Paragraph]) -> Iterator[str]:
+    """Yield the names in brackets that stand alone on a line, with words right below: 【宝玉】."""
+    for heading, below in pairwise(paragraphs):
+        label = label_of(heading.text) if below.blank_before == 0 and BARE_STAGE.match(heading.text.strip()) else None
+        if label and not label.said:
+            yield label.name
+
+
+def inside_quotes(said: str) -> str | None:
+    """Return the words inside the quotes of a labelled line if there is nothing else but directions, else None."""
+    words, position = "", _match_end(_BESIDE, said, 0)
+    while position < len(said):
+        closing = _ENCLOSING_MARK.get(said[position])
+        end = said.find(closing, position + 1) if closing else -1
+        if end < 0:
+            return None
+        words += said[position + 1 : end]
+        position = _match_end(_BESIDE, said, end + 1)
+    return words or None
+
+
+def opens_quote(said: str) -> bool:
+    """True if the words of a labelled line begin with a quotation mark, directions apart."""
+    return said[_match_end(_BESIDE, said, 0) :][:1] in CLOSING_MARK
+
+
+def _match_end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.match(text, start)
+    return found.end() if found else start
 
 
 def without_directions(said: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .doubts import GOES_ON, NO_LABEL, NOBODY, NOT_ALOUD, SEVERAL, TWO_LABELS, UNMATCHED, UNQUOTED, guess_why, once_why
-from .lexicon import CLAUSE_ENDS, SPEECH_WITHOUT_QUOTES
+from .lexicon import CLAUSE_ENDS, NARRATORS, SIMPLE, SPEECH_WITHOUT_QUOTES
 from .paragraphs import (
     BARE_STAGE,
     CLOSING_MARK,
@@ -14,8 +14,10 @@ from .paragraphs import (
     Label,
     Paragraph,
     TextPiece,
+    inside_quotes,
     is_scene_break,
     label_of,
+    opens_quote,
     without_directions,
 )
 from .speakers import Cast, Utterance, Voice, acting, first_sentence, followed, introduced, is_utterance, voice_of
@@ -40,6 +42,8 @@ class ScriptReader:
     """A label whose words are on the next line."""
     below: bool = False
     """True if the previous paragraph is a labelled line or continues one."""
+    closed: bool = False
+    """True if the words of that labelled line are in quotes, so that no line below continues them."""
     carried: str = ""
     """The end of the previous paragraph, if it introduces a quote in this one."""
     continued: Utterance | None = None
@@ -57,8 +61,11 @@ class ScriptReader:
             return
         quoted = paragraph.text.lstrip()[:1] in CLOSING_MARK
         label = label_of(paragraph.text)
-        if label and (label.name in self.cast.labels or self.cast.knows(label.name)) and self._is_whole(label.said):
+        known = label is not None and (label.name in self.cast.labels or self.cast.knows(label.name))
+        if label and known and (inside_quotes(label.said) or not opens_quote(label.said)):
             self._labelled(paragraph, label)
+        elif label and label.name.translate(SIMPLE) in NARRATORS:
+            self._prose(paragraph, following, label)
         elif self.pending and not quoted and not BARE_STAGE.match(paragraph.text.strip()):
             self._labelled(paragraph, self.pending._replace(said=paragraph.text.strip()))
         elif len(paragraph.pieces()) == 1 and BARE_STAGE.match(paragraph.text.strip()):
@@ -67,11 +74,6 @@ class ScriptReader:
             self._unlabelled(paragraph)
         else:
             self._prose(paragraph, following, label)
-
-    @staticmethod
-    def _is_whole(said: str) -> bool:
-        """True if all words after a label are spoken: they do not begin with a quote, or one quote encloses them."""
-        return said[:1] not in CLOSING_MARK or (len(said) > 1 and said.find(CLOSING_MARK[said[0]], 1) == len(said) - 1)
 
     def _add(self, paragraph: Paragraph, start: int, end: int, text: str, voice: Voice) -> Utterance:
         line, offset = paragraph.line_at(start), paragraph.start
@@ -88,9 +90,9 @@ class ScriptReader:
 
     def _labelled(self, paragraph: Paragraph, label: Label) -> None:
         self.carried, self.continued, self.pending = "", None, None
-        words = label.said[1:-1] if label.said[:1] in CLOSING_MARK else label.said
-        words = without_directions(words)
-        self.below = bool(label.said)
+        enclosed = inside_quotes(label.said)
+        words = without_directions(enclosed or label.said)
+        self.below, self.closed = bool(label.said), enclosed is not None
         if not label.said:
             self.pending = label
             # If a quote follows, the name introduces it.
@@ -103,14 +105,22 @@ class ScriptReader:
             voice = Voice(None, voice.named, NOT_ALOUD, aloud=False)
         elif len(parts) > 1 and self.cast.wished in map(self.cast.whose, parts):
             voice = Voice(None, None, SEVERAL)
-        elif any(found in self.cast.labels for found in INNER_LABEL.findall(label.said)):
+        elif self._names_another(paragraph, label):
             voice = Voice(None, voice.named, TWO_LABELS)
+        elif any(words.count(opening) != words.count(closing) for opening, closing in ("“”", "「」", "『』")):
+            voice = Voice(None, voice.named, UNMATCHED)
         self._add(paragraph, 0, len(paragraph.text), words if voice.speaker else label.said, voice)
+
+    def _names_another(self, paragraph: Paragraph, label: Label) -> bool:
+        """True if a second label is inside the words, or starts one of their lines."""
+        inner = INNER_LABEL.findall(label.said)
+        starts = (label_of(paragraph.text[joint:]) for joint in paragraph.joints)
+        return any(name in self.cast.labels for name in (*inner, *(found.name for found in starts if found)))
 
     def _unlabelled(self, paragraph: Paragraph) -> None:
         text = paragraph.text.strip()
         above = self.said[-1] if self.said else None
-        if above is None or above.why is NO_LABEL or above.text[-1:] in CLAUSE_ENDS + '”」』）)"—':
+        if above is None or self.closed or above.why is NO_LABEL or above.text[-1:] in CLAUSE_ENDS + '”」』）)"—':
             self._add(paragraph, 0, len(paragraph.text), text, Voice(None, None, NO_LABEL, aloud=False))
             return
         above.text, above.speaker, above.why = f"{above.text}\n{text}", None, GOES_ON
@@ -129,6 +139,8 @@ class ScriptReader:
             before = pieces[index - 1].text
             if index == 1 and not before.strip():
                 before = carried
+            elif index == 1 and label and self.cast.knows(label.name):
+                before = f"{label.name}："
             last = index == len(pieces) - 2
             opener = paragraph.text[piece.start - 1]
             if piece.kind == "open" and not (following and following.text.lstrip().startswith(opener)):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -27,11 +27,12 @@ from .lexicon import (
     SILENT,
     SIMPLE,
     SPEECH,
+    TITLES,
     TOGETHER,
     TOWARDS,
     WITH,
 )
-from .paragraphs import BARE_STAGE, LATIN_NAME_CHARACTERS, Paragraph, is_scene_break, label_of
+from .paragraphs import BARE_STAGE, LATIN_NAME_CHARACTERS, Paragraph, is_scene_break, label_of, lone_names
 
 
 @dataclass(slots=True)
@@ -94,13 +95,10 @@ class Cast:
         mine = tuple(known for known, owner in names.items() if owner == wished and len(known) > 1)
         return cls(wished, names, frozenset(names), mine, max(map(len, names)))
 
-    def learn(self, paragraphs: Iterable[Paragraph]) -> None:
+    def learn(self, paragraphs: Sequence[Paragraph]) -> None:
         """Add the other speakers of the text: labels that look like names, and repeated subjects of speech."""
-        labels: Counter[str] = Counter()
-        subjects: Counter[str] = Counter()
-        count = 0
+        labels, subjects = Counter[str](), Counter[str]()
         for paragraph in paragraphs:
-            count += 1
             label = None if is_scene_break(paragraph) else label_of(paragraph.text)
             # 【夜】 alone may be a direction instead of a name.
             if label and self.may_be_label(label.name) and not BARE_STAGE.match(paragraph.text.strip()):
@@ -108,7 +106,10 @@ class Cast:
             for piece in paragraph.pieces():
                 if piece.kind == "gap":
                     subjects.update(_first_subjects(piece.text, self))
-        script_like = 3 * labels.total() >= count
+        alone = Counter(filter(self.may_be_label, lone_names(paragraphs)))
+        if any(map(self.knows, alone)):
+            labels.update({name: times for name, times in alone.items() if times > 1 or name in labels})
+        script_like = 3 * labels.total() >= len(paragraphs)
         accepted = {name for name, times in labels.items() if times > 1 or script_like or self.knows(name)}
         self.labels = frozenset(accepted)
         for name in (*accepted, *(name for name, times in subjects.items() if times > 1)):
@@ -116,11 +117,10 @@ class Cast:
         self.longest = max(map(len, self.names))
 
     def knows(self, name: str) -> bool:
-        """True if the name is known."""
         return name.translate(SIMPLE) in self.names
 
     def whose(self, name: str) -> str:
-        """Return the person with this name, or the name itself if it is unknown."""
+        """Return the person with this name, else the name itself."""
         return self.names.get(name.translate(SIMPLE), name)
 
     def may_be_label(self, name: str) -> bool:
@@ -138,9 +138,10 @@ class Cast:
         return ""
 
     def near(self, name: str) -> bool:
-        """True if a name may be a name of `wished`, with or without a family name or title before it."""
+        """True if a name may be one of `wished`, with or without a family name before it or a title at either end."""
         simple = name.translate(SIMPLE)
-        return len(simple) > 1 and any(simple.endswith(known) or known.endswith(simple) for known in self.mine)
+        ends = (simple.endswith(known) or known.endswith(simple) for known in self.mine)
+        return len(simple) > 1 and (any(ends) or any(simple.removeprefix(known) in TITLES for known in self.mine))
 
 
 class _Subject(NamedTuple):
