@@ -1,8 +1,10 @@
 """Answers: the same tokens with a cache, without one, and by transformers; alone and side by side."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +15,16 @@ from tonghua.config.schema import Sampling
 from tonghua.core import attention
 from tonghua.core.lora import Adapter
 from tonghua.core.model import Decoder
-from tonghua.errors import DataError
+from tonghua.errors import DataError, UsageError
+from tonghua.inference import engine as engine_room
 from tonghua.inference.decode import tokens
 from tonghua.inference.engine import Answer, Engine
+from tonghua.inference.teller import _message
+from tonghua.models.shipped import tiny
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Message
 from tonghua.prompt.renderer import Renderer
+from tonghua.training.diary import Diary
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=14)
 DRAWN = Sampling(temperature=1.3, top_p=1, seed=5, max_new_tokens=14)
@@ -240,7 +246,7 @@ def test_an_answer_says_how_it_ended(engine: Engine) -> None:
     engine.contract = contract(stop_ids=(447,))
     _, cut = answered(engine, ASKED, DRAWN)
     assert (cut.stop, cut.tokens) == ("length", 14)
-    assert engine.renderer.decode(full).startswith(cut.text)
+    assert cut.text == engine.renderer.decode(full)
 
 
 def test_an_answer_of_nothing_but_its_end(engine: Engine) -> None:
@@ -262,9 +268,52 @@ def test_answers_together_are_those_of_the_stream(engine: Engine) -> None:
     assert together[1][2] == "stop"
     for row, text, stop in together:
         _, alone = answered(engine, asked[row], DRAWN.model_copy(update={"seed": 5 + row}))
-        assert stop == alone.stop
-        # A character that was cut in two is told as � by the one and left out by the other.
-        assert text.rstrip("\ufffd").startswith(alone.text.rstrip("\ufffd"))
+        assert (text, stop) == (alone.text, alone.stop)
+
+
+@pytest.fixture(params=["made", "tiny", "real"])
+def any_renderer(request: pytest.FixtureRequest, tiny_folder: Path) -> Renderer:
+    if request.param == "made":
+        return Renderer(tiny_folder)
+    return Renderer(tiny() if request.param == "tiny" else request.getfixturevalue("real_folder"))
+
+
+def test_an_answer_is_one_text_by_every_way_wherever_it_is_cut(
+    engine: Engine, any_renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stream, answers side by side and the diary, for tokens of any kind, a stop now and then, and every limit."""
+    engine = Engine(engine.decoder, any_renderer, contract(stop_ids=any_renderer.stop_ids))
+    draw = random.Random(3)
+    size = len(any_renderer.vocabulary)
+    halves = [id for id in (draw.randrange(size) for _ in range(4000)) if "\ufffd" in any_renderer.plain([id])]
+    assert halves
+    said = any_renderer.tokenizer.encode("从前，有只🦊。\n\n𪚥 The end.", add_special_tokens=False).ids
+
+    def kind() -> list[int]:
+        wild = [draw.choice(halves) if draw.random() < 0.5 else draw.randrange(size + 9) for _ in range(9)]
+        stop = [any_renderer.stop_ids[0]] if draw.random() < 0.5 else []
+        return [*said[: draw.randrange(len(said))], *wild[: draw.randrange(9)], *stop]
+
+    for _ in range(40):
+        rows = [kind() for _ in range(3)]
+
+        def given(decoder: Decoder, prompts: Sequence[object], sampling: Sampling, *rest: object) -> Iterator[Any]:
+            for place in range(sampling.max_new_tokens):
+                yield from ((row, ids[place]) for row, ids in enumerate(rows[: len(prompts)]) if place < len(ids))  # noqa: B023
+
+        monkeypatch.setattr(engine_room, "tokens", given)
+        for most in range(1, max(map(len, rows)) + 1):
+            sampling = GREEDY.model_copy(update={"max_new_tokens": most})
+            together = {row: (text, stop) for row, text, stop in engine.answers([ASKED] * 3, sampling)}
+            prompts = [[Message("user", f"{row}")] for row in range(3)]
+            diary = Diary(engine.decoder, any_renderer, None, sampling, prompts).entry(lambda: None)["answers"]
+            assert [(one["text"], one["stop"]) for one in diary] == [together[row] for row in range(3)]
+            alone_pieces, alone = answered(engine, ASKED, sampling)
+            assert ("".join(alone_pieces), alone.stop) == (alone.text, alone.stop) == together[0]
+            cut = rows[0][:most]
+            whole = any_renderer.tokenizer.decode([id for id in cut if id not in any_renderer.stop_ids])
+            assert whole.startswith(alone.text)
+            assert set(whole[len(alone.text) :]) <= {"\ufffd"}, "only a character without its end is left out"
 
 
 def test_the_adapter_can_be_turned_off(engine: Engine, tuned: tuple[Decoder, Adapter], decoder: Decoder) -> None:
@@ -290,3 +339,29 @@ def test_an_answer_can_be_compared(engine: Engine) -> None:
     """Times aside, two answers of one seed are equal."""
     one, two = (answered(engine, ASKED, DRAWN)[1] for _ in range(2))
     assert replace(one, first_token_s=0, tokens_per_s=0) == replace(two, first_token_s=0, tokens_per_s=0)
+
+
+# What was said before
+
+
+def test_parts_of_text_are_one_text() -> None:
+    parts = [{"type": "text", "text": "月亮"}, {"text": "呢？"}]
+    assert _message({"role": "user", "content": parts}) == Message("user", "月亮呢？")
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"type": "image_url", "image_url": {"url": "file:///月亮.png"}}, "image_url"),
+        ({"type": "image", "text": "月亮"}, "image"),
+        ({"type": "text"}, "text"),
+        ({"type": "text", "text": None}, "text"),
+        ({"type": "tool_use\x1b[2J", "input": {}}, "tool_use\\x1b[2J"),
+        ({}, "?"),
+    ],
+)
+def test_a_part_that_is_no_text_is_refused_by_name(part: dict[str, Any], kind: str) -> None:
+    with pytest.raises(UsageError) as told:
+        _message({"role": "user", "content": [{"type": "text", "text": "看这张图："}, part]})
+    assert told.value.text.zh == f"history 里有一段不是文字（{kind}），模型看不到它；请去掉它，或写成文字"
+    assert f"({kind})" in told.value.text.en

@@ -778,7 +778,7 @@ def test_out_of_memory_in_the_diary_costs_the_diary_alone(place: Place, monkeypa
     def no_memory(*given: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("tonghua.training.diary.tokens", no_memory)
+    monkeypatch.setattr("tonghua.training.diary.pieces", no_memory)
     assert place.train().code == 0
     assert not (place.run / "samples.jsonl").exists()
 

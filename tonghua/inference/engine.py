@@ -1,15 +1,16 @@
 """Turn prompts into answers, token by token, with a key-value cache.
 
-    prompts (ids) --prefill--> Cache --decode--> (index of the prompt, token) as they come, until all have ended
+    prompts (ids) --tokens--> (index of the prompt, token) as they come --pieces--> the text that each token completes
 
-`tokens` is the only generation loop; `Engine` applies the prompt contract and returns text.
+`tokens` is the only generation loop, and `pieces` the only place where tokens become text and end an answer: streams,
+whole answers, comparisons and the diary are all made of pieces. `Engine` applies the prompt contract.
 Several prompts share one loop, so each step reads the weights once for all of them.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..config.schema import Sampling
 from ..core.model import Decoder
@@ -19,6 +20,27 @@ from ..prompt.renderer import Renderer
 from .decode import tokens
 
 StopReason = Literal["stop", "length"]
+
+
+class AnswerPiece(NamedTuple):
+    """What one token adds to the answer to a prompt. `stopped`: the token ends the answer and adds no text."""
+
+    row: int  # index of the prompt
+    text: str  # may be empty: a character of several tokens comes out when its last token is there
+    stopped: bool
+
+
+def pieces(
+    decoder: Decoder, renderer: Renderer, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int]
+) -> Iterator[AnswerPiece]:
+    """Yield a piece for every token of the answers to `prompts` (ids); an answer that ends otherwise was cut off.
+
+    The texts of the pieces of an answer are the text of the answer, wherever it ends. Raises what `tokens` raises.
+    """
+    streams = [renderer.text_stream() for _ in prompts]
+    for row, token in tokens(decoder, prompts, sampling, stop_ids, renderer.breaker_ids()):
+        stopped = token in stop_ids
+        yield AnswerPiece(row, "" if stopped else streams[row].push(token), stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +70,16 @@ class Engine:
         Raises DataError if the messages leave no room for an answer, DivergedError if the model gives NaN or infinity.
         """
         start = time.perf_counter()
-        text, stream, first, count = "", self.renderer.text_stream(), 0.0, 0
+        text, first, count = "", 0.0, 0
         ended: StopReason = "length"
-        for _, token in self._tokens([messages], sampling):
+        for piece in self._pieces([messages], sampling):
             first = first or time.perf_counter() - start
             count += 1
-            if token in self.contract.stop_ids:
+            if piece.stopped:
                 ended = "stop"
-                break
-            # May be empty: a character of several tokens comes out when its last token is there.
-            piece = stream.push(token)
-            text += piece
-            if piece:
-                yield piece
+            text += piece.text
+            if piece.text:
+                yield piece.text
         elapsed = time.perf_counter() - start
         # Without the first token, whose time is mostly that of reading the prompt.
         rate = (count - 1) / (elapsed - first) if count > 1 else 0.0
@@ -70,17 +89,16 @@ class Engine:
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> Iterator[tuple[int, str, StopReason]]:
         """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does."""
-        ids: list[list[int]] = [[] for _ in conversations]
-        for row, token in self._tokens(conversations, sampling):
-            if token in self.contract.stop_ids:
-                yield row, self.renderer.decode(ids[row]), "stop"
-                ids[row].clear()  # marks the answer as given: what is left below was cut off
-            else:
-                ids[row].append(token)
-        for row, rest in enumerate(ids):
-            if rest:
-                yield row, self.renderer.decode(rest), "length"
+        texts = [""] * len(conversations)
+        cut_off = dict.fromkeys(range(len(conversations)))
+        for row, text, stopped in self._pieces(conversations, sampling):
+            texts[row] += text
+            if stopped:
+                del cut_off[row]
+                yield row, texts[row], "stop"
+        for row in cut_off:
+            yield row, texts[row], "length"
 
-    def _tokens(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Iterator[tuple[int, int]]:
+    def _pieces(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Iterator[AnswerPiece]:
         prompts = [self.renderer.prompt(with_system(c, self.contract.system)) for c in conversations]
-        return tokens(self.decoder, prompts, sampling, self.contract.stop_ids, self.renderer.breaker_ids())
+        return pieces(self.decoder, self.renderer, prompts, sampling, self.contract.stop_ids)

@@ -18,6 +18,7 @@ from ..prompt.conversation import Message
 from ..prompt.renderer import Renderer
 from ..runs.folder import Run
 from ..system import device as devices
+from ..text import shown
 from .engine import Answer, Engine
 
 History = Sequence[Mapping[str, Any]]
@@ -65,10 +66,13 @@ class Teller:
 
 
 def _message(said: Mapping[str, Any]) -> Message:
-    """Return one message of a history; its content is a text, or a list of parts whose texts are joined."""
+    """Return one message of a history; its content is a text, or a list of parts of text, which are joined.
+
+    Raises UsageError for any other shape, and for a part that is no text: nothing that was said is left out.
+    """
     content = said.get("content")
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        content = "".join(str(part.get("text", "")) for part in content)
+    if isinstance(content, list) and all(isinstance(part, Mapping) for part in content):
+        content = "".join(map(_part, content))
     if said.get("role") not in ("user", "assistant") or not isinstance(content, str):
         raise UsageError(
             'history 里每一条应是 {"role": "user" 或 "assistant", "content": "文字"}；系统提示词在训练时就定下了',
@@ -76,6 +80,17 @@ def _message(said: Mapping[str, Any]) -> Message:
             "the system prompt was settled in training",
         )
     return Message(said["role"], content)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    text = part.get("text")
+    if part.get("type", "text") != "text" or not isinstance(text, str):
+        kind = shown(str(part.get("type", "?")), 40)
+        raise UsageError(
+            f"history 里有一段不是文字（{kind}），模型看不到它；请去掉它，或写成文字",
+            f"a part of history is no text ({kind}), and the model cannot see it; take it out, or put it into words",
+        )
+    return text
 
 
 def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:

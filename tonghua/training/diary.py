@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config.schema import Sampling
 from ..core.model import Decoder
-from ..inference.decode import tokens
+from ..inference.engine import pieces
 from ..prompt.conversation import Message, with_system
 from ..prompt.renderer import Renderer
 
@@ -80,25 +80,25 @@ class Diary:
         start = time.perf_counter()
         self._decoder.eval()  # no dropout; the next step calls train() again
         most = self._tokens or self._sampling.max_new_tokens
-        written: list[list[int]] = [[] for _ in self._ids]
+        texts, counts = [""] * len(self._ids), [0] * len(self._ids)
         ended = [False] * len(self._ids)
         sampling = self._sampling.model_copy(update={"max_new_tokens": most})
-        stop_ids, breakers = self._renderer.stop_ids, self._renderer.breaker_ids()
-        for row, token in tokens(self._decoder, self._ids, sampling, stop_ids, breakers):
+        for row, text, stopped in pieces(self._decoder, self._renderer, self._ids, sampling, self._renderer.stop_ids):
             look()
-            if token in stop_ids:
+            if stopped:
                 ended[row] = True
                 continue
             late = self._tokens is None and time.perf_counter() - start > FIRST_S
-            if late and len(written[row]) >= LEAST_TOKENS:
-                # Answers grow in turn, one token each, so all unfinished ones are about as long here.
+            # Answers grow in turn, one token each, so all unfinished ones are about as long here.
+            if late and counts[row] >= LEAST_TOKENS:
                 break
-            written[row].append(token)
+            texts[row] += text
+            counts[row] += 1
         # A base that stops at once must not cut the answers of later entries short.
-        self._tokens = self._tokens or max(LEAST_TOKENS, *map(len, written))
+        self._tokens = self._tokens or max(LEAST_TOKENS, *counts)
         self._spent_s += time.perf_counter() - start
         answers = [
-            {"prompt": asked, "text": self._renderer.decode(ids), "stop": "stop" if done else "length"}
-            for asked, ids, done in zip(self._asked, written, ended, strict=True)
+            {"prompt": asked, "text": text, "stop": "stop" if done else "length"}
+            for asked, text, done in zip(self._asked, texts, ended, strict=True)
         ]
         return {"tokens": self._tokens, "answers": answers}
