@@ -1,9 +1,12 @@
 """Choose the device and the dtype: the fastest on this machine, unless the user sets them."""
 
+import os
+import platform
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import psutil
 import torch
 
 from ..errors import UsageError
@@ -71,6 +74,15 @@ def _seconds(device: torch.device, dtype: torch.dtype) -> float:
 def operations_per_s(place: DevicePlace) -> float:
     """Measure a matrix product of training size. Return floating-point operations per second."""
     return 2 * 256 * 1024 * 2048 / _seconds(*place)
+
+
+def machine_name(device: torch.device) -> str:
+    """Return the kind and the memory of a device, and the cores of a CPU; the same on the same machine."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return f"{found.name}, {found.total_memory / 2**30:.0f} GiB"
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{device.type} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
 def random_states(device: torch.device) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from ..config.schema import Config
 from ..core.loss import ROWS_AT_A_TIME
 from ..core.model import Shape
 from ..errors import ResourceError
-from ..system.device import DevicePlace, operations_per_s
+from ..system.device import DevicePlace, machine_name, operations_per_s
 from ..system.memory import free_bytes
 
 CPU_TOKENS = 1024
@@ -71,7 +71,7 @@ def plan(config: Config, shape: Shape, place: DevicePlace, longest: int) -> Plan
     """
     # The logits of a chunk are alive together with all activations, so they come off first.
     room = int(free_bytes(place.device) * SHARE_OF_FREE) - head_bytes(shape, place.dtype)
-    most = CPU_TOKENS if place.device.type == "cpu" else GPU_TOKENS
+    most = _most_tokens(place.device)
     wished = config.gradient_checkpointing
     if wished == "auto":
         fits = (n for n in range(shape.layers + 1) if longest * bytes_per_token(shape, place.dtype, n) <= room)
@@ -83,6 +83,15 @@ def plan(config: Config, shape: Shape, place: DevicePlace, longest: int) -> Plan
     # `room` may be negative; then rows run one at a time, and the rehearsal shows if even that is too much.
     fitting = max(0, room) // bytes_per_token(shape, place.dtype, recomputed)
     return Plan(config.tokens_per_micro_batch or max(longest, min(most, fitting)), recomputed)
+
+
+def machine(device: torch.device) -> str:
+    """Return what a plan depends on besides free memory: the machine, its memory and what is best for such a device."""
+    return f"{machine_name(device)}, {_most_tokens(device)} tokens"
+
+
+def _most_tokens(device: torch.device) -> int:
+    return CPU_TOKENS if device.type == "cpu" else GPU_TOKENS
 
 
 def epoch_s(shape: Shape, place: DevicePlace, tokens: int, targets: int) -> float:

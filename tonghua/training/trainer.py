@@ -40,7 +40,7 @@ from ..system.memory import PeakMemory, give_back_memory, is_out_of_memory
 from ..system.signals import Stop
 from ..text import Text
 from .optimizer import Optimizer, learning_rate
-from .plan import Plan, no_memory_left
+from .plan import Plan, machine, no_memory_left
 from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult
 
 SPIKE = 20.0
@@ -72,7 +72,7 @@ class Trainer:
     ):
         self.config, self.decoder, self.adapter, self.samples = config, decoder, adapter, samples
         self.steps, self.stop, self.note = steps, stop, note
-        self._plan = plan
+        self._plan, self._asked = plan, [config.tokens_per_micro_batch, config.gradient_checkpointing]
         self.tokens_per_evaluation = TOKENS_PER_BATCH
         self.per_epoch = math.ceil(len(samples) / config.samples_per_step)
         self.optimizer = Optimizer(config, adapter, half=decoder.dtype == torch.float16)
@@ -293,11 +293,11 @@ class Trainer:
                 f"the weights after step {self.done} are not finite and were not saved;"
                 " train again with a smaller learning_rate",
             )
-        asked = [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]
         state = {
             **asdict(self.progress),
-            "asked": asked,
+            "asked": self._asked,
             "place": str(DevicePlace(self.decoder.device, self.decoder.dtype)),
+            "machine": machine(self.decoder.device),
             "trained_on": trained_on,
         }
         return {
@@ -312,11 +312,7 @@ class Trainer:
         state = json.loads(checkpoint.read(STATE))
         self.between_steps = False  # an error before True must not save a mixed state
         self.progress = TrainingProgress(**{key: state[key] for key in asdict(TrainingProgress())})
-        # What running out of memory has changed stays, unless the user now sets something else.
-        if state["asked"] != [self.config.tokens_per_micro_batch, self.config.gradient_checkpointing]:
-            self.progress.tokens_per_micro_batch = self._plan.tokens
-            self.progress.recomputed_layers = self._plan.recomputed_layers
-        self.decoder.recomputed_layers = self.progress.recomputed_layers
+        self._fit_here(state)
         masters = load(checkpoint.read("adapter_model.safetensors"))
         for name, master in self.adapter.masters.items():
             master.copy_(masters[PEFT_PREFIX + name])
@@ -325,6 +321,16 @@ class Trainer:
         devices.restore_random(tensors, self.decoder.device)
         self.history = [stepped for stepped in self.history if stepped.step <= self.done]  # for a rollback
         self.between_steps = True
+
+    def _fit_here(self, state: Mapping[str, Any]) -> None:
+        """Cut the steps as this machine needs it. The same machine keeps its cut, so that it comes to the same bits."""
+        progress, (tokens, layers) = self.progress, self._plan
+        if (state["asked"], state.get("machine")) == (self._asked, machine(self.decoder.device)):
+            # What running out of memory has changed stays too.
+            tokens = min(tokens, progress.tokens_per_micro_batch)
+            layers = max(layers, progress.recomputed_layers)
+        progress.tokens_per_micro_batch, progress.recomputed_layers = tokens, layers
+        self.decoder.recomputed_layers = layers
 
     @property
     def step_s(self) -> float:
