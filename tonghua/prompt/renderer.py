@@ -179,8 +179,8 @@ class Renderer:
         try:
             made = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         except BaseException as error:  # a panic of the library does not derive from Exception
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise  # a signal that came meanwhile
             raise RefusedError(
                 f"{self.folder.name} 里的 tokenizer.json 处理不了文字；请重新下载或恢复这个文件",
                 f"tokenizer.json in {self.folder.name} fails on text; fetch or restore this file",
