@@ -317,28 +317,32 @@ def train_run(loaded: "Loaded", tell: OnEvent, resumed: Path | None = None) -> "
         tell(event)
 
     try:
-        result = train(loaded, follow, resumed)
+        return train(loaded, follow, resumed)
     except UserError:
         with suppress(Exception):  # report the error that ended the run, not one of its pages
             tell(Ended())
             for run in filter(Path.is_dir, begun):
                 _write_pages(run, tell)
         raise
-    try:
-        _write_pages(Path(result.run), tell)
-    except ResourceError as error:  # a run without a report is still complete
-        tell(Happened("report", error.text))
-    return result
 
 
 def _write_pages(run: Path, tell: OnEvent) -> None:
-    from .runs.pages import write_pages
+    from .runs.pages import WRITING_PAGES, write_pages
 
-    tell(Doing(Text("写报告", "writing the report")))
+    tell(WRITING_PAGES)
     try:
         write_pages(run)
     finally:
         tell(Ended())
+
+
+def _write_missing_pages(run: Path, tell: OnEvent) -> None:
+    """Write the pages of a finished run whose process was killed before it had them."""
+    from .runs.pages import lacks_pages
+
+    if lacks_pages(run):
+        with suppress(ResourceError):  # somebody else's folder; the run is complete without them
+            _write_pages(run, tell)
 
 
 def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, offline: bool) -> "TrainingResult":
@@ -350,6 +354,7 @@ def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, o
     run = unfinished(Path(named) if named else None, runs_folder(asked))
     ended = finished(run)
     if ended is not None:
+        _write_missing_pages(run, tell)
         nothing = Text(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to resume")
         tell(Said(nothing))
         return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
@@ -372,6 +377,7 @@ def open_to_talk(
     from .runs.folder import open_run, runs_folder
 
     opened = open_run(Path(run) if run else None, runs_folder(asked))
+    _write_missing_pages(opened.folder, tell)
     config = load(opened.folder / "config.yaml", {**style, **asked}).config
     for key in type(config).model_fields:
         if key not in SET_ANEW and getattr(config, key) != getattr(opened.config, key):

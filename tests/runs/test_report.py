@@ -107,7 +107,7 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_a_page_is_whole_and_opens_in_its_language(run: Path, language: Language) -> None:
-    path = write_report(run, language)
+    path = write_report(read_record(run), language)
     assert path == run / "report.html"
     page = Page(path.read_text(encoding="utf-8"))
     assert page.faults == []
@@ -225,7 +225,7 @@ def test_a_hundred_thousand_steps_stay_under_a_megabyte(tmp_path: Path) -> None:
     many = [event_line(step, "resumed", "接着训练", "resumed") for step in range(1, 100_000, 50)]
     heldout = [(step, 3.0 + chance.random()) for step in range(0, 100_000, 20)]
     run = a_run(tmp_path, losses, heldout=heldout, diary=diary, events=many)
-    path = write_report(run, "zh")
+    path = write_report(read_record(run), "zh")
     assert path.stat().st_size < 1_000_000
     page = Page(path.read_text(encoding="utf-8"))
     assert max(len((line["points"] or "").split()) for line in page.all("polyline")) == curves.MOST_POINTS

@@ -217,6 +217,66 @@ def test_killed_at_every_point_of_a_save(place: Place, straight: Place) -> None:
         assert not list(place.run.rglob(".step-*"))
 
 
+@pytest.mark.parametrize("last", ["report.html", "loss.png", "result.json"])
+def test_a_run_that_has_ended_has_its_pages(place: Place, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """Killed just before the last of its files is there, it has not ended, and a resume writes all of them."""
+    names = ["report.html", "loss.png", "result.json"]
+    stopped_at(place, STEPS - 1)
+    for name in names[:2]:
+        (place.run / name).unlink()
+    real, dead = Path.replace, False
+
+    def replaced(path: Path, target: Path) -> Path:
+        nonlocal dead
+        dead = dead or target.name == last
+        if dead:
+            raise Killed
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replaced)
+        with pytest.raises(Killed):
+            place.resume()
+    stopped = names.index(last)
+    assert [(place.run / name).exists() for name in names] == [True] * stopped + [False] * (3 - stopped)
+    assert place.resume().code == 0
+    assert all((place.run / name).exists() for name in names)
+    assert "Training is finished" in (place.run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", ["report.html", "loss.png"])
+@pytest.mark.parametrize("verb", ["train", "chat"])
+def test_pages_that_a_finished_run_lacks_are_made_up_for(place: Place, straight: Place, verb: str, page: str) -> None:
+    run = Path(shutil.copytree(straight.run, place.folder / "run"))
+    (run / page).unlink()
+    arguments = (
+        ["chat", run, "--prompt", "月亮呢？", "max_new_tokens=1"] if verb == "chat" else ["train", "--resume", run]
+    )
+    assert call(*arguments).code == 0
+    assert (run / page).exists()
+
+
+def test_a_folder_that_is_deleted_during_training_is_not_advised(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonghua.terminal.screen import Screen
+
+    real = Screen.event
+
+    def event(screen: Screen, event: Any) -> None:
+        real(screen, event)
+        if getattr(event, "step_s", None) is not None and event.step == 4:
+            shutil.rmtree(place.run)
+
+    monkeypatch.setattr(Screen, "event", event)
+    monkeypatch.setattr("tonghua.runs.book.RETRY_S", (0.1,))
+    called = place.train(save_steps=100)
+    assert (called.code, called.out) == (5, "")
+    last = called.err.splitlines()[-1]
+    assert "went away during training" in last
+    assert "train again" in last
+    assert "--resume" not in called.err
+    assert list(place.runs.iterdir()) == []
+
+
 def test_a_process_that_is_killed_for_good(place: Place, straight: Place) -> None:
     """A real process and a real SIGKILL, again and again, wherever it happens to be."""
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
@@ -639,15 +699,20 @@ def test_a_gradient_that_is_not_finite(place: Place, monkeypatch: pytest.MonkeyP
     assert 2 not in checkpoint.steps(place.run)
 
 
-def test_three_in_a_row_go_back_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_in_a_row_go_back_once(place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Back to the checkpoint before them, at half the rate, and then it goes well."""
     spoil_loss(monkeypatch, calls=[5, 6, 7])
     called = place.train()
     assert called.code == 0
     assert "3 steps in a row went wrong: back to step 4, at half the learning rate" in called.err
     steps = [line for line in lines(place.run) if "step_s" in line]
-    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6, 7, 5, 6, 7, 8, 9]
-    assert steps[7]["learning_rate"] == pytest.approx(steps[4]["learning_rate"] / 2)
+    assert [line["step"] for line in steps] == list(range(1, STEPS + 1)), "each step is there once"
+    assert None not in [line["loss"] for line in steps]
+    straight_rates = logged(straight.run, "learning_rate")
+    assert logged(place.run, "learning_rate") == pytest.approx(
+        [rate * (1 if step <= 4 else 0.5) for step, rate in enumerate(straight_rates, 1)]
+    )
+    assert [line["event"] for line in lines(place.run) if "event" in line] == ["skipped"] * 3 + ["rolled_back"]
 
 
 @pytest.mark.parametrize("step", [5, 6, 7])
@@ -677,6 +742,50 @@ def test_a_run_that_went_back_goes_on_from_there(place: Place, monkeypatch: pyte
     assert sha256(place.run / "adapter_model.safetensors") == sha256(
         place.run / "checkpoints" / f"step-{best:06d}" / "adapter_model.safetensors"
     )
+
+
+@pytest.mark.parametrize("spoilt", [[4, 5, 6], [5, 6, 7]], ids=["within an epoch", "over its end"])
+@pytest.mark.parametrize("moment", ["commit", "forget_after", "rewind"])
+def test_a_rollback_that_is_cut_short_is_not_forgotten(
+    place: Place, straight: Place, monkeypatch: pytest.MonkeyPatch, moment: str, spoilt: list[int]
+) -> None:
+    """From the save of the rollback on, a resume takes half the rate, from before the steps that went wrong.
+
+    Over the end of an epoch, the evaluation amid those steps has saved a checkpoint at the full rate.
+    """
+    from tonghua.runs.book import Book
+
+    spoil_loss(monkeypatch, calls=spoilt)
+    owner = Book if moment == "rewind" else checkpoint
+    real = getattr(owner, moment)
+
+    def killed(*given: Any) -> Any:
+        if moment != "commit":
+            raise Killed
+        real(*given)
+        if json.loads(given[2]["state.json"])["learning_rate_scale"] < 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, moment, killed)
+        with pytest.raises(Killed):
+            place.train()
+    assert (checkpoint.steps(place.run)[-1] > spoilt[0]) == (spoilt[0] == 5 and moment != "rewind")
+    called = place.resume()
+    assert (called.code, f"resuming from step {spoilt[0] - 1}" in called.err) == (0, True)
+    rates = zip(logged(place.run, "learning_rate"), logged(straight.run, "learning_rate"), strict=True)
+    assert [round(now / then, 3) for now, then in rates] == [1.0] * (spoilt[0] - 1) + [0.5] * (STEPS - spoilt[0] + 1)
+
+
+def test_a_log_of_an_older_version_with_a_step_twice_is_mended(place: Place) -> None:
+    stopped_at(place, 4)
+    path = place.run / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8")
+    third = next(line for line in lines(place.run) if line["step"] == 3 and "step_s" in line)
+    path.write_text(json.dumps({**third, "loss": 99.0}) + "\n" + text, encoding="utf-8")
+    assert place.resume().code == 0
+    assert [line["step"] for line in lines(place.run) if "step_s" in line] == list(range(1, STEPS + 1))
+    assert 99.0 not in logged(place.run, "loss")
 
 
 def test_checkpoints_from_before_the_trouble_stay(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -796,6 +905,60 @@ def test_smaller_pieces_stay_small_after_a_kill(place: Place, monkeypatch: pytes
             other.train()
     assert other.resume().code == 0
     require_same(other, place)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "tokens"),
+    [
+        ("the same machine", "none", 48),
+        ("a larger machine", "none", 4096),
+        ("another device", "none", 4096),
+        ("a smaller machine", "none", 64),
+        ("a larger machine", "56", 56),
+    ],
+)
+def test_a_run_that_goes_on_elsewhere_is_cut_as_that_place_needs_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch, there: str, asked: str, tokens: int
+) -> None:
+    """The micro-batch is that of the place, or the user's own; the steps are the same."""
+    from tonghua.training import plan
+    from tonghua.training.trainer import Trainer
+
+    monkeypatch.setattr(plan, "CPU_TOKENS", 48)
+    monkeypatch.setattr(plan, "plan", lambda *given: plan.Plan(given[0].tokens_per_micro_batch or plan.CPU_TOKENS, 0))
+    with monkeypatch.context() as patch:
+        Interrupts(patch, 4)
+        assert place.train(tokens_per_micro_batch=asked, lora_dropout=0).code == 75
+    if there == "another device":
+        monkeypatch.setattr(plan, "machine_name", lambda device: "cuda H100, 80 GiB")
+    if there != "the same machine":
+        monkeypatch.setattr(plan, "CPU_TOKENS", 64 if there == "a smaller machine" else 4096)
+    taken: list[int] = []
+    real = Trainer.step
+
+    def step(trainer: Trainer) -> Any:
+        taken.append(trainer.tokens_per_micro_batch)
+        return real(trainer)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    assert place.resume().code == 0
+    assert set(taken) == {tokens}
+    other = Place(place.folder / "另一处", place.model)
+    assert other.train(lora_dropout=0).code == 0
+    assert logged(place.run, "loss") == pytest.approx(logged(other.run, "loss"), rel=1e-5)
+
+
+def test_the_diary_counts_the_time_of_the_whole_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it took before a resume is part of its share."""
+    from tonghua.training.diary import Diary
+
+    stopped_at(place, 4)
+    spent = sum(line["seconds"] for line in map(json.loads, (place.run / "samples.jsonl").open(encoding="utf-8")))
+    seen: list[float] = []
+    monkeypatch.setattr(Diary, "is_affordable", lambda diary, training_s: seen.append(diary._spent_s))
+    assert place.resume().code == 0
+    assert spent > 0
+    assert seen == [spent], "the only one that is asked for: that of step 6"
 
 
 def test_out_of_memory_in_an_evaluation_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

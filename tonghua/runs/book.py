@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,7 @@ from ..models.shipped import tiny
 from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
 from ..prompt.renderer import Renderer
-from ..system.files import quoted, sync, user_path, write_files
+from ..system.files import quoted, sync, user_path, write_files, writing
 from ..text import Text, json_text
 from . import checkpoint
 from . import folder as runs
@@ -225,8 +225,14 @@ class Book:
                 sync(opened)
 
     def _refused(self, error: OSError) -> Unsaved:
+        if not self.run.is_dir():
+            return Unsaved(
+                f"{self.run} 在训练时不见了，检查点没有地方可写；请重新训练，训练时不要移动或删除它",
+                f"{self.run} went away during training, so a checkpoint has no place; train again, and leave the folder"
+                " where it is until the end",
+            )
         missing = 0
-        with suppress(OSError):  # the folder itself may be gone
+        with suppress(OSError):
             missing = max(0, self.checkpoint_bytes - shutil.disk_usage(self.run).free)
         why = Text(error.strerror or str(error), error.strerror or str(error))
         lacks = Text(
@@ -264,15 +270,18 @@ class Book:
         """Remove the log entries after a checkpoint, because training repeats them; return the steps and samples left.
 
         Events always stay. The evaluation and samples of the checkpoint's own step stay only if `evaluated`: the
-        checkpoint was made after its evaluation.
+        checkpoint was made after its evaluation. Of several entries of a step, the last one stays.
         """
+        if self._unwritten:
+            with writing(self.run / runs.METRICS):
+                self._write_log()
         upto = found.step if evaluated else found.step - 1
-        lines = [
+        lines = _last_of_each_step(
             values
             for values in _lines(self.run / runs.METRICS)
             if "event" in values or values["step"] <= (found.step if "step_s" in values else upto)
-        ]
-        answers = [values for values in _lines(self.run / runs.SAMPLES) if values["step"] <= upto]
+        )
+        answers = _last_of_each_step(v for v in _lines(self.run / runs.SAMPLES) if v["step"] <= upto)
         for name, kept in ((runs.METRICS, lines), (runs.SAMPLES, answers)):
             text = "".join(json_text(values) + "\n" for values in kept)
             if (self.run / name).exists():
@@ -280,14 +289,24 @@ class Book:
         return [values for values in lines if "step_s" in values], answers
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, which marks the run as finished."""
-        content = json_text({"finished": now(), **result}, indent=2) + "\n"
+        """Write result.json, which marks the run as finished; `result` has the time and the figures of the end."""
+        content = json_text(result, indent=2) + "\n"
         write_files(self.run, {runs.RESULT: content.encode()})
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """Return the log lines that have a step, without incomplete ones."""
     return (values for values in read_lines(path) if isinstance(values.get("step"), int))
+
+
+def _last_of_each_step(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the lines in their order, all events, and of the other lines of one kind and step only the last."""
+    kept: dict[object, Mapping[str, Any]] = {}
+    for place, values in enumerate(lines):
+        key = place if "event" in values else ("step_s" in values, values["step"])
+        kept.pop(key, None)  # so that the later one stands where it was written
+        kept[key] = values
+    return list(kept.values())
 
 
 def _resolved(paths: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from ..system.files import quoted, write_atomic
 from ..text import Language, Text, duration, shown, visible
 from .curves import WORDS, Chart, Series, draw, evenly, smooth, thin
-from .record import DiaryAnswer, RunRecord, found, number, read_record, text
+from .record import DiaryAnswer, RunRecord, found, number, text
 from .verdict import MOST_MARKS, headline, listed_steps, loss_points, warnings, when
 
 REPORT = "report.html"
@@ -36,13 +36,13 @@ Named = tuple[Text, Text | str]
 """A row of a table: its name and its value."""
 
 
-def write_report(run: Path, language: Language = "zh") -> Path:
-    """Write report.html into a run folder and return its path; `language` is the one shown first.
+def write_report(record: RunRecord, language: Language = "zh") -> Path:
+    """Write report.html into the run folder and return its path; `language` is the one shown first.
 
     Raises ResourceError if the file cannot be written.
     """
-    path = run / REPORT
-    write_atomic(path, report_page(read_record(run), language).encode())
+    path = record.folder / REPORT
+    write_atomic(path, report_page(record, language).encode())
     return path
 
 

@@ -210,13 +210,16 @@ def _tensorboard(run: Path, config: dict[str, Any], note: Notify) -> _Sink:
     """Write into the run folder, which already has the config."""
     module = importlib.import_module("torch.utils.tensorboard")
     writers: list[Any] = []
+    last = 0
 
     def log(values: dict[str, float], step: int) -> None:
-        if not writers:
-            # After a resume, hide what the interrupted run wrote from this step on.
+        nonlocal last
+        if not writers or step < last:
+            # After a resume or a rollback, hide what was written from this step on.
             writers.append(module.SummaryWriter(str(run / "tensorboard"), purge_step=step, flush_secs=FLUSH_S))
+        last = step
         for name, value in values.items():
-            writers[0].add_scalar(name, value, step)
+            writers[-1].add_scalar(name, value, step)
 
     return _Sink(log, lambda: [writer.close() for writer in writers])
 

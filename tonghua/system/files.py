@@ -1,6 +1,6 @@
 """Write files completely or not at all, and quote paths for a shell.
 
-    write to .name.part -> fsync the file -> rename -> fsync the folder (checkpoints only)
+    write to .name.part -> fsync the file -> rename -> fsync the folder
 
 A crash between any two steps leaves the old file or the new one, never a part.
 """
@@ -91,6 +91,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         try:
             write_durably(part, content)
             rename(part, path)
+            sync_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from ..core.model import Decoder
 from ..inference.engine import pieces
 from ..prompt.conversation import Message, with_system
 from ..prompt.renderer import Renderer
+from ..runs.record import number
 
 PROMPTS = 5
 """Maximum number of prompts."""
@@ -62,17 +63,18 @@ class Diary:
         self._spent_s = 0.0
 
     def is_affordable(self, training_s: float) -> bool:
-        """True if the entries of this process so far took at most SHARE of `training_s`, in seconds."""
+        """True if the entries of the run so far took at most SHARE of `training_s`, in seconds."""
         return self._spent_s <= SHARE * training_s
 
     def go_on(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Use the token limit of `entries`, which were written before the run was resumed."""
+        """Take over the token limit and the time of `entries`, which were written before the run was resumed."""
+        self._spent_s = sum(number(entry, "seconds") or 0.0 for entry in entries)
         if entries:
             # Timed again, the first entry would set another limit, and the entries would not compare.
             self._tokens = entries[0].get("tokens")
 
     def entry(self, look: Callable[[], None]) -> dict[str, Any]:
-        """Return the present answers: {"tokens": limit of each, "answers": [{"prompt", "text", "stop"}, …]}.
+        """Return the present answers: {"tokens": limit of each, "seconds", "answers": [{"prompt", "text", "stop"}, …]}.
 
         "stop" is "stop" or "length". Calls `look` for every token; it may raise. Raises DataError if a prompt leaves
         no room for an answer.
@@ -96,9 +98,10 @@ class Diary:
             counts[row] += 1
         # A base that stops at once must not cut the answers of later entries short.
         self._tokens = self._tokens or max(LEAST_TOKENS, *counts)
-        self._spent_s += time.perf_counter() - start
+        elapsed = time.perf_counter() - start
+        self._spent_s += elapsed
         answers = [
             {"prompt": asked, "text": text, "stop": "stop" if done else "length"}
             for asked, text, done in zip(self._asked, texts, ended, strict=True)
         ]
-        return {"tokens": self._tokens, "answers": answers}
+        return {"tokens": self._tokens, "seconds": elapsed, "answers": answers}

@@ -7,6 +7,7 @@ state.json: trained_on   <-- compared -->  settings, rows, base, tokenizer, temp
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..config.schema import Config
 from ..data.samples.samples import Samples
 from ..data.samples.store import KEY, Tokenized, opened
 from ..errors import DataError, UsageError
+from ..runs import checkpoint
 from ..runs.checkpoint import Checkpoint
 from ..system.environment import home
 from ..text import Text
@@ -56,6 +58,22 @@ def order_sha256(samples: Samples) -> str:
 def was_trained_on(found: Checkpoint) -> dict[str, Any]:
     """Return what a checkpoint was trained on, as `setup.trained_on` wrote it."""
     return dict(json.loads(found.read(STATE))["trained_on"])
+
+
+def newest(run: Path) -> tuple[Checkpoint, list[Text]]:
+    """Return the checkpoint to resume from, and the damage of each later one. Raises as `checkpoint.newest_valid`."""
+    found, damages = checkpoint.newest_valid(run)
+    for step in (step for step in checkpoint.steps(run) if step < found.step):
+        with suppress(checkpoint.Damaged):
+            earlier = checkpoint.open_checkpoint(run, step)
+            # The rate only ever falls: a lower one was saved later, by a rollback that left no time to remove `found`.
+            if _rate_scale(earlier) < _rate_scale(found):
+                return earlier, damages
+    return found, damages
+
+
+def _rate_scale(found: Checkpoint) -> float:
+    return float(json.loads(found.read(STATE))["learning_rate_scale"])
 
 
 def require_settled(found: Checkpoint, config: Config) -> None:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config.load import Loaded
-from ..errors import DivergedError, Stopped, UsageError
-from ..events import Doing, Happened
+from ..errors import DivergedError, ResourceError, Stopped, UsageError
+from ..events import Doing, Ended, Happened
 from ..runs import checkpoint
-from ..runs.book import Book, LookForStop, Unsaved, needed_bytes
+from ..runs.book import Book, LookForStop, Unsaved, needed_bytes, now
 from ..runs.checkpoint import Checkpoint, Damaged
 from ..runs.folder import finished
+from ..runs.pages import WRITING_PAGES, write_pages
 from ..runs.trackers import require_installed
 from ..system.files import quoted
 from ..system.memory import available_bytes, give_back_memory, is_out_of_memory
@@ -31,7 +32,7 @@ from . import plan
 from .diary import Diary
 from .events import REHEARSING, Evaluating, HeldOutLoss, Planned, Started, Tell
 from .progress import TrainingResult, step_record
-from .resume import require_same
+from .resume import newest, require_same
 from .setup import ReadyRun, get_ready, open_book, run_facts, trained_on
 from .trainer import Trainer
 from .watch import Watch
@@ -74,7 +75,7 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
     require_installed(loaded.config.report_to)
     with stopping(NOTHING_DONE if resumed is None else NOTHING_NEW) as stop:
         # Read without the lock, as preparing takes minutes; `_go_on` checks that no other process came between.
-        found, damages = checkpoint.newest_valid(resumed) if resumed is not None else (None, [])
+        found, damages = newest(resumed) if resumed is not None else (None, [])
         ready = get_ready(loaded.config, tell, found)
         book = open_book(loaded, ready, tell)
         trainer = ready.trainer(stop, book.note)
@@ -86,10 +87,25 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
             _start(run)
             with Watch(book.run, book.note) as watch:
                 _learn(run, watch)
-            # result.json marks the end. After a crash before it, a resume has no step left and writes it.
             result = trainer.result(book.run)
-            book.finish(asdict(result))
+            _finish(run, result)
     return result
+
+
+def _finish(run: _TrainingRun, result: TrainingResult) -> None:
+    """Write the pages, and then result.json, which marks the end: a run that has ended has its pages.
+
+    After a crash before result.json, a resume has no step left and writes all of them.
+    """
+    ended = {"finished": now(), **asdict(result)}
+    run.tell(WRITING_PAGES)
+    try:
+        write_pages(run.book.run, ended)
+    except ResourceError as error:  # a run without its pages is still complete
+        run.tell(Happened("report", error.text))
+    finally:
+        run.book.finish(ended)
+        run.tell(Ended())
 
 
 def estimate(loaded: Loaded, tell: Tell = lambda event: None) -> plan.Estimate:
@@ -242,8 +258,11 @@ def _roll_back(run: _TrainingRun) -> None:
     found, _ = checkpoint.newest_valid(book.run, at - MOST_SKIPPED)
     trainer.restore(found)
     trainer.progress.learning_rate_scale = 0.5  # after `restore`, which sets the scale of the checkpoint
-    # Later checkpoints belong to steps that are taken again; a resume must not find them.
+    # The same step again, now with half the rate. First: whatever ends the run from here on, it is remembered.
+    _save(run, run.stop.look)
+    # Later checkpoints and log entries belong to steps that are taken again.
     checkpoint.forget_after(book.run, found.step)
+    book.rewind(found, trainer.progress.evaluated)
     _publish_best(run)
     book.note(
         "rolled_back",
@@ -252,8 +271,6 @@ def _roll_back(run: _TrainingRun) -> None:
             f"{MOST_SKIPPED} steps in a row went wrong: back to step {found.step}, at half the learning rate",
         ),
     )
-    # The same step again, now with half the rate: after a crash before this save, a resume takes the full rate.
-    _save(run, run.stop.look)
 
 
 def _stopped(run: _TrainingRun) -> Stopped:
@@ -278,7 +295,7 @@ def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
     """
     trainer, book = run.trainer, run.book
     # We hold the lock only now: another process may have trained or finished the run since we read it.
-    if checkpoint.newest_valid(book.run)[0].step != found.step or finished(book.run) is not None:
+    if newest(book.run)[0].step != found.step or finished(book.run) is not None:
         raise UsageError(
             f"刚才有另一个程序在接着训练 {book.run}；请再运行一次",
             f"another process has just gone on with {book.run}; run the same again",
@@ -287,6 +304,8 @@ def _go_on(run: _TrainingRun, found: Checkpoint, damages: list[Text]) -> None:
     require_same(found, run.trained_on, trainer.samples, run.ready.rows.heldout)
     book.write_config()
     book.step = found.step
+    if checkpoint.newest_valid(book.run)[0].step > found.step:  # a crash inside a rollback left it
+        checkpoint.forget_after(book.run, found.step)
     for damage in damages:
         book.note(
             "damaged", Text(f"检查点损坏，用更早的：{damage.zh}", f"a damaged checkpoint is passed over: {damage.en}")
