@@ -25,7 +25,7 @@ _Use = Literal["mark", "reasoning", "none"]
 class RowReader:
     """Read the rows of one file by its column map.
 
-    `cells_are_text` is True for CSV and TSV: cells that hold a list are then parsed as JSON.
+    A list that a cell holds as text is parsed as JSON. `cells_are_text` is True for CSV and TSV: there it always is.
     """
 
     def __init__(self, columns: ColumnMap, cells_are_text: bool = False) -> None:
@@ -58,8 +58,7 @@ class RowReader:
         if faults:
             return []
         cells = {role: row[column] for role, column in self._named.items() if column in row}
-        if self._cells_are_text:
-            self._open_cells(cells, faults)
+        self._open_cells(cells, faults)
         if faults:
             return []
         talk = with_marks(self._talk(cells, thoughts, faults), marks, faults)
@@ -86,7 +85,7 @@ class RowReader:
             use = self._use(column)
             if use == "mark":
                 marks[column] = value
-            elif use == "reasoning" and not thoughts:
+            elif use == "reasoning" and not thoughts and isinstance(value, str):
                 thoughts[column] = value
             elif isinstance(use, Fault) and value is not False:
                 what, mend = use
@@ -159,7 +158,7 @@ class RowReader:
         """Parse the JSON text of the cells whose role is a list."""
         for role in ("history", "messages"):
             cell = cells.get(role)
-            if isinstance(cell, str) and cell.strip():
+            if isinstance(cell, str) and cell.strip() and (self._cells_are_text or cell.lstrip()[:1] == "["):
                 cells[role], broken = json_in_a_cell(cell, self._shown[role])
                 faults += broken
 

@@ -35,6 +35,8 @@ def messages_of(written: Sequence[object], column: str, faults: RowFaults) -> li
     for number, item in enumerate(written, 1):
         if isinstance(item, dict) and _is_round(item):
             messages += _round(item, Text(f"{column} 第 {number} 轮", f"round {number}"), faults)
+        elif isinstance(item, list | tuple):
+            messages += _pair(item, number, column, faults)
         else:
             messages.append(_message(item, Text(f"{column} 第 {number} 条", f"message {number}"), faults))
     return messages
@@ -53,23 +55,23 @@ def history_of(history: object, column: str, faults: RowFaults) -> list[Message]
             'write [["question", "answer"]], or [] if there is none',
         )
         return []
-    if is_messages(history):
-        return messages_of(history, column, faults)
-    messages = []
-    for number, turn in enumerate(history, 1):
-        if not isinstance(turn, list | tuple) or len(turn) != 2:
-            faults.add(
-                f"{column} 第 {number} 轮不是一问一答",
-                f'round {number} of "{column}" is not one question and one answer',
-                '每一轮写成 ["问", "答"]',
-                'write each round as ["question", "answer"]',
-            )
-            continue
-        where, where_en = f"{column} 第 {number} 轮的", f'in round {number} of "{column}", the '
-        question = required_text(turn[0], Text(f"{where}问题", f"{where_en}question"), faults)
-        answer = required_text(turn[1], Text(f"{where}答案", f"{where_en}answer"), faults)
-        messages += [Message("user", question), Message("assistant", answer)]
-    return messages
+    return messages_of([item if isinstance(item, dict | list | tuple) else [item] for item in history], column, faults)
+
+
+def _pair(turn: Sequence[object], number: int, column: str, faults: RowFaults) -> list[Message]:
+    """Return the messages of a round [question, answer]."""
+    if len(turn) != 2:
+        faults.add(
+            f"{column} 第 {number} 轮不是一问一答",
+            f'round {number} of "{column}" is not one question and one answer',
+            '每一轮写成 ["问", "答"]',
+            'write each round as ["question", "answer"]',
+        )
+        return []
+    where, where_en = f"{column} 第 {number} 轮的", f'in round {number} of "{column}", the '
+    question = required_text(turn[0], Text(f"{where}问题", f"{where_en}question"), faults)
+    answer = required_text(turn[1], Text(f"{where}答案", f"{where_en}answer"), faults)
+    return [Message("user", question), Message("assistant", answer)]
 
 
 def _is_round(item: Mapping[str, object]) -> bool:
@@ -191,7 +193,8 @@ def _judged(
 ) -> tuple[bool, str]:
     """Return whether a message is learned, and its reasoning; tell or refuse every key that is not `used`."""
     learn, reasoning = True, ""
-    thoughts = [key for key in REASONING if role == "assistant" and not is_empty(item.get(key))][:1]
+    written = (key for key in REASONING if isinstance(item.get(key), str) and not is_empty(item[key]))
+    thoughts = [key for key in written if role == "assistant"][:1]
     for key, value in item.items():
         if key in used or is_empty(value):
             continue

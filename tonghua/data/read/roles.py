@@ -26,8 +26,8 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 LATER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "instruction": ("human", "user", "problem"),
-    "output": ("assistant", "gpt", "bot", "target", "targets", "reply", "solution"),
+    "instruction": ("human", "user", "problem", "q"),
+    "output": ("assistant", "gpt", "bot", "target", "targets", "reply", "solution", "a"),
 }
 """Names that stand for a role only if no column has a name of `OTHER_NAMES`: else they are metadata."""
 
