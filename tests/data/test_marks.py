@@ -168,14 +168,14 @@ def test_every_key_is_used_or_told_with_its_count(folder: Path) -> None:
     assert [line.en for line in remark_lines(rows.remarks)] == [
         '2 answers are context only and not learned ("loss": false)',
         '2 messages of user or system marked "loss": true: only answers are learned',
-        'the reasoning of 2 answers ("reasoning_content") is left out',
+        '2 answers have reasoning beside them ("reasoning_content")',
         "columns not used: id (2)",
         "keys of messages not used: name (6), reasoning (2), annotations (4)",
     ]
     assert [line.zh for line in remark_lines(rows.remarks)] == [
         '2 个答案只作上文，不学（"loss": false）',
         '2 段提问标了 "loss": true；只学答案，不学提问',
-        "2 个答案的思考过程（reasoning_content）没有用到",
+        "2 个答案带有思考过程（reasoning_content）",
         "没有用到的列：id（2）",
         "消息里没有用到的键：name（6）、reasoning（2）、annotations（4）",
     ]

@@ -156,6 +156,9 @@ def test_reasoning_is_learned_where_the_template_has_a_place_for_it(thinker: Pat
     assert [part.conversation(i).messages[-1].reasoning for i in range(3)] == [THOUGHT] * 2 + [""]
     stored = [json.loads(line) for line in (part.folder / "texts.jsonl").read_text("utf-8").splitlines()]
     assert [len(each[-1]) for each in stored] == [4, 4, 3]
+    assert {wish: each.thinking for wish, each in found.items()} == {"auto": True, True: True, False: False}
+    told = [note.en for note in found["auto"].notes]
+    assert "2 of 3 rows are learned with their reasoning; in a chat the model reasons (enable_thinking decides)" in told
     assert {wish: each.table.thinking for wish, each in found.items()} == {"auto": 2, True: 3, False: 0}
     assert {each.table.unthought for each in found.values()} == {0}
     learned = {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from chat_templates import ALWAYS_THINKING, QWEN3, with_template
 from reference import STOP, add_adapter, our_model, reference_model
 
 from tonghua.config.schema import Sampling
@@ -81,6 +82,33 @@ def without_cache(decoder: Decoder, prompt: Sequence[int], count: int) -> list[i
         hidden = decoder(torch.tensor(ids), torch.arange(len(ids)), lambda i, q, k, v: attend(q, k, v, layout))  # noqa: B023
         ids.append(int(F.linear(hidden[-1], decoder.head).argmax()))
     return ids[len(prompt) :]
+
+
+@pytest.mark.parametrize("thinking", [False, True])
+def test_answers_are_asked_for_as_the_contract_says(
+    tiny_folder: Path, tmp_path: Path, tuned: tuple[Decoder, Adapter], thinking: bool
+) -> None:
+    renderer = Renderer(with_template(tiny_folder, tmp_path, QWEN3))
+    asking = Engine(tuned[0], renderer, replace(contract((STOP, 0)), thinking=thinking))
+    earlier = [Message("user", "问"), Message("assistant", "<think>\n想。\n</think>\n\n答。"), Message("user", "再问")]
+    prompt = renderer.prompt([Message("system", asking.contract.system or ""), *earlier], thinking)
+    assert renderer.plain(prompt).endswith("assistant\n" + ("" if thinking else "<think>\n\n</think>\n\n"))
+    assert "想。" not in renderer.plain(prompt)
+    wanted = renderer.decode([i for i in generated(tuned[0], [prompt], GREEDY, (STOP, 0))[0] if i not in (STOP, 0)])
+    assert [text for _, text, _ in asking.answers([earlier], GREEDY)] == [wanted]
+    assert [piece.text for piece in asking.stream(earlier, GREEDY) if isinstance(piece, Answer)] == [wanted]
+
+
+def test_a_mark_that_the_prompt_opens_belongs_to_the_answer(
+    tiny_folder: Path, tmp_path: Path, tuned: tuple[Decoder, Adapter]
+) -> None:
+    renderer = Renderer(with_template(tiny_folder, tmp_path, ALWAYS_THINKING))
+    asking = Engine(tuned[0], renderer, contract((STOP, 0)))
+    *pieces, answer = asking.stream(ASKED, GREEDY)
+    assert isinstance(answer, Answer)
+    assert pieces[0] == "<think>\n"
+    assert "".join(map(str, pieces)) == answer.text
+    assert [text for _, text, _ in asking.answers([ASKED], GREEDY)] == [answer.text]
 
 
 # The same tokens by every way

@@ -369,12 +369,19 @@ def contract() -> Contract:
         base={"name": "Qwen 2.5", "config_sha256": "c" * 64, "weights_sha256": "d" * 64},
         persona="daiyu",
         sampling={"temperature": 0.7, "seed": None},
+        thinking=True,
     )
 
 
 def test_a_contract_comes_back_equal() -> None:
     assert Contract.from_json(contract().to_json()) == contract()
     assert "你是“黛玉”。" in contract().to_json()
+
+
+def test_a_contract_from_before_reasoning_asks_for_none() -> None:
+    older = json.loads(contract().to_json())
+    del older["thinking"]
+    assert Contract.from_json(json.dumps(older)) == replace(contract(), thinking=False)
 
 
 @pytest.mark.parametrize(
@@ -390,8 +397,21 @@ def test_a_contract_comes_back_equal() -> None:
         lambda text: re.sub(r'"stop_ids": \[[^]]*\]', '"stop_ids": ["a"]', text),
         lambda text: re.sub(r'"base": \{[^}]*\}', '"base": {}', text),
         lambda text: re.sub(r'"base": \{[^}]*\}', '"base": 3', text),
+        lambda text: text.replace('"thinking": true', '"thinking": "yes"'),
     ],
-    ids=["cut", "empty", "list", "null", "no stops", "misspelt", "one stop", "text stop", "no base", "odd base"],
+    ids=[
+        "cut",
+        "empty",
+        "list",
+        "null",
+        "no stops",
+        "misspelt",
+        "one stop",
+        "text stop",
+        "no base",
+        "odd base",
+        "odd thinking",
+    ],
 )
 def test_a_damaged_contract_is_told(damage: object) -> None:
     assert callable(damage)

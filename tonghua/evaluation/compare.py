@@ -21,6 +21,7 @@ from ..data.sentences import ends_complete, without_space
 from ..errors import DataError
 from ..inference.engine import Engine
 from ..prompt.conversation import Conversation, Message
+from ..prompt.thoughts import without_thought
 from .bootstrap import paired_bootstrap
 from .losses import Losses, losses
 from .measures import bits_per_character, clause_length, dialogue_share, rep_n
@@ -41,7 +42,8 @@ class Generated:
 
 
 def health(answers: Sequence[tuple[str, str]]) -> Generated:
-    """Return the health of answers given as (text, stop) pairs; needs at least one."""
+    """Return the health of answers given as (text, stop) pairs, without their reasoning; needs at least one."""
+    answers = [(without_thought(text), stop) for text, stop in answers]
     count = len(answers)
     return Generated(
         sum(stop == "stop" for _, stop in answers) / count,

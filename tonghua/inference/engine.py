@@ -70,9 +70,12 @@ class Engine:
         Raises DataError if the messages leave no room for an answer, DivergedError if the model gives NaN or infinity.
         """
         start = time.perf_counter()
-        text, first, count = "", 0.0, 0
+        first, count = 0.0, 0
         ended: StopReason = "length"
-        for piece in self._pieces([messages], sampling):
+        coming = self._pieces([messages], sampling)
+        if text := self._lead(messages):
+            yield text
+        for piece in coming:
             first = first or time.perf_counter() - start
             count += 1
             if piece.stopped:
@@ -89,9 +92,10 @@ class Engine:
         self, conversations: Sequence[Sequence[Message]], sampling: Sampling
     ) -> Iterator[tuple[int, str, StopReason]]:
         """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does."""
-        texts = [""] * len(conversations)
+        coming = self._pieces(conversations, sampling)
+        texts = [*map(self._lead, conversations)]
         cut_off = dict.fromkeys(range(len(conversations)))
-        for row, text, stopped in self._pieces(conversations, sampling):
+        for row, text, stopped in coming:
             texts[row] += text
             if stopped:
                 del cut_off[row]
@@ -99,6 +103,11 @@ class Engine:
         for row in cut_off:
             yield row, texts[row], "length"
 
+    def _lead(self, messages: Sequence[Message]) -> str:
+        """Return the opened mark of reasoning that ends the prompt: it belongs to the answer."""
+        return self.renderer.lead(with_system(messages, self.contract.system), self.contract.thinking)
+
     def _pieces(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Iterator[AnswerPiece]:
-        prompts = [self.renderer.prompt(with_system(c, self.contract.system)) for c in conversations]
+        thinking = self.contract.thinking
+        prompts = [self.renderer.prompt(with_system(c, self.contract.system), thinking) for c in conversations]
         return pieces(self.decoder, self.renderer, prompts, sampling, self.contract.stop_ids)

@@ -14,7 +14,7 @@ class Contract:
     """How to prompt an adapter, and on which base model; stored with the adapter as `contract.json`.
 
     `join` stands between `instruction` and `input`. `base` holds name, config_sha256 and weights_sha256.
-    `persona` is the name of the run, which chat shows.
+    `persona` is the name of the run, which chat shows. `thinking`: answers are asked for with their reasoning.
     """
 
     system: str | None
@@ -25,6 +25,7 @@ class Contract:
     base: Mapping[str, str]
     persona: str | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
+    thinking: bool = False
 
     def to_json(self) -> str:
         """Return the text of contract.json."""
@@ -38,6 +39,8 @@ class Contract:
             contract = Contract(**{**values, "stop_ids": tuple(values["stop_ids"])})
             if not all(type(id) is int for id in contract.stop_ids):
                 raise ValueError("stop_ids")
+            if type(contract.thinking) is not bool:
+                raise ValueError("thinking")
             if not all(isinstance(contract.base[key], str) for key in ("name", "config_sha256", "weights_sha256")):
                 raise ValueError("base")
             return contract

@@ -144,8 +144,8 @@ class Renderer:
 
     def lead(self, messages: Sequence[Message], thinking: bool) -> str:
         """Return the start of the answer that the prompt already holds: an opened mark of reasoning, or nothing."""
-        end = self._grammar(_shape(messages), thinking).tail(_shape(messages), True)[-1]
-        text = str(end)
+        shape = _shape(self.settled(messages))
+        text = str(self._grammar(shape, thinking).tail(shape, True)[-1])
         opened = text.rfind(OPENED)
         return text[opened:] if opened > text.rfind(CLOSED) else ""
 

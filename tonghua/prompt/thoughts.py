@@ -22,6 +22,14 @@ def settled(messages: Sequence[Message], wish: Thinking, has_place: bool) -> tup
     return tuple(_settled(each, wish, has_place) if each.role == "assistant" else each for each in messages)
 
 
+def without_thought(text: str) -> str:
+    """Return an answer without the reasoning before it; nothing if it ends before its reasoning does."""
+    within = _THOUGHT.match(text)
+    if within:
+        return text[within.end() :]
+    return "" if text.lstrip().startswith("<think>") and "</think>" not in text else text
+
+
 def _settled(message: Message, wish: Thinking, has_place: bool) -> Message:
     within = _THOUGHT.match(message.content) if not message.reasoning else None
     if within and (has_place or wish is False):

@@ -72,6 +72,7 @@ class Book:
     fingerprint: dict[str, str]
     checkpoint_bytes: int
     tell: Notify
+    thinking: bool  # answers are asked for with their reasoning
     run: Path = field(init=False)
     step: int = 0  # the step number that the next event is logged with
     _unwritten: list[str] = field(default_factory=list)
@@ -258,6 +259,7 @@ class Book:
             base={"name": self.base_name, **self.fingerprint},
             persona=self.name,
             sampling=self.config.sampling.model_dump(),
+            thinking=self.thinking,
         )
         adapter = {name: files[name] for name in ADAPTER_FILES}
         write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})

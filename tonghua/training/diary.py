@@ -53,10 +53,11 @@ class Diary:
         system: str | None,
         sampling: Sampling,
         prompts: Sequence[PromptMessages],
+        thinking: bool = False,
     ):
         self._decoder, self._renderer = decoder, renderer
         self._asked = [prompt[-1].content for prompt in prompts]
-        self._ids = [renderer.prompt(with_system(prompt, system)) for prompt in prompts]
+        self._ids = [renderer.prompt(with_system(prompt, system), thinking) for prompt in prompts]
         # A fixed seed: entries differ because the weights differ, and not by chance.
         self._sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
         self._tokens: int | None = None

@@ -79,7 +79,8 @@ class ReadyRun:
         asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
         # Only the first part of a row asks what the row asks; the others say "go on".
         prompts = choose_prompts(conversation.messages[:-1] for conversation in asked.first_parts.conversations)
-        return Diary(self.decoder, self.rows.ready.renderer, self.config.system, self.config.sampling, prompts)
+        ready = self.rows.ready
+        return Diary(self.decoder, ready.renderer, self.config.system, self.config.sampling, prompts, ready.thinking)
 
 
 def get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> ReadyRun:
@@ -196,6 +197,7 @@ def open_book(loaded: Loaded, ready: ReadyRun, tell: Tell) -> Book:
         store.fingerprint(files),
         ready.checkpoint_bytes,
         tell=lambda kind, text: tell(Happened(kind, text)),
+        thinking=ready.rows.ready.thinking,
     )
 
 

@@ -1,6 +1,6 @@
 """The result of checking one dataset: how it was read, and the findings of the check-up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from ...core.example import Example
 from ...text import Language
 from ..names import dataset_path
 from ..read.dataset import all_rows, question_hash, read_rows
-from ..samples.prepare import Prepared, split
+from ..samples.prepare import Prepared, split, thoughts_told
 from .checkup import Checkup, MendedCopy, examine_rows
 
 
@@ -59,4 +59,5 @@ def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
         held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]
     tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
     read = int(samples.tokens.sum())
-    return examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length, read)
+    found = examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length, read)
+    return replace(found, notes=(*found.notes, *thoughts_told(prepared.table, prepared.thinking)))

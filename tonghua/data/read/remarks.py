@@ -134,8 +134,8 @@ def _line(remark: Remark) -> Text:
             )
         case "reasoning":
             return Text(
-                f"{count} 个答案的思考过程（{name}）没有用到",
-                f'the reasoning of {count} answer{"" if one else "s"} ("{name}") is left out',
+                f"{count} 个答案带有思考过程（{name}）",
+                f'{count} answer{" has" if one else "s have"} reasoning beside {"it" if one else "them"} ("{name}")',
             )
         case "greeting":
             return Text(

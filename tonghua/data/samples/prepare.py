@@ -5,7 +5,7 @@ rows.json --stream_rows--> conversations --Renderer--> ids on disk --Samples--> 
            problems                      too long: split or reported, never truncated
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,8 @@ class Prepared:
     encoding: str
     weights: NDArray[np.float64]
     """(samples,): times that each sample, with its whole row, is seen in an epoch."""
+    thinking: bool
+    """Answers are asked for with their reasoning: the setting says so, or most rows have it."""
     streams: tuple[RowStream, ...]
     """The rows of each dataset as they were read, in order; none unless asked to remember them."""
 
@@ -94,10 +96,12 @@ def prepare(
     ]
     abouts = [part.about for part in parts]
     remarks = [Remark(*each) for about in abouts for each in about["remarks"]]
+    counts = sum((part.counts for part in parts), RowCounts())
+    thinking = config.enable_thinking is True or counts.thinking * 2 > counts.kept
     return Prepared(
         files,
         renderer,
-        sum((part.counts for part in parts), RowCounts()),
+        counts,
         tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
         Samples(parts),
         tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
@@ -105,13 +109,33 @@ def prepare(
             *files.notes,
             *(Text(*note) for about in abouts for note in about["notes"]),
             *remark_lines(merged(remarks)),
+            *thoughts_told(counts, thinking),
         ),
         _only(about["kind"] for about in abouts),
         _only(about["form"] for about in abouts),
         _only(about["encoding"] for about in abouts),
         np.repeat([weight_of(each) for each in asked], [len(part) for part in parts]),
+        thinking,
         tuple(streams) if remember else (),
     )
+
+
+def thoughts_told(counts: RowCounts, thinking: bool) -> Iterator[Text]:
+    """Yield what the user should know of the reasoning in the rows."""
+    if counts.thinking:
+        asks = Text("会思考", "reasons") if thinking else Text("不思考", "does not reason")
+        yield Text(
+            f"{counts.kept} 行里有 {counts.thinking} 行连同思考一起学；聊天时它{asks.zh}（enable_thinking 定）",
+            f"{counts.thinking} of {counts.kept} rows are learned with their reasoning;"
+            f" in a chat the model {asks.en} (enable_thinking decides)",
+        )
+    if counts.unthought:
+        yield Text(
+            f"{counts.unthought} 行的思考过程不用：这个模型的对话模板里没有思考；"
+            "enable_thinking=true 会把它写进回答，enable_thinking=false 明确不要",
+            f"the reasoning of {counts.unthought} rows is left out: this model's chat template has no place for it;"
+            " enable_thinking=true writes it into the answers, enable_thinking=false says that it is not wanted",
+        )
 
 
 def _only(values: Iterable[str]) -> str:
