@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from ..system.bounded import Bounds, call
 from ..system.environment import home
 from ..system.files import rename
+from ..text import Text
 
 VERSION = 1
 """Part of the hash: increase it with every change of what is learned."""
@@ -22,18 +24,39 @@ VERSION = 1
 Learned = TypeVar("Learned")
 
 
-@lru_cache(maxsize=64)
-def learned(function: str, request: str, subject: str, bounds: Bounds, parsed: Callable[[Any], Learned]) -> Learned:
-    """Return `parsed` of what `function` answers to the JSON text `request`; kept in the data folder for next time.
+class NotLearnedError(Exception):
+    """The file is unfit: raised by `parsed` of `learned`. `reason` says why, as the middle of a sentence."""
 
-    `subject` names all content that the answer depends on. Raises OutOfBoundsError as `system.bounded.call` does, and
-    what `parsed` raises; then nothing is kept.
+    def __init__(self, reason: Text):
+        super().__init__(reason.en)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a child process is asked: `function` with `request`, its JSON value, within `bounds`.
+
+    `subject` names all content that the answer depends on: questions on the same subject are equal.
     """
-    name = hashlib.sha256(f"{VERSION} {function} {subject}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    function: str
+    subject: str
+    request: Any = field(compare=False)
+    bounds: Bounds = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def learned(question: Question, parsed: Callable[[Any], Learned]) -> Learned:
+    """Return `parsed` of the answer, which is kept in the data folder for next time.
+
+    Raises OutOfBoundsError as `system.bounded.call` does, and what `parsed` raises; then nothing is kept.
+    """
+    subject = f"{VERSION} {question.function} {question.subject}"
+    name = hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
     file = home() / "learned" / f"{name[:32]}.json"
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         return parsed(json.loads(file.read_bytes()))
-    answer = call(function, json.loads(request), bounds)
+    answer = call(question.function, question.request, question.bounds)
     made = parsed(answer)
     with suppress(OSError):  # the data folder may be read-only
         _write(file, json.dumps(answer).encode())

@@ -21,8 +21,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer
-
 from ..core.example import Example
 from ..errors import DataError, RefusedError
 from ..text import shown
@@ -30,6 +28,7 @@ from .conversation import Conversation, Message, Thinking, with_system
 from .grammar import Grammar, Shape, Slot
 from .template_file import grammars_of, read_template, unfit
 from .thoughts import settled, thinks
+from .tokenizer_file import read_tokenizer
 from .vocabulary import LineBreaks, TextStream, Vocabulary
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
@@ -76,10 +75,7 @@ class Renderer:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.tokenizer = _tokenizer(folder)
-        self.tokenizer.no_padding()
-        self.tokenizer.no_truncation()
-        self.tokenizer.encode_special_tokens = True
+        self.tokenizer, self.tokenizer_sha256 = read_tokenizer(folder)
         self.vocabulary = Vocabulary(self.tokenizer)
         added = self.tokenizer.get_added_tokens_decoder()
         self._controls = {token.content: id for id, token in added.items() if token.special}
@@ -98,11 +94,6 @@ class Renderer:
     def template_sha256(self) -> str:
         """SHA-256 of the text of the chat template, in hex."""
         return hashlib.sha256(self._template.encode()).hexdigest()
-
-    @cached_property
-    def tokenizer_sha256(self) -> str:
-        """SHA-256 of tokenizer.json, in hex."""
-        return hashlib.sha256((self.folder / "tokenizer.json").read_bytes()).hexdigest()
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
@@ -352,16 +343,6 @@ def _no_end() -> NotTakenError:
         "对话模板没有给这里的回答加结束标记，模型会学不会停",
         "the chat template puts no end-of-turn token after an answer here, so the model would not learn to stop",
     )
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises no narrower class
-        raise RefusedError(
-            f"{folder.name} 里的 tokenizer.json 已损坏；请重新下载或恢复这个文件",
-            f"tokenizer.json in {folder.name} is damaged; fetch or restore this file",
-        ) from error
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -9,21 +9,13 @@ from ..errors import RefusedError
 from ..system.bounded import Bounds, OutOfBoundsError
 from ..text import Text, shown
 from .grammar import Grammars
-from .kept import learned
+from .kept import NotLearnedError, Question, learned
 
 BOUNDS = Bounds(memory_bytes=128_000_000, cpu_s=2, answer_bytes=2_000_000)
 """The largest official template needs 30 MB and a tenth of a second."""
 
 MOST_WORDS = 200
 """Maximum characters of a template's own words in a message."""
-
-
-class _FaultError(Exception):
-    """The template cannot be learned; `reason` says why."""
-
-    def __init__(self, reason: Text):
-        super().__init__(reason.en)
-        self.reason = reason
 
 
 def read_template(folder: Path, settings: Mapping[str, Any]) -> str:
@@ -56,11 +48,12 @@ def grammars_of(folder: Path, template: str, tokens: Mapping[str, str]) -> Gramm
     The template runs in a child process only. Raises RefusedError, which names the folder, if it fails, does not
     keep to one way of writing, or takes too much time or memory.
     """
-    request = json.dumps({"template": template, "tokens": dict(tokens)}, sort_keys=True)
+    request = {"template": template, "tokens": dict(tokens)}
+    subject = json.dumps(request, sort_keys=True)
     try:
-        made: Grammars = learned("tonghua.prompt.learning:learned", request, request, BOUNDS, _grammars)
+        made: Grammars = learned(Question("tonghua.prompt.learning:learned", subject, request, BOUNDS), _grammars)
         return made
-    except (_FaultError, OutOfBoundsError) as fault:
+    except (NotLearnedError, OutOfBoundsError) as fault:
         reason = Text(*(shown(words, MOST_WORDS) for words in fault.reason))
         raise unfit(
             folder,
@@ -71,7 +64,7 @@ def grammars_of(folder: Path, template: str, tokens: Mapping[str, str]) -> Gramm
 
 def _grammars(answer: Mapping[str, Any]) -> Grammars:
     if "fault" in answer:
-        raise _FaultError(Text(*answer["fault"]))
+        raise NotLearnedError(Text(*answer["fault"]))
     return Grammars.from_json(answer)
 
 
