@@ -298,7 +298,7 @@ def test_lora_on_the_vocabulary_is_refused_by_the_config(module: str) -> None:
     assert f"{module} 不能加 LoRA" in caught.value.text.zh
 
 
-@pytest.mark.parametrize("key", ["use_dora", "use_rslora", "modules_to_save", "lora_bias"])
+@pytest.mark.parametrize("key", ["use_dora", "modules_to_save", "lora_bias"])
 def test_kinds_of_lora_that_are_not_trained_are_refused_by_the_config(key: str) -> None:
     with pytest.raises(UsageError, match=key):
         settings_of(**{key: True})
@@ -414,8 +414,8 @@ def test_the_argument_of_an_operation_may_be_used_elsewhere(name: str) -> None:
 # ---- the optimizer -----------------------------------------------------------------------------------------
 
 
-def schedule(kind: str, warmup: float, steps: int) -> list[float]:
-    config = settings_of(learning_rate=0.5, lr_scheduler_type=kind, warmup_ratio=warmup)
+def schedule(kind: str, warmup: float, steps: int, **settings: object) -> list[float]:
+    config = settings_of(learning_rate=0.5, lr_scheduler_type=kind, warmup_ratio=warmup, **settings)
     return [learning_rate(config, step, steps) for step in range(steps)]
 
 
@@ -428,6 +428,8 @@ def test_the_learning_rate_of_each_step() -> None:
     assert schedule("cosine", 0.0, 4) == pytest.approx([0.5, 0.4267767, 0.25, 0.0732233])
     assert schedule("linear", 0.0, 1) == [0.5]
     assert schedule("cosine", 0.5, 3) == pytest.approx([0.5 / 3, 1 / 3, 0.5])
+    assert schedule("cosine", 0.0, 10, warmup_steps=2) == schedule("cosine", 0.2, 10)
+    assert schedule("linear", 0.5, 3, warmup_steps=9) == pytest.approx([0.05, 0.1, 0.15])
     for kind in ("constant", "linear", "cosine"):
         assert min(schedule(kind, 0.1, 50)) > 0
 

@@ -43,6 +43,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
 
 from tonghua.config.fields import LORA_MODULES
+from tonghua.config.schema import Config
 from tonghua.core import attention, loss, model, pointwise
 from tonghua.core.attention import Attend, Layout, attend_blocks, attend_causal, attend_plain, lay_out, visible_mask
 from tonghua.core.example import Example
@@ -390,15 +391,23 @@ def test_two_samples_that_change_places_keep_their_losses(zoo: Zoo) -> None:
 # ---- adapters that travel ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("use_rslora", [False, True], ids=["alpha/r", "alpha/sqrt(r)"])
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
 @pytest.mark.parametrize("targets", [LORA_MODULES, ("q_proj", "down_proj")], ids=["all", "some"])
-def test_peft_reads_our_adapter(zoo: Zoo, tmp_path: Path, kind: str, targets: tuple[str, ...]) -> None:
+def test_peft_reads_our_adapter(
+    zoo: Zoo, tmp_path: Path, kind: str, targets: tuple[str, ...], use_rslora: bool
+) -> None:
+    """And computes the same, with the scale of rsLoRA too (Kalajdzievski 2023, arXiv 2312.03732)."""
     decoder = our_model(zoo(kind))
     plain = our_logits(decoder, some_ids())
     adapter = add_adapter(decoder, targets)
+    config = Config(lora_rank=adapter.rank, lora_alpha=8, use_rslora=use_rslora)
+    assert (config.lora_scale == adapter.scale) is not use_rslora
+    for layer in adapter.layers:
+        layer.scale = config.lora_scale
     folder = tmp_path / "适配器 1"
     folder.mkdir()
-    for name, content in adapter_files(adapter, adapter.scale * adapter.rank, "小 模型").items():
+    for name, content in adapter_files(adapter, config.lora_alpha, use_rslora, "小 模型").items():
         (folder / name).write_bytes(content)
     theirs = PeftModel.from_pretrained(reference_model(zoo(kind)), folder)
     found = our_logits(decoder, some_ids())

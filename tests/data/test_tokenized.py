@@ -408,6 +408,25 @@ def test_several_files_with_weights(ready: Callable[..., Prepared], tmp_path: Pa
     assert (split(found, 0, 0)[0].order == train.order).all()
 
 
+def test_only_the_first_rows_of_each_dataset(
+    ready: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes after them is neither learned nor a problem, and is not mistaken for the whole later."""
+    long = written(tmp_path, [*rows(5), {"instruction": "坏的"}], "长.json")
+    short = written(tmp_path, rows(3), "短.json")
+    made = kept(monkeypatch)
+    found = ready((long, short), max_samples=4)
+    assert (found.table.read, found.table.bad, len(found.samples)) == (7, 0, 7)
+    assert [found.samples.conversations[place].line for place in (3, 4)] == [1, 1]
+    assert found.notes[0].en == f"{long}: at most 4 rows are used (max_samples)"
+    whole = ready((long, short))
+    assert (whole.table.read, whole.table.bad, whole.notes) == (9, 1, ())
+    assert ready((long, short), max_samples=5).table.read == 8
+    assert len(made) == 6
+    ready((long, short), max_samples=4)
+    assert len(made) == 6
+
+
 @pytest.mark.parametrize("weight", ["0", "101", "99999999999"])
 def test_weights_have_bounds(ready: Callable[..., Prepared], tmp_path: Path, weight: str) -> None:
     path = written(tmp_path, rows(5))

@@ -136,6 +136,13 @@ def test_a_context_longer_than_the_model_has(place: Place) -> None:
     assert f"tokens that {place.model.name} can read; set a smaller one" in called.err.splitlines()[-1]
 
 
+def test_a_warm_up_that_outlasts_the_run_is_told(place: Place) -> None:
+    called = call("plan", *settings(dataset=place.rows, model=place.model, warmup_steps=500))
+    assert called.code == 0
+    assert "warmup_steps=500, and the run has 3 steps: the learning rate never gets to 0.0002" in called.err
+    assert "warmup_steps" not in call("plan", *settings(dataset=place.rows, model=place.model, warmup_steps=2)).err
+
+
 def test_a_run_says_at_its_start_what_it_will_take(place: Place) -> None:
     said = place.train().err
     order = ["results go to", "memory: about", "time: 9 steps of about", "disk: about", "step 3: held-out loss"]

@@ -459,6 +459,8 @@ def test_the_batch_may_be_cut_otherwise(place: Place) -> None:
         ("learning_rate=1e-3", "learning_rate was settled when the run began (0.0002)"),
         ("num_train_epochs=4", "num_train_epochs was settled when the run began (3.0)"),
         ("seed=1", "seed was settled when the run began (42)"),
+        ("use_rslora=true", "use_rslora was settled when the run began (False)"),
+        ("max_samples=8", "max_samples was settled when the run began (None)"),
         ("lora_rank=4", "lora_rank was settled when the run began (8)"),
         ("system=你是别人", "system was settled when the run began (None)"),
     ],

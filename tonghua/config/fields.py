@@ -84,10 +84,10 @@ def folder_name(value: str | None) -> str | None:
 
 def lora_modules(value: object) -> object:
     """Convert `all`, a list or comma-separated names to "all" or a tuple. Raises NotAllowed for an unknown layer."""
-    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    names = [name.strip() for name in value.strip("[]").split(",")] if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         names = []
-    if list(names) in (["all"], ["all-linear"]):
+    if [str(name).lower() for name in names] in (["all"], ["all-linear"], ["all_linear"]):
         return "all"
     for name in names:
         if name in ("lm_head", "embed_tokens"):

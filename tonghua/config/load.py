@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from ..errors import UsageError
 from ..text import Text
+from .layers import Layers
 from .overrides import override_settings
 from .schema import Config, Sampling
-from .values import Layers
 from .yaml_file import MAX_FILE_BYTES, file_settings
 
 DEFAULT_NAME: Final = "tonghua"
@@ -71,7 +71,7 @@ def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any]
     reading = Layers()
     name = DEFAULT_NAME if recipe is None else _read_recipe(str(recipe), reading)
     reading.add(override_settings(overrides, reading))
-    return Loaded(reading.config(), name, tuple(reading.notes.values()))
+    return Loaded(reading.config(), name, reading.told())
 
 
 def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:

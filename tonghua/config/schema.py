@@ -48,6 +48,7 @@ class Sampling(BaseModel):
     top_k: int = Field(
         default=0,
         ge=0,
+        le=2**31,
         description="只在最可能的前 k 个里选，0 为不限 / keep the k likeliest tokens, 0 = off",
     )
     min_p: float = Field(
@@ -75,7 +76,7 @@ class Sampling(BaseModel):
         description="重复每长一个 token 惩罚乘几倍 / growth of that penalty per repeated token",
     )
     dry_allowed_length: int = Field(
-        default=4, ge=1, description="多长以内的重复不罚 / repeats up to this many tokens are free"
+        default=4, ge=1, le=2**31, description="多长以内的重复不罚 / repeats up to this many tokens are free"
     )
     seed: int | None = Field(
         default=None,
@@ -123,6 +124,12 @@ class Config(BaseModel):
         ge=0,
         description="留作验证的比例（小于 1）或行数 / rows held out: a share below 1, or a number",
     )
+    max_samples: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**31,
+        description="每份数据只用前几行，不给则全用 / only the first rows of each dataset; none = all",
+    )
     skip_bad_rows: bool = Field(
         default=False, description="跳过有问题的行而不是停下 / leave bad rows out instead of stopping"
     )
@@ -139,12 +146,14 @@ class Config(BaseModel):
     tokens_per_micro_batch: int | None = Field(
         default=None,
         ge=8,
+        le=2**31,
         description="一次前向打包多少 token，不给则按设备定 / tokens per forward; none = by device",
     )
     num_train_epochs: float = Field(default=3, gt=0, le=100_000, description="把数据学几遍 / passes over the rows")
     max_steps: int | None = Field(
         default=None,
         ge=1,
+        le=2**31,
         description="最多更新几步，不给则由遍数定 / most optimizer steps; none = by epochs",
     )
 
@@ -154,6 +163,12 @@ class Config(BaseModel):
     )
     warmup_ratio: float = Field(
         default=0.03, ge=0, lt=1, description="预热占总步数的比例 / share of steps that warm up"
+    )
+    warmup_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=2**31,
+        description="预热几步，代替 warmup_ratio / steps that warm up, in place of warmup_ratio",
     )
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="权重衰减 / decoupled weight decay")
     max_grad_norm: float = Field(
@@ -170,6 +185,9 @@ class Config(BaseModel):
     )
     lora_alpha: float = Field(
         default=32, gt=0, le=65536, description="LoRA 缩放，实际为 alpha/r / scale is alpha / rank"
+    )
+    use_rslora: bool = Field(
+        default=False, description="缩放改为 alpha/√r，秩大时用 / scale is alpha / sqrt(rank), for a high rank"
     )
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="LoRA 输入的随机丢弃 / dropout before LoRA")
     lora_target: Annotated[Literal["all"] | tuple[str, ...], BeforeValidator(lora_modules)] = Field(
@@ -210,11 +228,13 @@ class Config(BaseModel):
     save_steps: int | None = Field(
         default=None,
         ge=1,
+        le=2**31,
         description="每隔几步存一个检查点，不给则由 save_minutes 定 / steps between checkpoints; none = by minutes",
     )
     save_total_limit: int = Field(
         default=3,
         ge=2,
+        le=2**31,
         description="保留几个检查点，最好的和最后的总会留下 / checkpoints kept; best and last always are",
     )
     run_name: Annotated[str | None, BeforeValidator(blank_to_none), AfterValidator(folder_name)] = Field(
@@ -231,6 +251,11 @@ class Config(BaseModel):
     def samples_per_step(self) -> int:
         """Samples per optimizer step, however they are packed into micro-batches."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def lora_scale(self) -> float:
+        """Factor of the LoRA update; with `use_rslora` that of Kalajdzievski 2023, arXiv 2312.03732."""
+        return self.lora_alpha / (self.lora_rank**0.5 if self.use_rslora else self.lora_rank)
 
     @property
     def lora_modules(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Settings(TypedDict, total=False):
     overlong: Literal["split", "drop", "error"]
     enable_thinking: bool | Literal["auto"]
     val_size: float
+    max_samples: int | None
     skip_bad_rows: bool
     per_device_train_batch_size: int
     gradient_accumulation_steps: int
@@ -42,6 +43,7 @@ class Settings(TypedDict, total=False):
     learning_rate: float
     lr_scheduler_type: Literal["cosine", "linear", "constant"]
     warmup_ratio: float
+    warmup_steps: int | None
     weight_decay: float
     max_grad_norm: float
     adam_beta1: float
@@ -49,6 +51,7 @@ class Settings(TypedDict, total=False):
     adam_epsilon: float
     lora_rank: int
     lora_alpha: float
+    use_rslora: bool
     lora_dropout: float
     lora_target: str | Sequence[str]
     adapter: str | PathLike[str] | None

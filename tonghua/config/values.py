@@ -1,21 +1,19 @@
-"""Parse each setting by the type of its field, and collect all problems before raising one error.
+"""Parse each setting by the type of its field.
 
 Setting(key="lr", value="1e-4", where="my.yaml, line 3: ")  ->  learning_rate = 1e-4, or a problem with its line
 """
 
-import difflib
+import math
 import re
 import types
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Union, get_args, get_origin
+from dataclasses import dataclass
+from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import RefusedError, UsageError
 from ..text import Text, shown
 from .fields import NOTHING, NotAllowed
-from .foreign import ALIASES, FOREIGN
+from .foreign import ALIASES
 from .schema import Config, Sampling
 
 _YES: Final = frozenset({"true", "yes", "on", "1"})
@@ -23,13 +21,6 @@ _YES: Final = frozenset({"true", "yes", "on", "1"})
 _NO: Final = frozenset({"false", "no", "off", "0"})
 
 _NOWHERE: Final = Text("", "")
-
-
-class SettingProblem(NamedTuple):
-    """A message about one setting. `unsafe`: raise RefusedError, not UsageError."""
-
-    text: Text
-    unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +41,9 @@ class Setting:
         """Return `key=value` for a message."""
         return f"{self.key}={short_text(self.value)}"
 
-    def problem(self, zh: str, en: str, *, unsafe: bool = False) -> SettingProblem:
-        """Return a problem whose message begins with `where`."""
-        return SettingProblem(Text(self.where.zh + zh, self.where.en + en), unsafe)
+    def problem(self, zh: str, en: str) -> Text:
+        """Return a message that begins with `where`."""
+        return Text(self.where.zh + zh, self.where.en + en)
 
 
 def short_text(value: object) -> str:
@@ -61,7 +52,13 @@ def short_text(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return shown(",".join(map(str, value)) if isinstance(value, list | tuple) else str(value), 40)
+    if isinstance(value, list | tuple):
+        return shown(",".join(map(short_text, value[:40])), 40)
+    try:
+        # repr() of a dict, unlike str() of a number, is spelled as in Python; both may be too long to be made.
+        return shown(value if isinstance(value, str | dict) else str(value), 40)
+    except ValueError:  # an integer of thousands of digits
+        return "…"
 
 
 def field_of(key: str) -> tuple[type[BaseModel], str] | None:
@@ -83,8 +80,10 @@ def field_types(model: type[BaseModel], name: str) -> tuple[Any, ...]:
 
 
 def _typed(setting: Setting, members: tuple[Any, ...]) -> object:
-    """Convert the value to the type of its field. Text that does not convert stays text and fails in validation."""
+    """Convert the value to the type of its field. A value that does not convert stays and fails in validation."""
     value = setting.value
+    if isinstance(value, float) and int in members and float not in members:
+        return int(value) if value.is_integer() else value
     if not isinstance(value, str):
         return value
     word = value.strip().lower()
@@ -95,13 +94,29 @@ def _typed(setting: Setting, members: tuple[Any, ...]) -> object:
     numbers = [choice for member in members for choice in get_args(member) if isinstance(choice, int)]
     if word in map(str, numbers):
         return int(word)
-    for number in (int, float):
-        if number in members:
-            try:
-                return number(value)
-            except ValueError:
-                return value
-    return value
+    if int not in members and float not in members:
+        return value
+    number = as_number(word)
+    return value if number is None else number if float in members else _whole(word, number)
+
+
+def _whole(word: str, number: float) -> int | float:
+    """Return the number as an int if it is whole: `500.0` and `1e3` are."""
+    try:
+        return int(word)  # exact, however many digits there are
+    except ValueError:
+        return int(number) if number.is_integer() else number
+
+
+def as_number(value: object) -> float | None:
+    """Return the number that a value is, or that a text spells; None if it is no number, or not finite."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _allowed(model: type[BaseModel], name: str) -> Text:
@@ -140,6 +155,7 @@ def _choices(schema: dict[str, Any]) -> list[Text]:
         "number": Text("数", "a number"),
         "string": Text("文字", "text"),
         "array": Text("列表", "a list"),
+        "object": Text("一组名字和值", "names and values"),
     }[schema["type"]]
     if not bounds:
         return [kind]
@@ -151,113 +167,28 @@ def checked_value(model: type[BaseModel], name: str, setting: Setting) -> object
     """Return the validated value for a field. Raises NotAllowed with the complete message."""
     members = field_types(model, name)
     if setting.retyped and str in members:
-        quoted = f'{setting.key}: "{setting.value}"'
+        word = short_text(setting.value)
+        quoted = f'{setting.key}: "{word}"'
         raise NotAllowed(
-            f"{setting.key} 应是文字，YAML 却不会把 {setting.value} 当作文字；请加引号：{quoted}",
-            f"{setting.key} is text, but YAML takes {setting.value} for something else; quote it: {quoted}",
+            f"{setting.key} 应是文字，YAML 却不会把 {word} 当作文字；请加引号：{quoted}",
+            f"{setting.key} is text, but YAML takes {word} for something else; quote it: {quoted}",
         )
     try:
         return getattr(model.model_validate({name: _typed(setting, members)}), name)
     except ValidationError as error:
         reason = error.errors()[0].get("ctx", {}).get("error")
         text = reason.text if isinstance(reason, NotAllowed) else _allowed(model, name)
-    if setting.key == "warmup_steps":
-        text = Text(
-            "预热按占总步数的比例写，例如 warmup_ratio=0.03",
-            "warm-up is a share of all steps, such as warmup_ratio=0.03",
-        )
     raise NotAllowed(f"{setting.shown()}：{text.zh}", f"{setting.shown()}: {text.en}")
 
 
 def as_plain(value: object) -> object:
     """Convert the value of a foreign key to a bool, None, a number or a lower-case word."""
-    if isinstance(value, list | tuple):
-        value = ",".join(map(str, value))
-    if not isinstance(value, str):
-        return value if isinstance(value, int | float) or value is None else str(value)
-    word = value.strip().lower()
+    if isinstance(value, dict | list | tuple):
+        value = ",".join(map(short_text, value)) if not isinstance(value, dict) else "{…}" if value else None
+    if value is None or isinstance(value, bool):
+        return value
+    word = short_text(value).strip().lower()
     if word in _YES | _NO:
         return word in _YES
-    return None if word in NOTHING else word
-
-
-def _unknown(setting: Setting) -> SettingProblem:
-    if setting.key == "recipe":
-        return setting.problem(
-            "配方要写在命令的最前面，或写进配置文件，不能用 recipe= 来换",
-            "a recipe comes first on the command line or stands in a file; recipe= cannot change it",
-        )
-    known = {*Config.model_fields, *Sampling.model_fields, *ALIASES, *FOREIGN}
-    known |= {f"sampling.{name}" for name in Sampling.model_fields}
-    near = difflib.get_close_matches(setting.key.lower(), sorted(known), n=1)
-    if near:
-        return setting.problem(
-            f"不认识的配置项 {setting.key}；是不是想写 {near[0]}？",
-            f"Unknown config key {setting.key}; did you mean {near[0]}?",
-        )
-    return setting.problem(
-        f"不认识的配置项 {setting.key}；请检查拼写或删掉它",
-        f"Unknown config key {setting.key}; check its spelling or remove it",
-    )
-
-
-@dataclass(slots=True)
-class Layers:
-    """Result of the layers so far: values by full key, notes by key, and every problem."""
-
-    values: dict[str, object] = field(default_factory=dict)
-    notes: dict[str, Text] = field(default_factory=dict)
-    problems: list[SettingProblem] = field(default_factory=list)
-
-    def add(self, settings: Sequence[Setting]) -> None:
-        """Apply a layer over the earlier ones. It is a problem if one layer sets a field to two values."""
-        first: dict[str, tuple[Setting, object]] = {}
-        for setting in settings:
-            target = field_of(setting.key)
-            if target is None:
-                self._add_foreign(setting)
-                continue
-            model, name = target
-            try:
-                value = checked_value(model, name, setting)
-            except NotAllowed as error:
-                self.problems.append(setting.problem(*error.text))
-                continue
-            full = name if model is Config else f"sampling.{name}"
-            earlier, earlier_value = first.setdefault(full, (setting, value))
-            if earlier_value != value:
-                one, two = earlier.shown(), setting.shown()
-                self.problems.append(
-                    setting.problem(
-                        f"{one} 和 {two} 是同一个配置项，值却不同；请只留一个",
-                        f"{one} and {two} set the same thing to different values; keep one",
-                    )
-                )
-            self.values[full] = value
-
-    def _add_foreign(self, setting: Setting) -> None:
-        known = FOREIGN.get(setting.key)
-        if known is None:
-            self.problems.append(_unknown(setting))
-        elif known.harmless is None or as_plain(setting.value) in known.harmless:
-            self.notes[setting.key] = Text(
-                f"{setting.key} 不用设置：{known.why.zh}", f"{setting.key} need not be set: {known.why.en}"
-            )
-        else:
-            self.problems.append(
-                setting.problem(
-                    f"不支持 {setting.shown()}：{known.why.zh}",
-                    f"{setting.shown()} is not supported: {known.why.en}",
-                    unsafe=known.unsafe,
-                )
-            )
-
-    def config(self) -> Config:
-        """Return the config. Raises one error for all problems: RefusedError if any is unsafe, else UsageError."""
-        if self.problems:
-            kind = RefusedError if any(problem.unsafe for problem in self.problems) else UsageError
-            lines = [problem.text for problem in self.problems]
-            raise kind("\n".join(line.zh for line in lines), "\n".join(line.en for line in lines))
-        own = {name: value for name, value in self.values.items() if "." not in name}
-        drawn = {name.removeprefix("sampling."): value for name, value in self.values.items() if "." in name}
-        return Config.model_validate({**own, "sampling": Sampling.model_validate(drawn)})
+    number = as_number(word)
+    return None if word in NOTHING else word if number is None else number

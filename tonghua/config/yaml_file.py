@@ -113,19 +113,29 @@ def _node_settings(node: yaml.MappingNode, name: str, prefix: str) -> Iterator[S
 
 def _value_settings(key: str, node: yaml.Node, name: str, where: Text) -> Iterator[Setting]:
     spelled = key.replace("-", "_")
-    if isinstance(node, yaml.MappingNode) and spelled == "columns":
-        yield Setting(spelled, {str(role.value): str(column.value) for role, column in node.value}, where)
-    elif isinstance(node, yaml.MappingNode):
-        # Only sampling has nested keys. Under any other key the dotted names are reported as unknown.
-        yield from _node_settings(node, name, f"{spelled}.")
-    elif isinstance(node, yaml.SequenceNode):
-        yield Setting(spelled, [item.value for item in node.value], where)
+    if isinstance(node, yaml.MappingNode) and spelled == "sampling":
+        yield from _node_settings(node, name, "sampling.")
     elif isinstance(node, yaml.ScalarNode):
-        nothing = node.tag == "tag:yaml.org,2002:null"
+        nothing = _is_null(node)
         if nothing and spelled == "sampling":  # every key below it is commented out
             return
         retyped = not nothing and node.tag != "tag:yaml.org,2002:str"
         yield Setting(spelled, None if nothing else node.value, where, bare=node.style is None, retyped=retyped)
+    else:
+        yield Setting(spelled, _plain(node), where)
+
+
+def _is_null(node: yaml.ScalarNode) -> bool:
+    return bool(node.tag == "tag:yaml.org,2002:null")
+
+
+def _plain(node: yaml.Node) -> Any:
+    """Return a node as text, None, a list or a dict. Texts of numbers stay texts: the field gives the type."""
+    if isinstance(node, yaml.ScalarNode):
+        return None if _is_null(node) else node.value
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(each) for each in node.value]
+    return {str(_plain(key)): _plain(value) for key, value in node.value}
 
 
 class _Dumper(yaml.SafeDumper):

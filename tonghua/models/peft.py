@@ -17,8 +17,11 @@ from .scan_adapter import AdapterFiles
 PEFT_PREFIX = "base_model.model."
 
 
-def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, bytes]:
-    """Return the files of an adapter in PEFT's format, as file name to content."""
+def adapter_files(adapter: Adapter, alpha: float, use_rslora: bool, base_name: str) -> dict[str, bytes]:
+    """Return the files of an adapter in PEFT's format, as file name to content.
+
+    PEFT computes its scale from them: alpha / rank, or alpha / sqrt(rank) with `use_rslora`.
+    """
     tensors = {PEFT_PREFIX + name: master.detach().cpu().contiguous() for name, master in adapter.masters.items()}
     config = {
         "peft_type": "LORA",
@@ -30,7 +33,7 @@ def adapter_files(adapter: Adapter, alpha: float, base_name: str) -> dict[str, b
         "target_modules": sorted(adapter.targets),
         "bias": "none",
         "fan_in_fan_out": False,
-        "use_rslora": False,
+        "use_rslora": use_rslora,
         "use_dora": False,
         "init_lora_weights": True,
         "inference_mode": True,

@@ -94,7 +94,7 @@ def _trained(record: RunRecord) -> list[Named]:
     ]
     if config:
         rate = f"{config.learning_rate:g}, {config.lr_scheduler_type}"
-        rank = f"r = {config.lora_rank}, alpha = {config.lora_alpha:g}"
+        rank = f"r = {config.lora_rank}, alpha = {config.lora_alpha:g}" + ", rsLoRA" * config.use_rslora
         lines += [
             _line("LoRA", "LoRA", rank, *config.lora_modules),
             _line("学习率", "learning rate", rate),

@@ -12,7 +12,7 @@ from ..core.lora import Adapter
 
 def learning_rate(config: Config, step: int, steps: int) -> float:
     """Return the rate of step 0, 1, ... of `steps`: linear warmup, then the decay of `lr_scheduler_type`."""
-    warm = round(config.warmup_ratio * steps)
+    warm = round(config.warmup_ratio * steps) if config.warmup_steps is None else config.warmup_steps
     if step < warm:
         # With the ones, the first step has a rate above 0, and the step after warmup is the first at the full rate.
         return config.learning_rate * (step + 1) / (warm + 1)

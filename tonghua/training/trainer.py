@@ -301,7 +301,7 @@ class Trainer:
             "trained_on": trained_on,
         }
         return {
-            **adapter_files(self.adapter, self.config.lora_alpha, base_name),
+            **adapter_files(self.adapter, self.config.lora_alpha, self.config.use_rslora, base_name),
             TENSORS: save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}),
             STATE: (json.dumps(state, indent=2, ensure_ascii=False) + "\n").encode(),
         }

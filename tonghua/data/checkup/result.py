@@ -53,7 +53,7 @@ def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
     rows = all_rows(stream)
     held_out, others = [], None
     if config.eval_dataset:
-        others = read_rows(dataset_path(config.eval_dataset), config.columns)
+        others = read_rows(dataset_path(config.eval_dataset), config.columns, config.max_samples)
     elif len(samples):
         questions = set(split(prepared, config.val_size, config.seed)[1].questions.tolist())
         held_out = [conversation for conversation in rows.kept if question_hash(conversation) in questions]

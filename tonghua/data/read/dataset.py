@@ -111,16 +111,28 @@ class RowStream:
 
     sources          the files, in order
     notes            notes for the user on the whole dataset
-    content_sha256   hex sha256 of the names and bytes of all files
+    content_sha256   hex sha256 of the names and bytes of all files, with `most` if that is set
     file_names       the files' names relative to `path`; [""] if there is only one file
 
-    With `remember`, the first complete iteration keeps the rows in memory, and later ones read nothing.
+    With `remember`, the first complete iteration keeps the rows in memory, and later ones read nothing. With `most`,
+    only so many rows are read, good or bad, from the first on.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, str] | None = None, remember: bool = False) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, str] | None = None, remember: bool = False, most: int | None = None
+    ) -> None:
         self.path = path
         self.sources, self.notes, self.content_sha256 = find_sources(path)
         require_harmless_files(self.sources)
+        self._most = most
+        if most is not None:
+            name = shown(str(path))
+            cut = Text(
+                f"{name} 最多用前 {most} 行（max_samples）", f"{name}: at most {most} rows are used (max_samples)"
+            )
+            self.notes = (*self.notes, cut)
+            # The first rows of a file are another dataset than the whole file.
+            self.content_sha256 += f"[:{most}]"
         self._asked = columns
         self._columns: dict[int, ColumnMap] = {}
         self._remarks = Remarks()
@@ -200,8 +212,8 @@ class RowStream:
         """Yield each row with what stands in the file."""
         unpacked = Unpacked(shown(str(self.path)), packed_bytes(self.sources))
         self._remarks = Remarks()
-        for index in range(len(self.sources)):
-            yield from self._pairs(index, unpacked)
+        every = (self._pairs(index, unpacked) for index in range(len(self.sources)))
+        yield from islice(chain.from_iterable(every), self._most)
 
     def _pairs(self, index: int, unpacked: Unpacked) -> Iterator[tuple[ReadRow, Found]]:
         source = self.sources[index]
@@ -226,8 +238,10 @@ class RowStream:
             yield ReadRow(index, row.line, None, tuple(problems)), row
 
 
-def stream_rows(path: Path, columns: Mapping[str, str] | None = None, remember: bool = False) -> RowStream:
-    """Return the rows of a file, folder or archive, to be read one at a time.
+def stream_rows(
+    path: Path, columns: Mapping[str, str] | None = None, remember: bool = False, most: int | None = None
+) -> RowStream:
+    """Return the rows of a file, folder or archive, to be read one at a time; with `most`, only the first ones.
 
     `columns` maps role to column if the names are not recognized, such as {"output": "回复内容"}. An empty
     column, {role: ""}, means that no column has this role. Raises DataError if there is nothing to read, or a
@@ -235,17 +249,17 @@ def stream_rows(path: Path, columns: Mapping[str, str] | None = None, remember: 
     A missing or ambiguous column is found when iteration reaches the file, or `columns` is asked for. Iteration raises
     DataError if a file has changed since this call.
     """
-    return RowStream(path, columns, remember)
+    return RowStream(path, columns, remember, most)
 
 
-def read_rows(path: Path, columns: Mapping[str, str] | None = None) -> ReadRows:
-    """Read all conversations and problems of a dataset, in the order of its files.
+def read_rows(path: Path, columns: Mapping[str, str] | None = None, most: int | None = None) -> ReadRows:
+    """Read all conversations and problems of a dataset, or those of its first rows, in the order of its files.
 
     The suffix gives the kind; for .json and .jsonl the first character decides. `kept` is () if no row is usable.
     A syntax error in a JSON array, or an unmatched quote in a CSV, is the last problem of its file: the rows after
     it cannot be separated. It counts as one row read. Raises the errors of `stream_rows` and of its iteration.
     """
-    return all_rows(stream_rows(path, columns))
+    return all_rows(stream_rows(path, columns, most=most))
 
 
 def all_rows(stream: RowStream) -> ReadRows:

@@ -87,7 +87,7 @@ def prepare(
         advance(done)
 
     settings = SampleSettings(config.system, config.max_length, config.overlong, config.enable_thinking)
-    streams = [stream_rows(dataset_path(each), config.columns, remember) for each in asked]
+    streams = [stream_rows(dataset_path(each), config.columns, remember, config.max_samples) for each in asked]
     parts = [_tokenized(stream, config, settings, renderer, more) for stream in streams]
     problems = [
         replace(problem, file=f"{each}: {problem.file}".removesuffix(": ") if len(asked) > 1 else problem.file)
