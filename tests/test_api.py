@@ -1,6 +1,7 @@
 """What `import tonghua` gives: documented by examples that run, with settings that an editor can complete."""
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -8,11 +9,12 @@ import typing
 from pathlib import Path
 
 import pytest
+from command_line import write_rows
 
 import tonghua
 from tonghua.config.schema import Config, Sampling
 from tonghua.config.settings import SamplingSettings, Settings
-from tonghua.errors import UserError
+from tonghua.errors import ResourceError, UsageError, UserError
 from tonghua.events import Ended
 from tonghua.terminal.screen import Screen
 
@@ -41,6 +43,24 @@ def test_every_public_function_has_an_example_and_one_of_them_after_the_other_ru
     assert said
     assert re.fullmatch(r"-?\d\.\S+ \[-?\d\S+, -?\d\S+\]", compared)
     assert (run / "report.html").is_file()
+
+
+COMMON = re.compile(r"^ {0,4}(\w+) {2,}\S", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["check", "plan", "train"])
+def test_the_settings_that_change_most_often_stand_in_the_docstring(name: str) -> None:
+    """Each with what it does, and none that there is not."""
+    function = getattr(tonghua, name)
+    text = inspect.getdoc(function) or ""
+    listed = {
+        *COMMON.findall(text),
+        *re.findall(r"[a-z]+(?:_[a-z]+)+", text.partition("decide most:")[2].partition(".")[0]),
+    }
+    known = {*Config.model_fields, *inspect.signature(function).parameters}
+    assert listed <= known
+    assert len(listed & Config.model_fields.keys()) >= 4
+    assert {"max_length"} <= listed
 
 
 def plain_types(annotation: object) -> set[object]:
@@ -120,6 +140,66 @@ def test_torch_would_be_seen() -> None:
     code = "import sys, tonghua; tonghua.plan('qa', dataset='qa.heldout', model='tiny'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
     assert done.stdout.splitlines()[-1] == "True", done.stderr
+
+
+ROWS = [{"instruction": f"第{i}盏灯是谁点的？", "output": f"是守桥人点的，\n一共点了{i}盏。"} for i in range(1, 9)]
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TONGHUA_HOME", str(tmp_path / "家"))
+    return tmp_path / "家"
+
+
+def test_rows_in_memory_are_checked_trained_and_compared(tmp_path: Path, own_home: Path) -> None:
+    """As a file of the same rows would be; a row's line is its number, and the run can be resumed."""
+    bad = [*ROWS[:2], {"instruction": "没有答案"}, *ROWS[2:]]
+    found = tonghua.check(bad, "tiny", on_event=print)
+    (problem,) = found.prepared.problems
+    assert (problem.line, found.prepared.table.read, found.prepared.table.kept) == (3, 9, 8)
+
+    given = {"model": "tiny", "output_dir": tmp_path, "max_steps": 1, "device": "cpu", "dtype": "float32"}
+    result = tonghua.train(dataset=ROWS, eval_dataset=ROWS[:3], quiet=True, **given)
+    file = write_rows(tmp_path / "rows.json", ROWS)
+    held = write_rows(tmp_path / "held.json", ROWS[:3])
+    same = tonghua.train(dataset=file, eval_dataset=held, quiet=True, **given)
+    assert (same.train_loss, same.heldout_loss) == (result.train_loss, result.heldout_loss)
+    assert tonghua.evaluate(result.run, ROWS[:3], on_event=print)["rows"] == 3
+
+    (recorded,) = json.loads((Path(result.run) / "facts.json").read_text(encoding="utf-8"))["dataset"]
+    assert Path(recorded).parent == own_home / "given"
+    assert [json.loads(line) for line in Path(recorded).read_text(encoding="utf-8").splitlines()] == ROWS
+    assert repr(found) == f"CheckResult(source={str(found.source)!r}, read=9, kept=8, bad=1)"
+    teller = tonghua.load(result.run, on_event=print)
+    for returned in (found, found.prepared, result, teller, teller.run):
+        assert "\n" not in repr(returned) and len(repr(returned)) < 600
+        assert "盏灯" not in repr(returned)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"a": float("nan")}], "row 1 cannot be written as JSON"),
+        ([*ROWS, {"a": object()}], "row 9 cannot be written as JSON"),
+        ([{"a": "\ud800"}], "row 1 cannot be written as JSON"),
+        ([{"a": b"x"}], "row 1 cannot be written as JSON"),
+        (iter(ROWS), "dataset must be a path, several paths, or a list of dicts, not list_iterator"),
+        (ROWS[0], "dataset must be a path, several paths, or a list of dicts, not dict"),
+        (5, "dataset must be a path, several paths, or a list of dicts, not int"),
+        ([], "must be the path of a file, or several"),
+        ([None], "must be the path of a file, or several"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_told(own_home: Path, rows: typing.Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        tonghua.check(rows, "tiny", on_event=print)
+    assert not own_home.exists() or not list(own_home.rglob("*.jsonl"))
+
+
+def test_rows_that_cannot_be_kept_are_told(own_home: Path) -> None:
+    own_home.write_text("a file where the folder should be")
+    with pytest.raises(ResourceError, match="TONGHUA_HOME"):
+        tonghua.check(ROWS, "tiny", on_event=print)
 
 
 def test_a_run_that_is_not_named_is_the_newest(tmp_path: Path) -> None:

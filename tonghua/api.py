@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from .config.load import Loaded
     from .config.schema import Config, Sampling
     from .data.checkup.result import CheckResult
-    from .data.samples.prepare import Prepared
     from .inference.teller import Teller
     from .training.events import Event
     from .training.plan import Estimate
     from .training.progress import TrainingResult
 
 StrPath = str | Path
+
+Rows = StrPath | Sequence[str] | Sequence[Mapping[str, Any]]
+"""A file, a folder, an archive, the name of a shipped dataset, several of these, or rows in memory."""
 
 EXAMPLES_SHOWN = 2
 """Maximum number of samples that `check` returns."""
@@ -66,7 +68,7 @@ def download(
 
 
 def check(
-    dataset: StrPath | None = None,
+    dataset: Rows | None = None,
     model: StrPath | None = None,
     *,
     offline: bool = False,
@@ -74,6 +76,12 @@ def check(
     **settings: Unpack[Settings],
 ) -> "CheckResult":
     """Read a dataset as training would, look for faults, and return the result; changes nothing.
+
+    dataset     what `train` takes, but one; or rows in memory: [{"instruction": …, "output": …}, …]
+    columns     which column is what, if its name does not say: {"output": "回复"}
+    system      the system prompt of every row
+    max_length  longest row, in tokens
+    max_samples read only the first rows
 
     >>> found = tonghua.check("qa", "tiny")
     >>> print(found.prepared.table.kept, found.checkup.findings.count("duplicates"))
@@ -87,13 +95,15 @@ def check(
 def plan(
     recipe: StrPath | None = None,
     *,
-    dataset: StrPath | Sequence[str] | None = None,
+    dataset: Rows | None = None,
     model: StrPath | None = None,
     offline: bool = False,
     on_event: OnEvent | None = None,
     **settings: Unpack[Settings],
 ) -> "Estimate":
     """Return the memory, time and disk that `train` would take with these settings; runs a few trial steps.
+
+    These settings decide most: max_length, per_device_train_batch_size, num_train_epochs, lora_rank, quantization_bit.
 
     >>> estimate = tonghua.plan("qa", dataset="qa", model="tiny")
     >>> print(estimate.memory_bytes, estimate.total_s)
@@ -105,7 +115,7 @@ def plan(
 def train(
     recipe: StrPath | None = None,
     *,
-    dataset: StrPath | Sequence[str] | None = None,
+    dataset: Rows | None = None,
     model: StrPath | None = None,
     offline: bool = False,
     quiet: bool = False,
@@ -115,10 +125,18 @@ def train(
     """Train; return the folder of the run and its figures.
 
     recipe      fairytale, daiyu, zhenhuan, qa, a YAML file of your own, or None for the defaults
-    dataset     a file, a folder, an archive, the name of a shipped dataset, or several of these
+    dataset     a file, a folder, an archive, the name of a shipped dataset, several of these, or a list of rows
     model       a name or a folder
     quiet       show nothing
-    settings    any key of the config: learning_rate, num_train_epochs, lora_rank, ...
+    settings    any key of docs/en/settings.md; those that change most often:
+    system                       the system prompt, in training and in every later chat
+    num_train_epochs             passes over the rows
+    learning_rate                peak learning rate
+    per_device_train_batch_size  samples a step, together with gradient_accumulation_steps
+    max_length                   longest row, in tokens; longer ones are split
+    val_size                     rows held out: a share below 1, or a number
+    lora_rank                    how much the adapter can hold
+    quantization_bit             keep the base in 4 or 8 bits, to save memory
 
     >>> result = tonghua.train("qa", dataset="qa", model="tiny", max_steps=1)
     >>> print(result.run, result.heldout_loss)
@@ -133,7 +151,7 @@ def train(
 def resume(
     run: StrPath | None = None,
     *,
-    dataset: StrPath | Sequence[str] | None = None,
+    dataset: Rows | None = None,
     model: StrPath | None = None,
     offline: bool = False,
     quiet: bool = False,
@@ -200,7 +218,7 @@ def load(
 
 def evaluate(
     run: StrPath | None = None,
-    data: StrPath | None = None,
+    data: StrPath | Sequence[Mapping[str, Any]] | None = None,
     *,
     generate: int = 0,
     output_dir: StrPath = "runs",
@@ -212,7 +230,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compare a run with its base on rows that neither has learned; return what `tonghua eval --json` prints.
 
-    data        rows to compare on; None: those that the training held out
+    data        rows to compare on, a file or a list in memory; None: those that the training held out
     generate    number of prompts that both also answer
 
     >>> found = tonghua.evaluate(result.run, "qa.heldout")
@@ -220,19 +238,21 @@ def evaluate(
 
     Raises UsageError if nothing was held out and `data` is None, DataError for fewer than two different questions.
     """
+    from .data.read.in_memory import as_named
     from .evaluation.evaluate import evaluate_teller
 
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
+        rows = None if data is None else str(as_named("dataset", data))
         teller, sampling = open_to_talk(run, asked, {}, tell, offline)
-        return evaluate_teller(teller, None if data is None else str(data), generate, sampling, tell)
+        return evaluate_teller(teller, rows, generate, sampling, tell)
 
 
-def _given(
-    dataset: StrPath | Sequence[str] | None, model: StrPath | None, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    named = {"dataset": dataset, "model": model}
-    return {**{key: value for key, value in named.items() if value is not None}, **settings}
+def _given(dataset: Rows | None, model: StrPath | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    from .data.read.in_memory import as_named
+
+    named = {"dataset": dataset, "model": model, **settings}
+    return {key: as_named(key, value) for key, value in named.items() if value is not None or key in settings}
 
 
 def load_settings(
@@ -270,6 +290,7 @@ def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
     from .data.checkup.result import CheckResult, examine_prepared
     from .data.names import dataset_path, only_dataset
     from .data.samples.prepare import open_model, prepare
+    from .training.plan import seconds_of_an_epoch
 
     dataset = only_dataset(config.dataset)
     files, renderer = open_model(config.model)
@@ -278,22 +299,7 @@ def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
     source = dataset_path(dataset)
     checkup = examine_prepared(config, prepared)
     examples = tuple(prepared.samples.examples[:EXAMPLES_SHOWN])
-    return CheckResult(source, prepared, checkup, examples, _epoch_s(config, prepared))
-
-
-def _epoch_s(config: "Config", prepared: "Prepared") -> float | None:
-    """Return about how many seconds an epoch takes on this machine, or None if no row can be used."""
-    from .models.weights import shape_of
-    from .system import device
-    from .training import plan
-
-    samples = prepared.samples
-    if not len(samples):
-        return None
-    shape = shape_of(prepared.model)
-    place = device.choose_place(config.device, config.dtype)
-    tokens = samples.packed_tokens(config.samples_per_step)
-    return plan.epoch_s(shape, place, tokens, int(samples.targets.sum()))
+    return CheckResult(source, prepared, checkup, examples, seconds_of_an_epoch(config, prepared))
 
 
 def plan_run(loaded: "Loaded", tell: OnEvent) -> "Estimate":

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class SamplingSettings(TypedDict, total=False):
@@ -27,7 +27,7 @@ class Settings(TypedDict, total=False):
     """Every field of `schema.Config` except `dataset` and `model`, which are parameters of the functions in `api`."""
 
     columns: Mapping[str, str] | None
-    eval_dataset: str | PathLike[str] | None
+    eval_dataset: str | PathLike[str] | Sequence[Mapping[str, Any]] | None
     system: str | None
     max_length: int
     overlong: Literal["split", "drop", "error"]

@@ -33,6 +33,9 @@ class Teller:
     engine: Engine
     adapter: Adapter
 
+    def __repr__(self) -> str:
+        return f"Teller({self.run!r}, device={str(self.engine.decoder.device)!r})"
+
     def tell(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> str:
         """Return the answer to one message; arguments and errors as in `pieces`."""
         return "".join(self.pieces(text, tuned=tuned, history=history, **sampling))

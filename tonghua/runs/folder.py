@@ -55,6 +55,9 @@ class Run:
     config: Config
     contract: Contract
 
+    def __repr__(self) -> str:
+        return f"Run(folder={str(self.folder)!r}, base={self.contract.base['name']!r})"
+
 
 def create(output_dir: Path, name: str, needed_bytes: int) -> Path:
     """Create a folder <name>-<time> for one run and return it.

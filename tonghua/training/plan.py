@@ -13,8 +13,10 @@ import torch
 from ..config.schema import Config
 from ..core.loss import ROWS_AT_A_TIME
 from ..core.model import Shape
+from ..data.samples.prepare import Prepared
 from ..errors import ResourceError
-from ..system.device import DevicePlace, machine_name, operations_per_s
+from ..models.weights import shape_of
+from ..system.device import DevicePlace, choose_place, machine_name, operations_per_s
 from ..system.memory import free_bytes
 
 CPU_TOKENS = 1024
@@ -102,6 +104,16 @@ def epoch_s(shape: Shape, place: DevicePlace, tokens: int, targets: int) -> floa
     # Per weight and token 2 operations forward and 2 for dX; frozen weights need no dW.
     operations = 4 * (tokens * linear + targets * shape.hidden_size * shape.vocab_size)
     return operations / (operations_per_s(place) * SHARE_OF_RATE)
+
+
+def seconds_of_an_epoch(config: Config, prepared: Prepared) -> float | None:
+    """Estimate the seconds that an epoch of prepared rows takes on this machine; None if no row can be used."""
+    samples = prepared.samples
+    if not len(samples):
+        return None
+    place = choose_place(config.device, config.dtype)
+    tokens = samples.packed_tokens(config.samples_per_step)
+    return epoch_s(shape_of(prepared.model), place, tokens, int(samples.targets.sum()))
 
 
 def bytes_per_token(shape: Shape, dtype: torch.dtype, recomputed_layers: int) -> int:

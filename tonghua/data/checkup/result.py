@@ -23,6 +23,10 @@ class CheckResult:
     examples: tuple[Example, ...]
     epoch_s: float | None  # None if no row can be used
 
+    def __repr__(self) -> str:
+        table = self.prepared.table
+        return f"CheckResult(source={str(self.source)!r}, read={table.read}, kept={table.kept}, bad={table.bad})"
+
     @property
     def is_usable(self) -> bool:
         """True if every row can be read and at least one can be trained on."""

@@ -54,6 +54,9 @@ class Prepared:
     streams: tuple[RowStream, ...]
     """The rows of each dataset as they were read, in order; none unless asked to remember them."""
 
+    def __repr__(self) -> str:
+        return f"Prepared(model={str(self.model.folder)!r}, {self.table}, samples={len(self.samples)})"
+
 
 def open_model(model: str | None) -> tuple[ModelFiles, Renderer]:
     """A vetted model folder of this machine, and its template and tokenizer. Raises UsageError if it is not here."""
