@@ -23,6 +23,7 @@ class Cache:
         # Zeros: a masked place still enters as 0 * value, and fresh memory may hold a NaN.
         self.keys, self.values = (torch.zeros(size, dtype=decoder.dtype, device=decoder.device) for _ in range(2))
         self.lengths = torch.zeros(len(capacities), dtype=torch.long, device=decoder.device)
+        self._counts = [0] * len(capacities)  # the same on the host, which would wait for the device to read them
         self.decoder = decoder
 
     def prefill(self, row: int, ids: Sequence[int]) -> Tensor:
@@ -41,14 +42,14 @@ class Cache:
         positions = torch.arange(len(ids), device=device)
         # Only the last token predicts: the last layer skips o and the MLP of all others.
         last = torch.tensor([len(ids) - 1], device=device)
-        self.lengths[row] = len(ids)
+        self.lengths[row] = self._counts[row] = len(ids)
         return decoder(torch.tensor(ids, device=device), positions, read, last)  # type: ignore[no-any-return]
 
     def step(self, ids: Tensor) -> Tensor:
         """Read one more token (B,) of every conversation; return hidden states (B, hidden)."""
         decoder, rows = self.decoder, torch.arange(len(ids), device=self.decoder.device)
-        # Waits for the device once per token; in return no layer reads places beyond the longest conversation.
-        longest = int(self.lengths.max()) + 1
+        # No layer reads places beyond the longest conversation.
+        longest = max(self._counts) + 1
         places = torch.arange(longest, device=decoder.device)
         mask = torch.zeros(len(ids), 1, 1, longest, dtype=decoder.dtype, device=decoder.device)
         # `>` and not `>=`: the token of this step is written at `lengths` and sees itself.
@@ -62,6 +63,7 @@ class Cache:
 
         hidden = decoder(ids, self.lengths.clone(), read)
         self.lengths += 1
+        self._counts = [count + 1 for count in self._counts]
         return hidden  # type: ignore[no-any-return]
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -69,6 +71,7 @@ class Cache:
         kept = torch.tensor(rows, device=self.decoder.device)
         self.keys, self.values = self.keys[:, kept], self.values[:, kept]
         self.lengths = self.lengths[kept]
+        self._counts = [self._counts[row] for row in rows]
 
 
 def attend_cached(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
@@ -105,8 +108,8 @@ def tokens(
     generators = [_generator(sampling.seed, row) for row in range(len(prompts))]
     alive = list(range(len(prompts)))
     while True:
-        # One read of the head for all conversations. fp32: penalties in bf16 would round the logits.
-        logits = linear(hidden, decoder.head).float()
+        # One read of the head for all conversations, and one copy to the CPU, where tokens are chosen.
+        logits = linear(hidden, decoder.head).to("cpu", torch.float32)  # penalties in bf16 would round the logits
         for line, row in enumerate(alive):
             penalized = penalize(logits[line], answers[row], sampling, breakers)
             answers[row].append(pick(penalized, sampling, generators[row]))

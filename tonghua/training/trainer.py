@@ -196,9 +196,10 @@ class Trainer:
             parts.append(part.detach())  # no item(): the host would wait for each backward pass
             orders.append(batch.order)
             tokens += len(batch.ids)
-        values = torch.stack(parts).tolist()  # waits for the device once for all of them
-        wrong = [i for value, order in zip(values, orders, strict=True) if not math.isfinite(value) for i in order]
-        return _Gradient(float(torch.stack(parts).sum()), tokens, wrong)
+        values = torch.stack(parts).cpu()  # waits for the device once for all of them
+        finite = values.isfinite().tolist()
+        wrong = [i for fine, order in zip(finite, orders, strict=True) if not fine for i in order]
+        return _Gradient(float(values.sum()), tokens, wrong)
 
     def _take_less(self, examples: Sequence[Example]) -> None:
         """Halve the micro-batches; if each has one row, recompute all layers. Raises ResourceError if neither helps."""
