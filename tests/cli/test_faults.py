@@ -328,8 +328,8 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
     "field_without_end": (
         "a.csv",
         f"instruction,output\n问,答\n问,{'a' * 10_000_001}\n",
-        "第 3 行：有一个字段超过 10000000 个字符；从这里起没有再读；检查是否少了一个英文双引号",
-        "line 3: a field is longer than 10000000 characters; nothing was read from here on; "
+        "第 3 行：有一个字段超过 5000000 个字符；从这里起没有再读；检查是否少了一个英文双引号",
+        "line 3: a field is longer than 5000000 characters; nothing was read from here on; "
         "check whether a double quote is missing",
     ),
     "too_many_fields": (

@@ -382,7 +382,7 @@ def test_csv_fields_are_bounded(folder: Path) -> None:
     rows = read(folder, "a.csv", f"instruction,output\n甲,{'字' * 200_000}\n")
     assert rows.kept == (talk("甲", "字" * 200_000, line=2),)
     rows = read(folder, "b.csv", f"instruction,output\n甲,{'a' * (CSV_FIELD_CHARACTERS + 1)}\n")
-    assert said(rows, "en") == [(2, "a field is longer than 10000000 characters; nothing was read from here on")]
+    assert said(rows, "en") == [(2, "a field is longer than 5000000 characters; nothing was read from here on")]
 
 
 def test_broken_history_in_a_csv(folder: Path) -> None:

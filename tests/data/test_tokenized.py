@@ -28,6 +28,7 @@ from tonghua.errors import DataError, ResourceError, UsageError
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.prompt.renderer import Renderer
 from tonghua.system.environment import home
+from tonghua.terminal.screen import Screen
 
 LONG = "第一段，从前有一只小熊。\n\n第二段，它走进了森林。\n\n第三段，天黑了，它回家了。\n\n第四段，妈妈在等它。"
 
@@ -285,6 +286,28 @@ def test_a_row_that_cannot_be_split_is_told(ready: Callable[..., Prepared], tmp_
     (problem,) = found.problems
     assert "超过 max_length=100" in problem.what.zh
     assert ("没有可以断开的地方" in problem.what.zh) == (overlong == "split")
+
+
+def test_what_blocks_training_is_told_first(
+    ready: Callable[..., Prepared],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tokenized, "MOST_PROBLEMS", 3)
+    endless = [{"instruction": f"背第{i}段数", "output": "1" * 500} for i in range(8)]
+    (tmp_path / "行").mkdir()
+    for name in ("一.json", "二.json"):
+        written(tmp_path / "行", [*endless[:4], {"instruction": "问", "output": ""}, *endless[4:], *rows(2)], name)
+    found = ready(str(tmp_path / "行"), max_length=64)
+    assert (found.table.too_long, found.table.bad) == (16, 2)
+    assert [(problem.place.en, problem.blocks) for problem in found.problems] == [
+        *(("一.json line 1", True), ("二.json line 1", True), ("一.json line 1", False)),
+    ]
+    Screen("zh").problems(found.problems, 1)
+    assert capsys.readouterr().err.startswith("一.json 第 1 行：第 5 条：output（答案）是空的")
+    both = ready((str(tmp_path / "行" / "一.json"), str(tmp_path / "行" / "二.json")), max_length=64)
+    assert [problem.blocks for problem in both.problems[:3]] == [True, True, False]
 
 
 def test_a_long_row_stops_everything_where_that_was_asked(ready: Callable[..., Prepared], tmp_path: Path) -> None:

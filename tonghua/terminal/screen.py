@@ -156,8 +156,8 @@ class Screen:
         """Print the first `most` bad rows, each with its remedy, and how many more there are."""
         for problem in problems[:most]:
             self.say(
-                f"第 {problem.line} 行：{problem.what.zh}；{problem.mend.zh}",
-                f"line {problem.line}: {problem.what.en}; {problem.mend.en}",
+                f"{problem.place.zh}：{problem.what.zh}；{problem.mend.zh}",
+                f"{problem.place.en}: {problem.what.en}; {problem.mend.en}",
             )
         if len(problems) > most:
             self.say(f"…… 还有 {len(problems) - most} 处", f"... and {len(problems) - most} more")

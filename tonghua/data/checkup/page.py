@@ -96,9 +96,8 @@ def _finding(checkup: Checkup, finding: Finding, language: Language) -> Mapping[
 
 
 def _problem(problem: RowProblem, language: Language) -> Mapping[str, str]:
-    file = f"{problem.file} " if problem.file else ""
     return {
-        "where": Text(f"{file}第 {problem.line} 行", f"{file}line {problem.line}").to(language),
+        "where": problem.place.to(language),
         "what": problem.what.to(language),
         "mend": problem.mend.to(language),
     }

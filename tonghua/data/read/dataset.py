@@ -59,6 +59,14 @@ class RowProblem:
     what: Text
     mend: Text
     file: str = ""
+    blocks: bool = True
+    """True if training does not start before it is mended; False if the row is left out."""
+
+    @property
+    def place(self) -> Text:
+        """The file, if the dataset has several, and the line: `一.csv 第 3 行`, `一.csv line 3`."""
+        file = f"{self.file} " if self.file else ""
+        return Text(f"{file}第 {self.line} 行", f"{file}line {self.line}")
 
     def as_json(self, language: Language) -> dict[str, int | str]:
         """Return the problem as JSON fields in `language`; `file` only if it is not ""."""

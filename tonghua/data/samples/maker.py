@@ -217,10 +217,11 @@ class Maker:
         else:
             what = Text(f"{what.zh}，整行不用（不会截断）", f"{what.en}; the row is left out, not cut")
         mend = Text("调大 max_length，或把它拆成几行", "set a larger max_length, or split it into several rows")
-        if self.settings.overlong == "error":
-            where = Text(f"{file} 第 {line} 行".strip(), f"{file} line {line}".strip())
+        problem = RowProblem(line, what, mend, file, blocks=self.settings.overlong == "error")
+        if problem.blocks:
+            where = problem.place
             raise DataError(f"{where.zh}{what.zh}；{mend.zh}", f"{where.en} {what.en}; {mend.en}")
-        return RowProblem(line, what, mend, file)
+        return problem
 
     def _written(self, samples: Sequence["_MadeSample"]) -> tuple[bytes, NDArray[np.void], bytes]:
         sizes = np.array([len(sample.example.ids) for sample in samples], np.int64)

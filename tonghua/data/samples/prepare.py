@@ -105,7 +105,7 @@ def prepare(
         files,
         renderer,
         counts,
-        tuple(problems if len(parts) > 1 else sorted(problems, key=lambda p: (p.file, p.line))),
+        tuple(sorted(problems, key=lambda p: (not p.blocks, *((p.file, p.line) if len(parts) == 1 else ())))),
         Samples(parts),
         tuple(dict.fromkeys(each for about in abouts for each in about["mapping"])),
         (
@@ -172,10 +172,9 @@ def _tokenized(
 def require_usable(ready: Prepared, path: str, skip_bad_rows: bool) -> None:
     """Raise DataError if there are bad rows and `skip_bad_rows` is False, or if no sample is left."""
     if ready.table.bad and not skip_bad_rows:
-        shown = [(p, Text(f"{p.file} " if p.file else "", f"{p.file} " if p.file else "")) for p in ready.problems]
-        shown = shown[:MOST_PROBLEMS_SHOWN]
-        zh = "\n".join(f"  {file.zh}第 {p.line} 行：{p.what.zh}；{p.mend.zh}" for p, file in shown)
-        en = "\n".join(f"  {file.en}line {p.line}: {p.what.en}; {p.mend.en}" for p, file in shown)
+        shown = ready.problems[:MOST_PROBLEMS_SHOWN]
+        zh = "\n".join(f"  {p.place.zh}：{p.what.zh}；{p.mend.zh}" for p in shown)
+        en = "\n".join(f"  {p.place.en}: {p.what.en}; {p.mend.en}" for p in shown)
         rest = len(ready.problems) - len(shown)
         more = Text(f"\n  …… 还有 {rest} 处", f"\n  ... and {rest} more") if rest else Text("", "")
         raise DataError(

@@ -39,7 +39,7 @@ from ...text import Text
 from ..read.dataset import ReadRow, RowProblem
 from .maker import SAMPLE, TARGET, Made, Maker, RowCounts, SampleSettings
 
-FORMAT = 3
+FORMAT = 4
 """Part of the key: increase it with every change of the file format or of how ids are made."""
 
 ROWS_AT_A_TIME = 256
@@ -88,7 +88,8 @@ class Tokenized(Sequence[Example]):
     def problems(self) -> tuple[RowProblem, ...]:
         """The problems of the dropped rows, at most `MOST_PROBLEMS`."""
         return tuple(
-            RowProblem(line, Text(*what), Text(*mend), file) for line, what, mend, file in self.about["problems"]
+            RowProblem(line, Text(*what), Text(*mend), file, blocks)
+            for line, what, mend, file, blocks in self.about["problems"]
         )
 
     def __len__(self) -> int:
@@ -155,7 +156,7 @@ def tokenize(
             **about(),
             "sizes": {name: (temporary / name).stat().st_size for name in DATA_FILES},
             "counts": asdict(counts),
-            "problems": [[p.line, list(p.what), list(p.mend), p.file] for p in problems],
+            "problems": [[p.line, list(p.what), list(p.mend), p.file, p.blocks] for p in problems],
         }
         write_durably(temporary / ABOUT, json.dumps(told, ensure_ascii=False).encode())
         _put(temporary, folder)
@@ -202,7 +203,9 @@ def _write(
                 index.write(made.samples.tobytes())
                 texts.write(made.texts)
                 counts += made.counts
-                problems += made.problems[: MOST_PROBLEMS - len(problems)]
+                for problem in made.problems:
+                    each = bad.problems if problem.blocks else problems
+                    each += [problem][: MOST_PROBLEMS - len(each)]
                 advance(made.counts.read)
     advance(bad.count)
     return counts + RowCounts(bad.count, 0, bad.count), (bad.problems + problems)[:MOST_PROBLEMS]
