@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from written_models import CONFIG, TOKENIZER, data_bytes, declared, laid_out, tensor_file, tensors
@@ -33,6 +33,8 @@ class Hub:
     files: dict[str, bytes]
     log: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     sent_bytes: int = 0
+    left: int = 0
+    """Number of endless answers that the client has left."""
     endpoint: str = ""
 
     drop_after_bytes: list[int] = field(default_factory=list)
@@ -51,6 +53,12 @@ class Hub:
     block_bytes: int = BLOCK_BYTES
     served: dict[str, bytes] = field(default_factory=dict)
     """Content to send instead of the listed content, by file name."""
+
+    drip: Literal["headers", "redirect", "listing", "file", "chunks"] | None = None
+    """What comes byte by byte, every `drip_s`, and never ends."""
+    drip_s: float = 0.02
+    flood: Literal["listing", "redirect"] | None = None
+    """What comes as fast as it can, and never ends."""
 
     answer_after_s: float = 0.0
     more: list[dict[str, Any]] = field(default_factory=list)
@@ -108,6 +116,23 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub = self.hub
         hub.log.append(("GET", self.path, dict(self.headers)))
+        is_listing = self.path.endswith("/revision/main") or "/repo/files" in self.path
+        if hub.drip == "headers":
+            self._endless(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x", hub.drip_s)
+            return
+        if hub.drip == "redirect" or hub.flood == "redirect":
+            start = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n"
+            self._endless(start, b"x" if hub.drip else bytes(BLOCK_BYTES), hub.drip_s if hub.drip else 0.0)
+            return
+        if (hub.drip == "listing" or hub.flood == "listing") and is_listing:
+            start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n["
+            self._endless(start, b" " if hub.drip else b" " * BLOCK_BYTES, hub.drip_s if hub.drip else 0.0)
+            return
+        if hub.drip in ("file", "chunks") and not is_listing and "/tree/" not in self.path:
+            kind = b"Transfer-Encoding: chunked\r\n\r\n" if hub.drip == "chunks" else b"\r\n"
+            block = b"1\r\nx\r\n" if hub.drip == "chunks" else b"x"
+            self._endless(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n" + kind, block, hub.drip_s)
+            return
         if hub.always or hub.statuses:
             status, headers = (hub.always, {}) if hub.always else hub.statuses.pop(0)
             self._answer(status, b"{}", headers)
@@ -132,6 +157,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(path.rsplit("/", 1)[1])
         else:
             self._answer(404, b"{}", {"Content-Type": "application/json"})
+
+    def _endless(self, start: bytes, block: bytes, pause_s: float) -> None:
+        """Send the start, and the block again and again until the client has gone."""
+        self.close_connection = True
+        try:
+            self.wfile.write(start)
+            while True:
+                self.wfile.write(block)
+                self.hub.sent_bytes += len(block)
+                time.sleep(pause_s)
+        except OSError:
+            self.hub.left += 1
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -405,11 +405,88 @@ def test_d9_a_drip_is_left_for_another_source(world: World) -> None:
 
 
 def test_d9_a_slow_but_steady_line_is_no_drip(world: World) -> None:
-    world.patch.setattr(network, "SLOW_WINDOW_S", 0.2)
+    world.patch.setattr(network, "SLOW_WINDOW_S", 0.5)
     world.patch.setattr(network, "SLOW_BYTES_PER_S", 1_000)
-    hub = world.modelscope(Hub(model_files(10_240), pause_s=0.05, block_bytes=1_000))
+    hub = world.modelscope(Hub(model_files(20_480), pause_s=0.05, block_bytes=1_000))
     assert world.download().source == "modelscope"
     world.assert_whole(hub)
+
+
+@pytest.fixture
+def hurried(world: World) -> World:
+    """A world whose patience is short."""
+    for name, value in {"ANSWER_S": 0.3, "LISTING_S": 0.3, "SLOW_WINDOW_S": 0.3, "REPORT_S": 0.0}.items():
+        world.patch.setattr(network, name, value)
+    return world
+
+
+DRIPS = ("headers", "redirect", "listing", "file", "chunks")
+
+
+@pytest.mark.parametrize("source", ["modelscope", "huggingface"])
+@pytest.mark.parametrize("drip", DRIPS)
+def test_d9_an_answer_that_comes_byte_by_byte_is_left(hurried: World, drip: Any, source: str) -> None:
+    """No wait for a byte is long, and the answer never ends."""
+    serve = hurried.modelscope if source == "modelscope" else hurried.hugging_face
+    hub = serve(Hub(model_files(), drip=drip))
+    # The body of a redirect is not read, so what remains of that drip is a circle.
+    with pytest.raises(Stopped, match="HTTP 302" if drip == "redirect" else "is too slow"):
+        hurried.download(source)
+    hurried.assert_no_model()
+    await_left(hub)
+
+
+def await_left(hub: Hub) -> None:
+    """The connection is shut too, so that nothing goes on coming behind the program's back."""
+    until = time.monotonic() + 30
+    while not hub.left and time.monotonic() < until:
+        time.sleep(0.01)
+    assert hub.left
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_d9_a_healthy_hub_takes_over_from_one_that_drips(hurried: World, drip: Any) -> None:
+    slow = hurried.modelscope(Hub(model_files(), drip=drip))
+    healthy = hurried.hugging_face(Hub(model_files(), answer_after_s=0.2))
+    assert hurried.download(None).source == "huggingface"
+    hurried.assert_whole(healthy)
+    assert slow.requests("/")
+    asked = [told.asking.en for told in hurried.told if told.asking]
+    fault = "answers HTTP 302" if drip == "redirect" else "is too slow"
+    order = ["asking ModelScope", f"ModelScope {fault}; trying another source", "asking Hugging Face"]
+    assert sorted(set(order), key=asked.index) == order
+
+
+@pytest.mark.parametrize("flood", ["listing", "redirect"])
+def test_d9_an_answer_without_end_is_not_kept(hurried: World, flood: Any) -> None:
+    hurried.patch.setattr(network, "LISTING_LIMIT_BYTES", 300_000)
+    hub = hurried.modelscope(Hub(model_files(), flood=flood))
+    with pytest.raises(UserError, match=r"makes no sense|too slow|HTTP 302"):
+        hurried.download("modelscope")
+    await_left(hub)
+
+
+def test_d9_a_byte_for_each_attempt_is_no_progress(world: World) -> None:
+    """Else a hub that breaks the connection after every byte would hold a download for years."""
+    world.patch.setattr(network, "SLOW_BYTES_PER_S", 1e9)
+    hub = world.modelscope(Hub(model_files(), drop_after_bytes=[1] * 1000))
+    with pytest.raises(Stopped, match="broke the connection"):
+        world.download()
+    assert len(hub.requests(f"FilePath={WEIGHTS}")) == ATTEMPTS
+
+
+def test_d9_what_is_asked_is_told_before_the_first_file(world: World) -> None:
+    world.modelscope()
+    world.hugging_face(Hub(model_files(), answer_after_s=0.2))
+    world.download(None)
+    asked = [told.asking for told in world.told if told.asking]
+    assert [text.en for text in dict.fromkeys(asked)] == [
+        "looking which source answers first",
+        "asking ModelScope",
+    ]
+    assert [text.zh for text in dict.fromkeys(asked)] == ["看哪个下载源先回应", "正在问 ModelScope"]
+    first = next(place for place, told in enumerate(world.told) if told.total_bytes)
+    assert not any(told.asking for told in world.told[first:])
 
 
 # D10-D13: listings and redirects

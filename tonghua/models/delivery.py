@@ -12,7 +12,11 @@ from .manifest import WEIGHT_SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """Progress of a download. If `waiting` is set, it says what the download waits for; no bytes arrive then."""
+    """Progress of a download.
+
+    If `waiting` is set, it says what the download waits for; no bytes arrive then. Before the first file, `asking`
+    says which hub is asked.
+    """
 
     model: str
     source: str
@@ -21,6 +25,7 @@ class DownloadProgress:
     total_bytes: int
     bytes_per_s: float
     waiting: Text | None = None
+    asking: Text | None = None
 
     @property
     def remaining_s(self) -> float | None:

@@ -150,7 +150,8 @@ def _from_any(
     line = HubLine(repository, tell)
     faults: list[tuple[HubSource, FaultyError]] = []
     promised: dict[str, str | None] | None = None
-    for source in _nearest_first(sources, line):
+    order = _nearest_first(sources, line)
+    for source in order:
         try:
             plan = find_delivery(line, source, repository)
             if promised not in (None, plan.weights):
@@ -165,6 +166,9 @@ def _from_any(
             return _transfer(line, plan, target)
         except FaultyError as fault:
             faults.append((source, fault))
+            if source is not order[-1]:
+                zh, en = f"{source.title} {fault.what.zh}", f"{source.title} {fault.what.en}"
+                line.ask(Text(f"{zh}，换一个下载源", f"{en}; trying another source"))
     raise _summary(repository, faults)
 
 
@@ -214,6 +218,7 @@ def _nearest_first(sources: Sequence[HubSource], line: "HubLine") -> list[HubSou
     """Sort the sources: those that answer, fastest first but the mirror last; then those that do not answer."""
     if len(sources) == 1:
         return list(sources)
+    line.ask(Text("看哪个下载源先回应", "looking which source answers first"))
     heard = _seconds_by_name(sources, line)
     return sorted(sources, key=lambda s: (s.name not in heard, s.name == "mirror", heard.get(s.name, 0.0)))
 

@@ -363,6 +363,8 @@ class Screen:
         text = f"{decimal(told.done_bytes)}/{whole}"
         if told.waiting is not None:
             text = told.waiting.to(self.language)
+        elif told.asking is not None:
+            text = told.asking.to(self.language)
         elif told.remaining_s is not None:
             left = Text(f"还要 {duration(told.remaining_s)}", f"{duration(told.remaining_s)} left").to(self.language)
             text += f"  {decimal(round(told.bytes_per_s))}/s  {left}"
