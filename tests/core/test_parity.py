@@ -53,7 +53,7 @@ from tonghua.core.loss import linear_cross_entropy, linear_cross_entropy_plain, 
 from tonghua.core.model import Decoder
 from tonghua.core.packing import pack
 from tonghua.core.pointwise import rms_norm, rms_norm_plain, rotate, rotate_plain, swiglu, swiglu_plain
-from tonghua.errors import DataError
+from tonghua.errors import DataError, RefusedError
 from tonghua.evaluation.losses import losses
 from tonghua.models.model_config import read_config
 from tonghua.models.peft import adapter_files, load_adapter
@@ -436,20 +436,64 @@ def test_we_read_an_adapter_of_peft(zoo: Zoo, tmp_path: Path, targets: Any, use_
     assert distance(found, their_logits(theirs, some_ids())) < TINY
     assert distance(found, plain) > SEEN
     assert adapter.scale == (9 / 6**0.5 if use_rslora else 1.5)
-    assert adapter.dropout == 0.3
+
+
+@pytest.mark.parametrize("form", ["regex", "default", "bare", "mapped", "half"])
+def test_we_read_what_other_trainers_write(zoo: Zoo, tmp_path: Path, form: str) -> None:
+    """A regular expression for the modules (Unsloth, ms-swift), the adapter's name or no prefix in the names of the
+    tensors, no task and a class of transformers in its place, and half precision."""
+    reference = reference_model(zoo("qwen2"))
+    regex = r"model\.layers\.\d+\.(?:self_attn|mlp)\.(?:q_proj|o_proj|down_proj)"
+    targets = f".*{regex}$" if form == "regex" else ["q_proj", "o_proj", "down_proj"]
+    theirs = save_by_peft(reference, tmp_path, target_modules=targets)
+    path, config_path = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    tensors, config = load_file(path), json.loads(config_path.read_text(encoding="utf-8"))
+    if form == "default":
+        tensors = {name.replace(".weight", ".default.weight"): each for name, each in tensors.items()}
+    elif form == "bare":
+        tensors = {name.removeprefix("base_model.model."): each for name, each in tensors.items()}
+    elif form == "half":
+        tensors = {name: each.half() for name, each in tensors.items()}
+    elif form == "mapped":
+        library = "transformers.models.qwen2.modeling_qwen2"
+        config |= {
+            "auto_mapping": {"base_model_class": "Qwen2ForCausalLM", "parent_library": library},
+            "task_type": None,
+        }
+    save_file(tensors, path)
+    config_path.write_text(json.dumps(config), encoding="utf-8")
+    decoder = our_model(zoo("qwen2"))
+    files = scan_adapter(tmp_path)
+    load_adapter(files, decoder)
+    decoder.eval()
+    assert files.modules == ("q_proj", "o_proj", "down_proj")
+    error = distance(our_logits(decoder, some_ids()), their_logits(theirs, some_ids()))
+    assert error < (1e-3 if form == "half" else TINY)
+
+
+def test_weights_that_are_not_finite_are_refused(zoo: Zoo, tmp_path: Path) -> None:
+    save_by_peft(reference_model(zoo("qwen2")), tmp_path, target_modules=["q_proj"])
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    next(iter(tensors.values()))[0, 0] = float("inf")
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(RefusedError, match="not finite"):
+        load_adapter(scan_adapter(tmp_path), our_model(zoo("qwen2")))
 
 
 def test_an_adapter_of_another_base_is_refused_by_name(zoo: Zoo, tmp_path: Path) -> None:
     save_by_peft(reference_model(zoo("qwen3")), tmp_path, target_modules=["q_proj"])
     with pytest.raises(DataError) as caught:
         load_adapter(scan_adapter(tmp_path), our_model(zoo("qwen2")))
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+    name = "model.layers.0.self_attn.q_proj.lora_B.weight"
     assert f"{name} should be (64, 6) and is (128, 6) (3 in all)" in caught.value.text.en
     assert f"{name} 应为 (64, 6)，实为 (128, 6)（共 3 处）" in caught.value.text.zh
 
 
 def test_an_adapter_for_layers_that_the_base_does_not_have_is_refused(zoo: Zoo, tmp_path: Path) -> None:
     save_by_peft(reference_model(zoo("qwen2")), tmp_path, target_modules=["q_proj"])
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    renamed = {name.replace("q_proj", "c_attn"): each for name, each in tensors.items()}
+    save_file(renamed, tmp_path / "adapter_model.safetensors")
     config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
     (tmp_path / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["c_attn"]}), "utf-8")
     with pytest.raises(DataError, match="is for c_attn, none of which this base model has"):

@@ -52,7 +52,7 @@ ADAPTER_CONFIG: dict[str, Any] = {
     "r": 2,
     "rank_pattern": {},
     "alpha_pattern": {},
-    "target_modules": ["q_proj", "v_proj"],
+    "target_modules": ["q_proj"],
     "task_type": "CAUSAL_LM",
     "use_dora": False,
     "use_rslora": False,
@@ -755,6 +755,13 @@ def test_random_bytes_are_refused(scratch: Path, data: bytes) -> None:
         {"lora_alpha": 0.5},
         {"modules_to_save": []},
         {"init_lora_weights": "gaussian"},
+        {"target_modules": "(a+)+$"},
+        {"target_modules": ["q_proj", "c_attn", "query_key_value"]},
+        {"target_modules": ["q_proj", "v_proj"], "exclude_modules": "v_proj"},
+        {"auto_mapping": {"base_model_class": "X", "parent_library": "transformers.models.qwen3.modeling_qwen3"}},
+        {"task_type": None},
+        {"megatron_core": "megatron.core", "qalora_group_size": 16, "peft_version": "0.21.2", "loftq_config": {}},
+        {"a_key_of_a_later_version": False, "another": None, "a third": {}},
     ],
 )
 def test_plain_adapters_pass(adapter: Path, change: dict[str, Any]) -> None:
@@ -797,13 +804,21 @@ def test_an_adapter_config_with_only_the_needed_keys_passes(adapter: Path) -> No
         ("lora_alpha", True),
         ("lora_alpha", None),
         ("lora_alpha", 10**400),
-        ("target_modules", "(a+)+$"),
-        ("target_modules", "q_proj"),
+        ("target_modules", ""),
+        ("target_modules", {"q_proj": True}),
         ("target_modules", []),
         ("target_modules", None),
         ("target_modules", ["q_proj", ".*"]),
         ("target_modules", ["q_proj\n"]),
         ("target_modules", ["q_proj", 7]),
+        ("auto_mapping", {"base_model_class": "Evil", "parent_library": "transformers_evil"}),
+        ("auto_mapping", {"base_model_class": "Evil"}),
+        ("task_type", "SEQ_CLS"),
+        ("lora_bias", True),
+        ("velora_config", {"num_groups": 32}),
+        ("monteclora_config", {"num_samples": 4}),
+        ("arrow_config", {"top_k": 3}),
+        ("a_key_of_a_later_version", True),
         ("use_dora", True),
         ("bias", "all"),
         ("bias", "lora_only"),
@@ -854,7 +869,12 @@ def test_an_adapter_without_weights(adapter: Path) -> None:
         (LORA | {f"{Q_PROJ}.lora_B.weight": ("F32", [2, 2, 2], [32, 64])}, "lora_B"),
         (LORA | {f"{Q_PROJ}.lora_magnitude_vector": ("F32", [1], [64, 68])}, "lora_magnitude_vector"),
         (LORA | {f"{Q_PROJ}.lora_B.bias": ("F32", [1], [64, 68])}, "lora_B.bias"),
-        (LORA | {"base_model.model.lm_head.weight": ("F32", [1], [64, 68])}, "lm_head"),
+        (LORA | {"base_model.model.lm_head.weight": ("F32", [1], [64, 68])}, "modules_to_save"),
+        (LORA | {"base_model.model.lm_head.lora_A.weight": ("F32", [2, 2], [64, 80])}, "lm_head"),
+        (LORA | {"base_model.model.model.embed_tokens.lora_embedding_A": ("F32", [2, 2], [64, 80])}, "embedding"),
+        (LORA | {"x.modules_to_save.default.weight": ("F32", [1], [64, 68])}, "modules_to_save"),
+        (LORA | {f"{Q_PROJ}.lora_A.other.weight": ("F32", [2, 4], [64, 96])}, "q_proj"),
+        (LORA | {f"{Q_PROJ}.lora_A.weight": ("I32", [2, 4], [0, 32])}, "I32"),
         ({f"{Q_PROJ}.lora_A.weight": ("F32", [2, 4], [0, 32])}, "q_proj"),
         (LORA | {"x.lora_B.weight": ("F32", [1, 2], [64, 72])}, "x"),
     ],
@@ -862,6 +882,18 @@ def test_an_adapter_without_weights(adapter: Path) -> None:
 def test_adapter_tensors_that_do_not_fit(adapter: Path, layout: Layout, culprit: str) -> None:
     write_weights(adapter / "adapter_model.safetensors", layout)
     assert_faulty(scan_adapter, adapter, RefusedError, "adapter_model.safetensors", culprit)
+
+
+def test_an_adapter_that_lacks_a_linear_which_it_lists(adapter: Path) -> None:
+    write_json(adapter / "adapter_config.json", ADAPTER_CONFIG | {"target_modules": ["q_proj", "v_proj"]})
+    assert_faulty(scan_adapter, adapter, RefusedError, "adapter_model.safetensors", "v_proj")
+
+
+def test_a_folder_of_checkpoints_names_the_last(adapter: Path) -> None:
+    for step in (100, 900, 1000):
+        make_adapter(adapter.parent / "output" / f"checkpoint-{step}")
+    newest = adapter.parent / "output" / "checkpoint-1000"
+    assert_faulty(scan_adapter, newest.parent, UsageError, str(newest))
 
 
 def test_an_adapter_file_without_tensors(adapter: Path) -> None:

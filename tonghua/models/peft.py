@@ -7,11 +7,11 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..config.fields import LORA_MODULES
 from ..core.lora import Adapter
 from ..core.model import Decoder
 from ..errors import DataError
 from ..text import json_text, listed
+from .guarded import refused
 from .scan_adapter import AdapterFiles
 
 PEFT_PREFIX = "base_model.model."
@@ -45,34 +45,39 @@ def adapter_files(adapter: Adapter, alpha: float, use_rslora: bool, base_name: s
     }
 
 
-def load_adapter(files: AdapterFiles, decoder: Decoder) -> Adapter:
-    """Add a saved adapter, from tonghua or PEFT, to its base model, and return it.
+def load_adapter(files: AdapterFiles, decoder: Decoder, dropout: float = 0.0) -> Adapter:
+    """Add a saved adapter, from tonghua or another trainer, to its base model, and return it.
 
-    Raises DataError if its tensors do not fit the layers of `decoder`.
+    Raises DataError if its tensors do not fit the layers of `decoder`, RefusedError if a number is not finite.
     """
     config = files.config
-    named = config.target_modules
-    targets = LORA_MODULES if isinstance(named, str) else [name.rsplit(".", 1)[-1] for name in named]
     try:
-        adapter = Adapter(decoder.linears(), targets, config.r, config.scale, config.lora_dropout)
+        adapter = Adapter(decoder.linears(), files.modules, config.r, config.scale, dropout)
     except ValueError:
-        names = listed(targets)
+        modules = listed(files.modules)
         raise DataError(
-            f"适配器 {files.folder.name} 要加在 {names.zh} 上，这个基座模型里一个也没有；请用训练它的那个基座",
-            f"adapter {files.folder.name} is for {names.en}, none of which this base model has; use the base that it"
+            f"适配器 {files.folder.name} 要加在 {modules.zh} 上，这个基座模型里一个也没有；请用训练它的那个基座",
+            f"adapter {files.folder.name} is for {modules.en}, none of which this base model has; use the base that it"
             " was trained on",
         ) from None
     _compare(adapter.masters, files)
     with safe_open(files.folder / "adapter_model.safetensors", "pt") as opened, torch.no_grad():
+        names = files.names
         for name, master in adapter.masters.items():
-            master.copy_(opened.get_tensor(PEFT_PREFIX + name))
+            master.copy_(opened.get_tensor(names[name]))
+    if not adapter.flat.isfinite().all():
+        raise refused(
+            "adapter_model.safetensors",
+            "里面有不是有限数的权重；请换一个检查点，或重新下载",
+            "it holds weights that are not finite; take another checkpoint, or fetch it again",
+        )
     adapter.refresh()
     return adapter
 
 
 def _compare(masters: Mapping[str, Tensor], files: AdapterFiles) -> None:
-    wanted = {PEFT_PREFIX + name: tuple(master.shape) for name, master in masters.items()}
-    found = {name: entry.shape for name, entry in files.tensors.items()}
+    wanted = {name: tuple(master.shape) for name, master in masters.items()}
+    found = {name: files.tensors[own].shape for name, own in files.names.items()}
     differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if differing:
         name = differing[0]
