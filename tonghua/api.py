@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from .config.settings import Settings
-from .errors import ResourceError, UsageError, UserError
-from .events import Doing, Ended, Happened, ReadingRows, Said
+from .errors import UserError
+from .events import Ended, Happened, ReadingRows, Said
 from .terminal.following import OnEvent, following
 from .text import Text
 
 if TYPE_CHECKING:
     from .config.load import Loaded
-    from .config.schema import Config, Sampling
+    from .config.schema import Config
     from .data.checkup.result import CheckResult
     from .inference.teller import Teller
     from .training.events import Event
@@ -38,9 +38,6 @@ Rows = StrPath | Sequence[str] | Sequence[Mapping[str, Any]]
 
 EXAMPLES_SHOWN = 2
 """Maximum number of samples that `check` returns."""
-
-SET_ANEW = ("model", "device", "dtype", "output_dir", "sampling")
-"""Settings that may differ when a run is opened to talk; its training fixed all others."""
 
 
 def download(
@@ -161,7 +158,8 @@ def resume(
     """Resume a run from its last checkpoint and return its figures; a finished run stays as it is.
 
     run         its folder or name; None: the newest unfinished one in `output_dir`
-    settings    what may differ from the run's own: the path of rows or model, a smaller micro-batch, ...
+    settings    what may differ from the run's own: the path of rows or model, a smaller micro-batch, ...;
+                of a finished run, more epochs: then a new run begins at its adapter
 
     >>> tonghua.resume(result.run)
 
@@ -196,13 +194,15 @@ def load(
     model: StrPath | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
+    system: str | None = None,
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> "Teller":
     """Return a run, loaded and ready to answer.
 
-    run     its folder or name; None: the newest in `output_dir`
-    model   the folder or name of its base, if it has moved
+    run     its folder or name; None: the newest in `output_dir`; or the folder of an adapter made elsewhere
+    model   the folder or name of its base, if it has moved, or if the adapter was made elsewhere
+    system  the system prompt of an adapter made elsewhere; that of a run is settled
     device  where to compute, and `dtype` in which type; auto: the best on this machine, whatever it was trained on
 
     >>> teller = tonghua.load(result.run)
@@ -211,8 +211,11 @@ def load(
     Raises UsageError if there is no such run; DataError, naming it, if base, tokenizer or template differ from those of
     the training.
     """
+    from .inference.opening import open_to_talk
+
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
+        asked |= {} if system is None else {"system": system}
         return open_to_talk(run, asked, {}, tell, offline)[0]
 
 
@@ -225,6 +228,7 @@ def evaluate(
     model: StrPath | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
+    system: str | None = None,
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> dict[str, Any]:
@@ -240,10 +244,12 @@ def evaluate(
     """
     from .data.read.in_memory import as_named
     from .evaluation.evaluate import evaluate_teller
+    from .inference.opening import open_to_talk
 
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         rows = None if data is None else str(as_named("dataset", data))
+        asked |= {} if system is None else {"system": system}
         teller, sampling = open_to_talk(run, asked, {}, tell, offline)
         return evaluate_teller(teller, rows, generate, sampling, tell)
 
@@ -271,6 +277,10 @@ def load_settings(
     loaded = load(recipe, overrides)
     if dataset is not None:
         loaded = replace(loaded, config=loaded.config.model_copy(update={"dataset": dataset}))
+    if loaded.config.adapter is not None:
+        from .training.beginning import at_adapter
+
+        loaded = at_adapter(loaded)
     return _require_inputs(loaded, tell, offline)
 
 
@@ -342,59 +352,32 @@ def _write_pages(run: Path, tell: OnEvent) -> None:
         tell(Ended())
 
 
-def _write_missing_pages(run: Path, tell: OnEvent) -> None:
-    """Write the pages of a finished run whose process was killed before it had them."""
-    from .runs.pages import lacks_pages
-
-    if lacks_pages(run):
-        with suppress(ResourceError):  # somebody else's folder; the run is complete without them
-            _write_pages(run, tell)
-
-
 def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, offline: bool) -> "TrainingResult":
     """Do what `resume` does, with settings as the user gave them."""
     from .runs.folder import finished, runs_folder, unfinished
+    from .runs.pages import write_missing_pages
+    from .training.beginning import already_begun, extended
     from .training.progress import TrainingResult
     from .training.resume import resumed_settings
 
     run = unfinished(Path(named) if named else None, runs_folder(asked))
     ended = finished(run)
     if ended is not None:
-        _write_missing_pages(run, tell)
-        nothing = Text(f"{run} 已经训练完了，没有要接着做的", f"{run} has reached its end; there is nothing to resume")
+        write_missing_pages(run, tell)
+        more = extended(run, asked, ended)
+        again = None if more is None else already_begun(more)
+        if again is not None:
+            tell(Said(Text(f"接着训练已经开始的 {again}", f"resuming {again}, which has begun already")))
+            return train_run(_require_inputs(resumed_settings(again, {}), tell, offline), tell, again)
+        if more is not None:
+            return train_run(_require_inputs(more, tell, offline), tell)
+        nothing = Text(
+            f"{run} 已经训练完了，没有要接着做的；想接着学，请加上更大的 num_train_epochs",
+            f"{run} has reached its end; there is nothing to resume. To learn on, add a larger num_train_epochs",
+        )
         tell(Said(nothing))
         return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
     loaded = _require_inputs(resumed_settings(run, asked), tell, offline)
     if named is None:
         tell(Said(Text(f"接着训练：{run}", f"resuming {run}")))
     return train_run(loaded, tell, run)
-
-
-def open_to_talk(
-    run: StrPath | None, asked: Mapping[str, Any], style: Mapping[str, Any], tell: OnEvent, offline: bool
-) -> tuple["Teller", "Sampling"]:
-    """Return a run and its sampling: that of the run, overridden by `style`, and that by `asked`.
-
-    Raises UsageError for a setting that the training has fixed, and what `inference.teller.open_teller` raises.
-    """
-    from .config.load import load
-    from .inference.teller import open_teller
-    from .models.fetch import require_model
-    from .runs.folder import open_run, runs_folder
-
-    opened = open_run(Path(run) if run else None, runs_folder(asked))
-    _write_missing_pages(opened.folder, tell)
-    config = load(opened.folder / "config.yaml", {**style, **asked}).config
-    for key in type(config).model_fields:
-        if key not in SET_ANEW and getattr(config, key) != getattr(opened.config, key):
-            raise UsageError(
-                f"{key} 在训练时就定下了，现在不能改；请去掉它，或用新的值重新训练",
-                f"{key} was settled in training and cannot be changed now; leave it out, or train again",
-            )
-    if not run:
-        tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
-    require_model(config.model, tell, offline)
-    tell(Doing(Text("载入模型", "loading the model")))
-    teller = open_teller(opened, config.model, config.device, config.dtype)
-    tell(Ended())
-    return teller, config.sampling

@@ -13,7 +13,7 @@ from .. import api
 from ..errors import DataError
 from ..terminal.following import following
 from ..terminal.printer import Pieces, put, put_json
-from ..text import shown
+from ..text import Text, shown
 from .shared import AsJson, Debug, Offline, help_text, new_screen, split_arguments
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ def _open(
     """Return a run and its sampling. Here `seed` means that of the answers, not that of the training."""
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
+    from ..inference.opening import open_to_talk
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
     with following(screen.event) as tell:
-        return api.open_to_talk(run, asked, STYLES[style] if style else {}, tell, offline)
+        return open_to_talk(run, asked, STYLES[style] if style else {}, tell, offline)
 
 
 Style = Annotated[
@@ -134,7 +135,7 @@ def chat(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Answer one prompt, or hold a conversation. Raises what `api.open_to_talk` raises."""
+    """Answer one prompt, or hold a conversation. Raises what `inference.opening.open_to_talk` raises."""
     from ..prompt.conversation import Message
 
     run, overrides = split_arguments(context.args)
@@ -155,10 +156,11 @@ def talk(teller: "Teller", sampling: "Sampling", screen: "Screen", as_json: bool
 
     contract, name = teller.run.contract, teller.run.folder.name
     persona, base = shown(contract.persona), shown(contract.base["name"])
-    screen.say(
-        f"{persona}（{name}，基座 {base}）。输入 exit 离开，clear 重新开始。",
-        f"{persona} ({name}, base {base}). exit leaves, clear starts over.",
-    )
+    if contract.persona is None:  # made elsewhere
+        who = Text(f"{shown(name)}（基座 {base}）", f"{shown(name)} (base {base})")
+    else:
+        who = Text(f"{persona}（{name}，基座 {base}）", f"{persona} ({name}, base {base})")
+    screen.say(f"{who.zh}。输入 exit 离开，clear 重新开始。", f"{who.en}. exit leaves, clear starts over.")
     history: list[Message] = []
     for line in _lines():
         if line.strip().lower() in ("exit", "quit", "退出"):

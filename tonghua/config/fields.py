@@ -30,6 +30,14 @@ class NotAllowed(ValueError):
         self.text = Text(zh, en)
 
 
+def lora_scale(rank: int, alpha: float, use_rslora: bool) -> float:
+    """Return the factor of the LoRA update B A: alpha / rank (Hu et al. 2021, arXiv 2106.09685).
+
+    With `use_rslora` it is alpha / sqrt(rank) (Kalajdzievski 2023, arXiv 2312.03732).
+    """
+    return alpha / (rank**0.5 if use_rslora else rank)
+
+
 def as_text(value: object) -> object:
     """Convert a path object to str; return any other value unchanged."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -23,6 +23,8 @@ class Layers:
 
     values: dict[str, object] = field(default_factory=dict)
     written: dict[str, Setting] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    """The full keys that no shipped recipe has set alone."""
     notes: dict[str, Text] = field(default_factory=dict)
     problems: list[Text] = field(default_factory=list)
     ignored: dict[str, Text] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class Layers:
                     )
                 )
             self.values[full], self.written[full] = value, setting
+            self.own.add(full)
         # What stands later wins: a share replaces a number of steps of an earlier layer.
         if "warmup_ratio" in first and "warmup_steps" not in first:
             self.values.pop("warmup_steps", None)

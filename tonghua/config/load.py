@@ -26,11 +26,14 @@ DEFAULT_NAME: Final = "tonghua"
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A config, the name of its recipe or file (`tonghua` if there is none), and notes to show to the user."""
+    """A config, the name of its recipe or file (`tonghua` if there is none), and notes to show to the user.
+
+    `own`: the keys that the user has set, and not only a recipe that ships."""
 
     config: Config
     name: str
     notes: tuple[Text, ...]
+    own: frozenset[str] = frozenset()
 
 
 def _read_file(path: Path) -> bytes:
@@ -71,7 +74,7 @@ def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any]
     reading = Layers()
     name = DEFAULT_NAME if recipe is None else _read_recipe(str(recipe), reading)
     reading.add(override_settings(overrides, reading))
-    return Loaded(reading.config(), name, reading.told())
+    return Loaded(reading.config(), name, reading.told(), frozenset(reading.own))
 
 
 def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
@@ -113,3 +116,4 @@ def _read_recipe(recipe: str, reading: Layers) -> str:
 def _add_shipped(name: str, reading: Layers) -> None:
     file = resources.files("tonghua") / "recipes" / f"{name}.yaml"
     reading.add(file_settings(file.read_bytes(), f"{name}.yaml"))
+    reading.own.clear()

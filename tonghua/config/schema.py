@@ -16,6 +16,7 @@ from .fields import (
     dtype_name,
     folder_name,
     lora_modules,
+    lora_scale,
     share_or_rows,
     tracker_names,
     valid_path,
@@ -254,8 +255,8 @@ class Config(BaseModel):
 
     @property
     def lora_scale(self) -> float:
-        """Factor of the LoRA update; with `use_rslora` that of Kalajdzievski 2023, arXiv 2312.03732."""
-        return self.lora_alpha / (self.lora_rank**0.5 if self.use_rslora else self.lora_rank)
+        """Factor of the LoRA update."""
+        return lora_scale(self.lora_rank, self.lora_alpha, self.use_rslora)
 
     @property
     def lora_modules(self) -> tuple[str, ...]:

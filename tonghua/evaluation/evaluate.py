@@ -35,17 +35,23 @@ def held_out(teller: Teller, data: str | None = None) -> Samples:
     """Return the rows of `data`, else those that the training held out. Raises UsageError if it held out none."""
     config = teller.run.config
     source = data or config.eval_dataset or config.dataset
+    if source is None:  # an adapter made elsewhere
+        raise _nothing_held_out()
     ready = prepare(config, teller.base, teller.engine.renderer, source)
     require_usable(ready, str(source), config.skip_bad_rows)
     if data is not None or config.eval_dataset is not None:
         return ready.samples
     samples = split(ready, config.val_size, config.seed)[1]
     if not len(samples):
-        raise UsageError(
-            "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
-            "nothing was held out in training; give rows with --data",
-        )
+        raise _nothing_held_out()
     return samples
+
+
+def _nothing_held_out() -> UsageError:
+    return UsageError(
+        "训练时没有留出验证数据；请用 --data 给出没训练过的数据",
+        "nothing was held out in training; give rows with --data",
+    )
 
 
 def compared(

@@ -102,7 +102,7 @@ def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype:
     Raises UsageError if the base is not on this machine, DataError if base, tokenizer or template are not those of
     the training, naming what differs.
     """
-    adapter = scan_adapter(run.folder)
+    adapter = scan_adapter(run.adapter)
     base = scan_model(find(model or run.config.model))
     scan_tokenizer(run.folder)
     renderer = Renderer(run.folder)

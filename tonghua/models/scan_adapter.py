@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
-from ..config.fields import LORA_MODULES
+from ..config.fields import LORA_MODULES, lora_scale
 from ..errors import RefusedError, UsageError
 from ..text import Text, shown
 from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused
@@ -115,7 +115,7 @@ class AdapterConfig(Typed):
     @property
     def scale(self) -> float:
         """What the product of B and A is multiplied by."""
-        return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
+        return lora_scale(self.r, self.lora_alpha, bool(self.use_rslora))
 
     @property
     def base_name(self) -> str:

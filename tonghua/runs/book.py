@@ -124,6 +124,8 @@ class Book:
         named = {key: getattr(self.config, key) for key in ("dataset", "eval_dataset")}
         paths = {key: _resolved(value) for key, value in named.items() if value is not None}
         paths["output_dir"] = str(user_path(self.config.output_dir).resolve())
+        if self.config.adapter is not None:
+            paths["adapter"] = str(user_path(self.config.adapter).resolve())
         return self.config.model_copy(update={"model": self._model(), "run_name": self.name, **paths})
 
     def _model(self) -> str:
@@ -134,6 +136,10 @@ class Book:
     def write_config(self) -> None:
         """Write config.yaml, complete and with absolute paths."""
         write_files(self.run, {"config.yaml": to_yaml(self._resolved()).encode()})
+
+    def has_facts(self) -> bool:
+        """True if facts.json is there, as on a resume: it tells how the run began."""
+        return (self.run / runs.FACTS).is_file()
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Write facts.json: the start time, the run name, and `facts` about base, data and settings."""

@@ -49,11 +49,12 @@ LOSS_PLOT = "loss.png"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An opened run that has an adapter and its contract."""
+    """An opened run that has an adapter and its contract. `adapter` is the folder itself, or a checkpoint in it."""
 
     folder: Path
     config: Config
     contract: Contract
+    adapter: Path
 
     def __repr__(self) -> str:
         return f"Run(folder={str(self.folder)!r}, base={self.contract.base['name']!r})"
@@ -110,8 +111,8 @@ def newest(output_dir: Path) -> Path:
 def open_run(path: Path | None, output_dir: Path) -> Run:
     """Open the run at `path`, or of this name in `output_dir`, or the newest one if `path` is None.
 
-    Raises UsageError if there is no such run, and DataError if a file is missing or damaged. Its config raises as
-    `load` does.
+    The folder of a checkpoint opens the run with that adapter. Raises UsageError if there is no such run, and
+    DataError if a file is missing or damaged. Its config raises as `load` does.
     """
     folder = newest(output_dir) if path is None else path
     if not folder.is_dir() and path is not None:
@@ -121,6 +122,7 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
             f"没有 {path} 这个文件夹；请写出训练结果所在的文件夹",
             f"there is no folder {path}; name the folder of a run",
         )
+    adapter, folder = folder, run_of(folder) or folder
     missing = [n for n in (CONTRACT, "config.yaml", "adapter_config.json") if not (folder / n).is_file()]
     if missing:
         raise DataError(
@@ -128,7 +130,17 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
             f"{folder} is not a finished run: {missing[0]} is missing; choose another or train again",
         )
     contract = Contract.from_json((folder / CONTRACT).read_text(encoding="utf-8", errors="replace"))
-    return Run(folder, load(folder / "config.yaml").config, contract)
+    return Run(folder, load(folder / "config.yaml").config, contract, adapter)
+
+
+def run_of(folder: Path) -> Path | None:
+    """Return the run whose adapter this folder holds: the folder itself, or that of a checkpoint; None if none of ours.
+
+    Only a run with a contract counts.
+    """
+    above = folder.absolute().parent
+    places = (folder, above.parent) if above.name == checkpoint.FOLDER else (folder,)
+    return next((run for run in places if (run / CONTRACT).is_file()), None)
 
 
 def begun(path: Path | None, output_dir: Path) -> Path:
@@ -171,6 +183,12 @@ def _named(path: Path, output_dir: Path) -> Path:
             f"{path} is not the folder of a run; name one of those in runs",
         )
     return folder
+
+
+def left_unfinished(output_dir: Path) -> list[Path]:
+    """Return the runs that can be resumed, the newest first."""
+    there = [run for run in _all(output_dir) if checkpoint.steps(run) and finished(run) is None]
+    return sorted(there, key=_age, reverse=True)
 
 
 def _all(output_dir: Path) -> list[Path]:

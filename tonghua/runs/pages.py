@@ -1,11 +1,13 @@
 """Write report.html and loss.png of a run together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..events import Doing
+from ..errors import ResourceError
+from ..events import Doing, Ended
 from ..system.environment import language
 from ..text import Text
 from .curves import write_loss_plot
@@ -27,6 +29,11 @@ def write_pages(run: Path, result: Mapping[str, Any] | None = None) -> None:
     write_loss_plot(record, run / LOSS_PLOT, language())
 
 
-def lacks_pages(run: Path) -> bool:
-    """True if a finished run lacks one of its pages, as after a kill while they were written."""
-    return finished(run) is not None and not all((run / page).exists() for page in (REPORT, LOSS_PLOT))
+def write_missing_pages(run: Path, tell: Callable[[Doing | Ended], None]) -> None:
+    """Write the pages of a finished run that lacks one, as after a kill while they were written."""
+    if finished(run) is None or all((run / page).exists() for page in (REPORT, LOSS_PLOT)):
+        return
+    tell(WRITING_PAGES)
+    with suppress(ResourceError):  # somebody else's folder; the run is complete without them
+        write_pages(run)
+    tell(Ended())

@@ -88,6 +88,7 @@ def _trained(record: RunRecord) -> list[Named]:
     facts, config = record.facts, record.config
     lines = [
         _line("基座", "base model", text(facts, "base", "name"), _millions(number(facts, "base", "parameters"))),
+        _line("从哪里开始", "begun at", *_beginning(facts)),
         _line("数据", "dataset", *_names(found(facts, "dataset"))),
         _line("验证数据", "held-out dataset", *_names(found(facts, "eval_dataset"))),
         _line("新增参数", "trained parameters", *_share(facts)),
@@ -120,6 +121,12 @@ def _line(zh: str, en: str, *values: Text | str) -> Named | None:
     if not there:
         return None
     return Text(zh, en), Text(" · ".join(each.zh for each in there), " · ".join(each.en for each in there))
+
+
+def _beginning(facts: Mapping[str, Any]) -> list[Text | str]:
+    """Return the adapter that the run began at, and the start of its sha256."""
+    path, digest = text(facts, "adapter", "path"), text(facts, "adapter", "sha256")
+    return [Text(f"适配器 {path}", f"the adapter {path}"), f"sha256 {digest[:12]}"] if path else []
 
 
 def _names(values: Any) -> list[str]:

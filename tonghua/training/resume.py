@@ -19,11 +19,13 @@ from ..errors import DataError, UsageError
 from ..runs import checkpoint
 from ..runs.checkpoint import Checkpoint
 from ..system.environment import home
+from ..system.files import user_path
 from ..text import Text
 from .progress import STATE
 
 FREE = (
     *("model", "dataset", "eval_dataset"),  # paths; their content is compared by hash
+    "adapter",  # only where the run began
     *("per_device_train_batch_size", "gradient_accumulation_steps"),  # but their product must stay
     *("tokens_per_micro_batch", "gradient_checkpointing", "device", "dtype"),
     *("output_dir", "run_name", "save_steps", "save_minutes", "save_total_limit", "report_to", "sampling"),
@@ -36,12 +38,23 @@ TRAINING, HELD_OUT = Text("训练数据", "the rows"), Text("验证数据", "the
 
 
 def resumed_settings(run: Path, asked: Mapping[str, Any]) -> Loaded:
-    """Return the settings of a run, overridden by `asked`; its folder and name stay. Raises as `load` does."""
-    loaded = load(run / "config.yaml", asked)
+    """Return the settings of a run, overridden by `asked`; its folder, its name and where it began stay.
+
+    Raises as `load` does, and UsageError for another adapter to begin at.
+    """
+    loaded, before = load(run / "config.yaml", asked), load(run / "config.yaml").config
+    if "adapter" in asked and not _same_path(loaded.config.adapter, before.adapter):
+        raise UsageError(
+            f"{run} 已经开始了，不能换一个适配器重新开始；请去掉 adapter，或去掉 --resume 开始一次新的训练",
+            f"{run} has begun, and cannot begin at another adapter; leave out adapter, or --resume for a new run",
+        )
     # The name that the run was made with: `asked` may hold another one.
-    name = load(run / "config.yaml").config.run_name
-    config = loaded.config.model_copy(update={"output_dir": str(run.parent), "run_name": name})
-    return Loaded(config, loaded.name, loaded.notes)
+    stays = {"output_dir": str(run.parent), "run_name": before.run_name, "adapter": before.adapter}
+    return Loaded(loaded.config.model_copy(update=stays), loaded.name, loaded.notes, loaded.own)
+
+
+def _same_path(one: str | None, other: str | None) -> bool:
+    return one == other or (bool(one and other) and user_path(str(one)).resolve() == user_path(str(other)).resolve())
 
 
 def settled(config: Config) -> dict[str, Any]:
@@ -88,6 +101,13 @@ def require_settled(found: Checkpoint, config: Config) -> None:
         )
     for key, value in now.items():
         # A run of an older version may lack a setting, so there is nothing to compare.
+        if key in before and before[key] != value and key in ("num_train_epochs", "max_steps"):
+            raise UsageError(
+                f"{key} 在开始训练时就定下了（{before[key]}），学习率按它变化；请先去掉它把这次训练完，之后再用"
+                f" --resume 加上 {key}={value}，就会从那里接着学",
+                f"{key} was settled when the run began ({before[key]}), and the learning rate follows it; resume"
+                f" without it to the end first, and --resume with {key}={value} then goes on from there",
+            )
         if key in before and before[key] != value:
             raise UsageError(
                 f"{key} 在开始训练时就定下了（{before[key]}）；接着训练不能改，要改请重新训练",

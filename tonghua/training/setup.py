@@ -7,6 +7,7 @@ import json
 import math
 import platform
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,9 +21,15 @@ from ..data.samples.prepare import Prepared, open_model, prepare, require_usable
 from ..data.samples.samples import Samples
 from ..errors import UsageError
 from ..events import Doing, Happened, ReadingRows
+from ..inference.teller import check_contract
 from ..models import store
+from ..models.manifest import sha256_of
+from ..models.peft import load_adapter
+from ..models.same_base import base_note
 from ..models.scan import ModelFiles
+from ..models.scan_adapter import AdapterFiles
 from ..models.weights import load_base
+from ..runs.adapters import find_adapter
 from ..runs.book import Book
 from ..runs.checkpoint import Checkpoint
 from ..system import device as devices
@@ -63,6 +70,7 @@ class ReadyRun:
     decoder: Decoder
     adapter: Adapter
     plan: plan.Plan
+    begun_at: AdapterFiles | None = None  # the adapter that a new run begins at
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -94,16 +102,32 @@ def get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> Re
     # Rows before the base: their faults show without loading gigabytes of weights.
     rows = training_rows(config, tell)
     _tell_warm_up(config, len(rows.training), tell)
+    begun_at = None if found is not None or config.adapter is None else _beginning(config, rows.ready, tell)
     # Before the large allocations: a step takes 1.87 instead of 2.04 s if glibc keeps freed memory.
     keep_freed_memory()
     # Seeds dropout alone: the adapter and the order of the samples have generators of their own.
     torch.manual_seed(config.seed)
     tell(Doing(Text("载入模型", "loading the model")))
     decoder = load_base(rows.ready.model, place, config.quantization_bit)
-    adapter = _new_adapter(config, decoder)
+    adapter = (
+        _new_adapter(config, decoder) if begun_at is None else load_adapter(begun_at, decoder, config.lora_dropout)
+    )
     # After the base: what is free now is free for activations.
     planned = plan.plan(config, decoder.shape, place, rows.longest)
-    return ReadyRun(config, rows, place, decoder, adapter, planned)
+    return ReadyRun(config, rows, place, decoder, adapter, planned, begun_at)
+
+
+def _beginning(config: Config, ready: Prepared, tell: Tell) -> AdapterFiles:
+    """Return the adapter that a run begins at. Raises DataError if it was trained on another base."""
+    found = find_adapter(str(config.adapter), Path(config.output_dir))
+    contract = found.contract
+    if contract is not None:
+        check_contract(contract, ready.model, ready.renderer)
+    else:
+        note = base_note(found.files, config.model, ready.model.folder)
+        if note is not None:
+            tell(Happened("adapter", note))
+    return found.files
 
 
 def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
@@ -116,8 +140,12 @@ def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
     return DevicePlace(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
 
 
-def run_facts(started: Started, base_name: str) -> dict[str, Any]:
-    """Return the content of facts.json: versions, device, base, rows and sizes."""
+def run_facts(started: Started, base_name: str, begun_at: AdapterFiles | None) -> dict[str, Any]:
+    """Return the content of facts.json: versions, device, base, the adapter it began at, rows and sizes."""
+    beginning = None
+    if begun_at is not None:
+        digest = sha256_of(begun_at.folder / "adapter_model.safetensors")
+        beginning = {"path": str(begun_at.folder), "sha256": digest}
     tokens = started.train.row_tokens
     datasets = started.config.dataset
     return {
@@ -125,6 +153,7 @@ def run_facts(started: Started, base_name: str) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "place": str(started.place),
         "base": {"name": base_name, "parameters": started.parameters},
+        "adapter": beginning,
         "trainable": started.trainable,
         "rows": asdict(started.ready.table),
         "dataset": [datasets] if isinstance(datasets, str) else list(datasets or ()),

@@ -352,8 +352,8 @@ def _start(run: _TrainingRun) -> None:
         done=trainer.done,
     )
     run.tell(started)
-    if not trainer.done:
-        book.write_facts(run_facts(started, book.base_name))
+    if not (trainer.done or book.has_facts()):
+        book.write_facts(run_facts(started, book.base_name, ready.begun_at))
 
 
 def _diverged(run: _TrainingRun, step: int) -> DivergedError:
