@@ -92,7 +92,11 @@ def test_check_tells_what_training_will_see(work: Work) -> None:
     assert set(found) == CHECK_KEYS
     assert (found["read"], found["kept"], found["dropped"]) == (4, 3, 1)
     assert found["problems"] == [
-        {"line": 1, "what": 'row 4: no "output" (the answer)', "mend": 'add "output", or delete the row'}
+        {
+            "line": 1,
+            "what": 'row 4: no "output" (the answer), only instruction',
+            "mend": 'add "output", or delete the row',
+        }
     ]
     assert [set(one) for one in found["examples"]] == [{"ids", "targets", "text"}] * 2
     first = found["examples"][0]

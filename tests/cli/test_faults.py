@@ -164,11 +164,11 @@ def test_rows_without_an_answer(desk: Desk) -> None:
     path = desk.write("无答案.jsonl", json.dumps(ROWS[0]) + '\n{"instruction": "问"}\n')
     zh = (
         f"{path} 有 1 行不能用，请改好，或加 skip_bad_rows=true 跳过它们：\n"
-        "  第 2 行：没有 output（答案）；补上 output，或删掉这一条"
+        "  第 2 行：没有 output（答案），只有 instruction；补上 output，或删掉这一条"
     )
     en = (
         f"{path} has 1 unusable rows; mend them, or add skip_bad_rows=true to leave them out:\n"
-        '  line 2: no "output" (the answer); add "output", or delete the row'
+        '  line 2: no "output" (the answer), only instruction; add "output", or delete the row'
     )
     refused(lambda language: desk.train(language, dataset=path), 3, zh, en, desk.runs)
 

@@ -128,14 +128,14 @@ def test_faults_name_the_columns_of_the_file(tmp_path: Path) -> None:
         (2, "缺少问题：问题 是空的"),
         (2, "回答（答案）是空的"),
         (3, "问题 是数字，应为文字"),
-        (3, "没有 回答（答案）"),
-        (4, "缺少问题：问题 是空的"),
+        (3, "没有 回答（答案），只有 问题"),
+        (4, "缺少问题：没有 问题，只有 回答"),
     ]
-    rows = read(tmp_path, {"conversations": "x"}, {"conversations": [{"from": "human", "value": ""}]}, {})
+    rows = read(tmp_path, {"conversations": "x"}, {"conversations": [{"from": "human", "value": ""}]}, {"x": 1})
     assert [(problem.what.zh, problem.what.en) for problem in rows.problems] == [
         ("conversations 是文字，应为消息的列表", '"conversations" is text, not a list of messages'),
         ("conversations 第 1 条（human）的 value 是空的", '"value" of message 1 (human) is empty'),
-        ("没有 conversations", 'no "conversations"'),
+        ("没有 conversations，只有 x", 'no "conversations", only x'),
     ]
 
 

@@ -182,7 +182,7 @@ MESSY = [
     '{"instruction": "好", "output": "好"}',
 ]
 MESSY_SAID = [
-    (2, "没有 output（答案）", 'no "output" (the answer)'),
+    (2, "没有 output（答案），只有 instruction", 'no "output" (the answer), only instruction'),
     (3, "output（答案）是空的", '"output" (the answer) is empty'),
     (4, "缺少问题：instruction 和 input 都是空的", 'no question: "instruction" and "input" are both empty'),
     (5, "output（答案）是数字，应为文字", '"output" (the answer) is a number, not text'),
@@ -348,12 +348,14 @@ def test_two_systems_and_two_forms_are_not_merged(folder: Path) -> None:
         openai(("system", "一"), ("user", "甲"), ("assistant", "乙"), system="二"),
         {**good, "output": "丙"},
         {},
+        {"message": "甲"},
     ]
     rows = read(folder, "a.jsonl", "\n".join(map(json.dumps, lines)))
     assert said(rows) == [
         (2, "system 列和 messages 里各有一段 system"),
         (3, "这一条有 output，而这个文件按 messages 来读"),
         (4, "没有 messages"),
+        (5, "这一条有 message，像是 messages 写错了"),
     ]
     assert accounts_for_every_row(rows)
 
@@ -363,7 +365,7 @@ def test_csv_rows_with_too_many_or_too_few_fields(folder: Path) -> None:
     assert said(rows) == [
         (4, "有 3 个字段，表头有 2 列"),
         (5, "有 1 个字段，表头有 2 列"),
-        (6, "缺少问题：instruction 和 input 都是空的"),
+        (6, "缺少问题：instruction 是空的"),
         (6, "output（答案）是空的"),
     ]
     assert [row.line for row in rows.kept] == [2, 7]
@@ -425,8 +427,8 @@ def test_a_syntax_error_in_an_array_ends_the_reading(folder: Path, content: str,
 
 def test_rows_that_share_a_line_are_told_by_their_number(folder: Path) -> None:
     rows = read(folder, "a.json", f'[{GOOD}, {{"instruction": "问"}}, 5]')
-    assert said(rows) == [(1, "第 2 条：没有 output（答案）"), (1, "第 3 条：这一条是数字，应为对象")]
-    assert said(rows, "en")[0] == (1, 'row 2: no "output" (the answer)')
+    assert said(rows) == [(1, "第 2 条：没有 output（答案），只有 instruction"), (1, "第 3 条：这一条是数字，应为对象")]
+    assert said(rows, "en")[0] == (1, 'row 2: no "output" (the answer), only instruction')
 
 
 def test_deep_nesting_is_a_problem_and_not_a_crash(folder: Path) -> None:

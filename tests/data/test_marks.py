@@ -3,15 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from chat_templates import CHATML, GEMMA, MISTRAL, QWEN3, with_template
 from user_files import written
 
 from tonghua.config.schema import Config
 from tonghua.data.read.dataset import MOST_FAULTS, ReadRows, read_rows, stream_rows
 from tonghua.data.read.remarks import MOST_NAMES, NAMES_SHOWN, Remark, merged, remark_lines
+from tonghua.data.samples.maker import TARGET, Maker, SampleSettings
 from tonghua.data.samples.prepare import open_model, prepare
 from tonghua.errors import DataError
 from tonghua.prompt.conversation import JOIN
+from tonghua.prompt.renderer import Renderer
 
 USER, ASSISTANT = {"role": "user", "content": "问"}, {"role": "assistant", "content": "答"}
 
@@ -286,3 +290,19 @@ def test_whoever_names_the_better_answer_learns_it(folder: Path) -> None:
     rows = read_rows(written(folder, "a.jsonl", json.dumps(row)), {"output": "chosen"})
     assert learned(rows) == [("好", True)]
     assert rows.ignored == ("rejected",)
+
+
+@pytest.mark.parametrize("template", [CHATML, QWEN3, GEMMA, MISTRAL])
+def test_a_greeting_is_context_or_a_problem_of_its_row(tiny_folder: Path, tmp_path: Path, template: str) -> None:
+    """No template makes one row's greeting a problem of another row, and none teaches it."""
+    folder = with_template(tiny_folder, tmp_path, template, ["<s>", "</s>", "<start_of_turn>", "<end_of_turn>"])
+    greeted = {"messages": [{"role": "assistant", "content": "客官好。"}, USER, ASSISTANT]}
+    rows = read(tmp_path, greeted, {"messages": [USER, ASSISTANT]})
+    made = Maker(folder, SampleSettings(None, 1_024, "split"))([(row, "") for row in rows.kept])
+    assert (made.counts.kept, [problem.line for problem in made.problems]) == (
+        (1, [1]) if template == GEMMA else (2, [])
+    )
+    ids = np.frombuffer(made.tokens, np.uint32)
+    renderer = Renderer(folder)
+    assert ("客官好" in renderer.plain((ids & ~TARGET).tolist())) == (template != GEMMA)
+    assert "客官好" not in renderer.plain((ids[ids >= TARGET] & ~TARGET).tolist())

@@ -1,10 +1,10 @@
 """Convert one row to a conversation by the roles of its columns, or add faults."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ...prompt.conversation import JOIN, Message
-from ...text import Text, shown
+from ...text import Text, listed, shown
 from .faults import Fault, fault
 from .json_rows import json_in_a_cell
 from .keys import MARKS, MEDIA, PLACEHOLDERS, REASONING, kind_of, refused
@@ -20,6 +20,14 @@ MOST_COMPARED = 1_000
 _MOST_REMEMBERED = 10_000
 
 _Use = Literal["mark", "reasoning", "none"]
+
+
+class _Cells(NamedTuple):
+    """What a row holds: a value for each role, the reasoning of its answer, and the names of all its columns."""
+
+    of: dict[str, object]
+    thoughts: Mapping[str, object]
+    columns: Sequence[str]
 
 
 class RowReader:
@@ -61,7 +69,7 @@ class RowReader:
         self._open_cells(cells, faults)
         if faults:
             return []
-        talk = with_marks(self._talk(cells, thoughts, faults), marks, faults)
+        talk = with_marks(self._talk(_Cells(cells, thoughts, list(row)), faults), marks, faults)
         if faults:
             return []
         talk = in_order(talk, self._shown["messages" if self._columns.form == "messages" else "history"], faults)
@@ -162,10 +170,10 @@ class RowReader:
                 cells[role], broken = json_in_a_cell(cell, self._shown[role])
                 faults += broken
 
-    def _talk(self, cells: Mapping[str, object], thoughts: Mapping[str, object], faults: RowFaults) -> list[Message]:
+    def _talk(self, cells: _Cells, faults: RowFaults) -> list[Message]:
         system_column = self._shown["system"]
-        system = optional_text(cells.get("system"), system_column, faults)
-        talk = self._alpaca(cells, thoughts, faults) if self._columns.form == "alpaca" else self._listed(cells, faults)
+        system = optional_text(cells.of.get("system"), system_column, faults)
+        talk = self._alpaca(cells, faults) if self._columns.form == "alpaca" else self._listed(cells, faults)
         if not system.strip():
             return talk
         first = talk[0] if talk and talk[0].role == "system" and talk[0].content.strip() else None
@@ -179,39 +187,47 @@ class RowReader:
             )
         return [Message("system", system), *(talk[1:] if talk and talk[0].role == "system" else talk)]
 
-    def _alpaca(self, cells: Mapping[str, object], thoughts: Mapping[str, object], faults: RowFaults) -> list[Message]:
-        prompt, completion = cells.get("instruction"), cells.get("output")
+    def _alpaca(self, cells: _Cells, faults: RowFaults) -> list[Message]:
+        prompt, completion = cells.of.get("instruction"), cells.of.get("output")
         if is_messages(prompt) and (is_messages(completion) or isinstance(completion, str)):
             return self._halves(prompt, completion, cells, faults)
         before = len(faults)
-        parts = [optional_text(cells.get(role), self._shown[role], faults) for role in ("instruction", "input")]
+        parts = [optional_text(cells.of.get(role), self._shown[role], faults) for role in ("instruction", "input")]
         question = JOIN.join(part for part in parts if part.strip())
         if not question and len(faults) == before:
-            columns = [self._shown[role] for role in self._asks]
-            several = len(columns) > 1
-            zh = " 和 ".join(columns) + (" 都是空的" if several else " 是空的")
-            en = " and ".join(f'"{column}"' for column in columns) + (" are both empty" if several else " is empty")
-            faults.add(
-                f"缺少问题：{zh}",
-                f"no question: {en}",
-                f"在 {columns[0]} 里写上问题，或删掉这一条",
-                f'write it in "{columns[0]}", or delete the row',
-            )
+            self._add_no_question(cells, faults)
         answer = self._answer(cells, faults)
-        earlier = history_of(cells.get("history"), self._shown["history"], faults)
+        earlier = history_of(cells.of.get("history"), self._shown["history"], faults)
         reasoning = ""
-        for key, value in thoughts.items():
+        for key, value in cells.thoughts.items():
             reasoning = known_text(value, Text(f"{key} ", f'"{key}"'), faults)
             faults.tell("reasoning", key)
         return [*earlier, Message("user", question), Message("assistant", answer, reasoning=reasoning)]
 
-    def _halves(
-        self, prompt: list[object], completion: object, cells: Mapping[str, object], faults: RowFaults
-    ) -> list[Message]:
+    def _add_no_question(self, cells: _Cells, faults: RowFaults) -> None:
+        """Add the fault that the columns of the question are empty, or not there."""
+        empty = [self._shown[role] for role in self._asks if role in cells.of]
+        columns = empty or [self._shown[role] for role in self._asks]
+        both_zh, both_en = " 和 ".join(columns), " and ".join(f'"{column}"' for column in columns)
+        if not empty:
+            found = listed(cells.columns)
+            zh, en = f"没有 {both_zh}，只有 {found.zh}", f"there is no {both_en}, only {found.en}"
+        elif len(empty) > 1:
+            zh, en = f"{both_zh} 都是空的", f"{both_en} are both empty"
+        else:
+            zh, en = f"{both_zh} 是空的", f"{both_en} is empty"
+        faults.add(
+            f"缺少问题：{zh}",
+            f"no question: {en}",
+            f"在 {columns[0]} 里写上问题，或删掉这一条",
+            f'write it in "{columns[0]}", or delete the row',
+        )
+
+    def _halves(self, prompt: list[object], completion: object, cells: _Cells, faults: RowFaults) -> list[Message]:
         """Return the messages of a prompt that is a list of messages, and of its completion."""
         column = self._shown["instruction"]
         for role in ("input", "history"):
-            if not is_empty(cells.get(role)):
+            if not is_empty(cells.of.get(role)):
                 beside = self._shown[role]
                 faults.add(
                     f"{column} 已是整段对话，旁边的 {beside} 放不进去",
@@ -223,25 +239,28 @@ class RowReader:
             return messages_of([*prompt, *completion], column, faults)
         return [*messages_of(prompt, column, faults), Message("assistant", self._answer(cells, faults))]
 
-    def _answer(self, cells: Mapping[str, object], faults: RowFaults) -> str:
+    def _answer(self, cells: _Cells, faults: RowFaults) -> str:
         column = self._shown["output"]
-        if "output" in cells:
-            return required_text(cells["output"], Text(f"{column}（答案）", f'"{column}" (the answer)'), faults)
+        if "output" in cells.of:
+            return required_text(cells.of["output"], Text(f"{column}（答案）", f'"{column}" (the answer)'), faults)
+        found = listed(cells.columns)
         faults.add(
-            f"没有 {column}（答案）",
-            f'no "{column}" (the answer)',
+            f"没有 {column}（答案），只有 {found.zh}",
+            f'no "{column}" (the answer), only {found.en}',
             f"补上 {column}，或删掉这一条",
             f'add "{column}", or delete the row',
         )
         return ""
 
-    def _listed(self, cells: Mapping[str, object], faults: RowFaults) -> list[Message]:
+    def _listed(self, cells: _Cells, faults: RowFaults) -> list[Message]:
         column = self._shown["messages"]
-        written = cells.get("messages", "")
+        written = cells.of.get("messages", "")
         if written == "":
+            found = listed([name for name in cells.columns if name != self._named["messages"]])
+            zh, en = (f"，只有 {found.zh}", f", only {found.en}") if found.en else ("", "")
             faults.add(
-                f"没有 {column}",
-                f'no "{column}"',
+                f"没有 {column}{zh}",
+                f'no "{column}"{en}',
                 f"补上 {column}，或删掉这一条",
                 f'add "{column}", or delete the row',
             )

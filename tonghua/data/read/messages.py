@@ -14,8 +14,8 @@ from ...text import Text, listed, shown
 from .keys import REASONING, boolean, kind_of, learned, mark, refused
 from .remarks import RowFaults
 from .roles import is_empty
-from .speakers import is_tool, role_of, round_part
-from .texts import known_text, required_text, type_name
+from .speakers import SPEAKERS, is_tool, role_of, round_part
+from .texts import is_sound, known_text, required_text, type_name
 
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
 
@@ -33,7 +33,9 @@ def messages_of(written: Sequence[object], column: str, faults: RowFaults) -> li
     """Return the messages of a list of messages or rounds, as they stand there; add what is wrong to `faults`."""
     messages: list[Message] = []
     for number, item in enumerate(written, 1):
-        if isinstance(item, dict) and _is_round(item):
+        if plain := _plain(item):
+            messages.append(plain)
+        elif isinstance(item, dict) and _is_round(item):
             messages += _round(item, Text(f"{column} 第 {number} 轮", f"round {number}"), faults)
         elif isinstance(item, list | tuple):
             messages += _pair(item, number, column, faults)
@@ -72,6 +74,16 @@ def _pair(turn: Sequence[object], number: int, column: str, faults: RowFaults) -
     question = required_text(turn[0], Text(f"{where}问题", f"{where_en}question"), faults)
     answer = required_text(turn[1], Text(f"{where}答案", f"{where_en}answer"), faults)
     return [Message("user", question), Message("assistant", answer)]
+
+
+def _plain(item: object) -> Message | None:
+    """Return the message of an object with a role and a sound text alone, as most are; this path is fast."""
+    if not isinstance(item, dict) or len(item) != 2:
+        return None
+    said = item.get("role", item.get("from"))
+    role = SPEAKERS.get(said) if isinstance(said, str) else None
+    content = item.get("content", item.get("value"))
+    return Message(role, content) if role and isinstance(content, str) and is_sound(content) else None
 
 
 def _is_round(item: Mapping[str, object]) -> bool:

@@ -40,6 +40,9 @@ EXAMPLE: Mapping[Form, str] = {
 
 _EMPTY_WORDS = ("", "[]", "{}", "null", "none", "nan")
 
+_LONGEST_EMPTY = 20
+"""Maximum characters of a text such as "[ ]", which white space within does not fill."""
+
 ROLE_NAMES = {
     "instruction": Text("问题", "the question"),
     "input": Text("问题的补充", "what goes with the question"),
@@ -85,7 +88,8 @@ def is_empty(value: object) -> bool:
         elif isinstance(each, dict):
             waiting += each.values()
         elif isinstance(each, str):
-            if each.strip().casefold() not in _EMPTY_WORDS:
+            word = "".join(each.split()) if len(each) <= _LONGEST_EMPTY else each.strip()
+            if word.casefold() not in _EMPTY_WORDS:
                 return False
         elif each is not None and each == each:  # NaN differs from itself
             return False

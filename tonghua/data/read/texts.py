@@ -27,6 +27,13 @@ def required_text(value: object, where: Text, faults: Faults) -> str:
     return words
 
 
+def is_sound(value: object) -> bool:
+    """True if `required_text` finds no fault in a value."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return not _LONE_SURROGATE.search(value) and find_mojibake(value) is None
+
+
 def known_text(value: object, where: Text, faults: Faults) -> str:
     """Return `value` unchanged if it is text, else "". Add a fault if it is no text, not valid UTF-8, or garbled."""
     if not isinstance(value, str):
