@@ -196,6 +196,30 @@ def test_what_is_no_list_of_rows_is_told(own_home: Path, rows: typing.Any, words
     assert not own_home.exists() or not list(own_home.rglob("*.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml", "a/" + "x" * 300, "\x00"])
+def test_a_name_that_no_system_takes_is_told(name: str, tmp_path: Path) -> None:
+    """Whatever it names: rows, a recipe, a run, the folder of runs, a model."""
+    for call in (
+        lambda: tonghua.check(name, "tiny", on_event=print),
+        lambda: tonghua.check("qa.heldout", name, offline=True, on_event=print),
+        lambda: tonghua.plan(name, dataset="qa", model="tiny", on_event=print),
+        lambda: tonghua.resume(name, output_dir=tmp_path, on_event=print),
+        lambda: tonghua.report(name, output_dir=tmp_path, on_event=print),
+        lambda: tonghua.load(name, output_dir=tmp_path, on_event=print),
+        lambda: tonghua.load(output_dir=name, on_event=print),
+        lambda: tonghua.load("x", output_dir=name, on_event=print),
+    ):
+        with pytest.raises(UserError):
+            call()
+
+
+def test_what_other_trainers_write_for_rows_is_told_with_what_to_write() -> None:
+    with pytest.raises(UsageError, match="what ms-swift writes as #500 is max_samples=500 here"):
+        tonghua.check("AI-ModelScope/alpaca-gpt4-data-zh#500", "tiny", on_event=print)
+    with pytest.raises(UserError, match=r"for a name in dataset_info\.json, say with dataset_dir= in which folder"):
+        tonghua.plan(dataset="identity,alpaca_en_demo", model="tiny", on_event=print)
+
+
 def test_rows_that_cannot_be_kept_are_told(own_home: Path) -> None:
     own_home.write_text("a file where the folder should be")
     with pytest.raises(ResourceError, match="TONGHUA_HOME"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ..system.files import user_path
+from ..system.files import is_there, user_path
 from ..text import shown
 from .fields import NotAllowed
 
@@ -88,11 +88,11 @@ def named(written: object, folder: str | None) -> tuple[object, dict[str, str] |
     known = _info(folder)
     names = _split(written, known) if isinstance(written, str) else written
     found = [(_WEIGHT.sub("", name), name) for name in names]
-    if not any(name in known and not is_there(name) for name, _ in found):
+    if not any(name in known and not is_there(user_path(name)) for name, _ in found):
         return (names[0] if isinstance(written, str) and len(names) == 1 else tuple(names)), None
     paths, columns = [], []
     for name, full in found:
-        if name not in known or is_there(name):
+        if name not in known or is_there(user_path(name)):
             paths.append(full)
             columns.append(dict[str, str]())
             continue
@@ -108,22 +108,14 @@ def named(written: object, folder: str | None) -> tuple[object, dict[str, str] |
     return (paths[0] if len(paths) == 1 else tuple(paths)), (said[0] if said else None)
 
 
-def is_there(name: str) -> bool:
-    """True if there is a file or folder of this name."""
-    try:
-        return user_path(name).exists()
-    except (OSError, ValueError):  # too long, or a character that no name can have
-        return False
-
-
 def _split(written: str, known: Mapping[str, object]) -> Sequence[str]:
     """Return the parts between commas if they are names of their own, else the one name."""
     parts = [part.strip() for part in written.split(",")]
-    if len(parts) == 1 or not all(parts) or is_there(written):
+    if len(parts) == 1 or not all(parts) or is_there(user_path(written)):
         return [written]
     stems = [_WEIGHT.sub("", part) for part in parts]
     # A path with a comma that is not there (yet) stays whole, so that its error names it as it was written.
-    here = any(stem in known or is_there(stem) for stem in stems)
+    here = any(stem in known or is_there(user_path(stem)) for stem in stems)
     return parts if here or all(_PLAIN_NAME.fullmatch(stem) for stem in stems) else [written]
 
 

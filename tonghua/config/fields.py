@@ -18,6 +18,9 @@ TRACKERS: Final = ("tensorboard", "swanlab", "wandb", "trackio")
 PLACEHOLDER: Final = re.compile("<[^<>]+>")
 """Matches the placeholder in a script or a page that the user replaces with a path."""
 
+PATH_CHARACTERS: Final = 4096
+"""Maximum length of a path: no system takes a longer one."""
+
 NOTHING: Final = frozenset({"none", "null", ""})
 """Lower-case words that mean None."""
 
@@ -50,7 +53,12 @@ def blank_to_none(value: object) -> object:
 
 
 def valid_path(value: str | None) -> str | None:
-    """Return the path. Raises NotAllowed if it is a placeholder or holds a control character."""
+    """Return the path. Raises NotAllowed if it is a placeholder, too long or holds a control character."""
+    if value and len(value) > PATH_CHARACTERS:
+        raise NotAllowed(
+            f"路径太长（{len(value)} 个字）；要给的是文件的路径，不是内容",
+            f"the path is too long ({len(value)} characters); give the path of a file, not its content",
+        )
     if value and PLACEHOLDER.fullmatch(value.strip()):
         raise NotAllowed(
             "还是占位符；请换成自己的路径或名字（自带的数据有 fairytale，模型有 tiny）",

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import UsageError
+from ..system.files import is_there, user_path
 from ..text import Text, shown
-from .datasets import axolotl_paths, is_there, named
+from .datasets import axolotl_paths, named
 from .fields import NotAllowed
 from .foreign import ALIASES, FOREIGN, SETS
 from .schema import Config, Sampling
@@ -71,7 +72,7 @@ class Layers:
                 return replace(setting, key="strict")  # told; nothing else is wrong with it
         name, word = ALIASES.get(setting.key, setting.key), as_plain(setting.value)
         here = SETS.get((name, word))
-        if here is None or (name == "adapter" and is_there(str(setting.value))):
+        if here is None or (name == "adapter" and is_there(user_path(str(setting.value)))):
             return setting
         key, value = here
         self.notes[setting.key] = Text(

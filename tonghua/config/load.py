@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UsageError
+from ..system.files import is_there
 from ..text import Text
 from .layers import Layers
 from .overrides import override_settings
@@ -91,7 +92,7 @@ def _read_recipe(recipe: str, reading: Layers) -> str:
         _add_shipped(recipe, reading)
         return recipe
     path = Path(recipe)
-    if not path.suffix and not path.is_file():
+    if not path.suffix and not (is_there(path) and path.is_file()):
         names = ", ".join(recipe_names())
         raise UsageError(
             f"没有名为 {recipe} 的配方；自带的有 {names}，也可以给一个 .yaml 文件",

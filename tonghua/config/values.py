@@ -7,6 +7,7 @@ import math
 import re
 import types
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -121,11 +122,18 @@ def as_number(value: object) -> float | None:
 
 def _allowed(model: type[BaseModel], name: str) -> Text:
     """Describe what a field accepts, from its bounds: "must be a number (above 0, at most 1)"."""
-    schema = model.model_json_schema()["properties"][name]
+    schema = _properties(model)[name]
     choices = [choice for one in schema.get("anyOf", [schema]) for choice in _choices(one)]
     en = " or ".join(filter(None, (", ".join(one.en for one in choices[:-1]), choices[-1].en)))
     zh = "应是" + "、".join(one.zh for one in choices[:-1]) + "或" * (len(choices) > 1) + choices[-1].zh
     return Text(_spaced(zh), f"must be {en}")
+
+
+@cache
+def _properties(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of each field. It takes 10 ms to make, and a file may hold many mistakes."""
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def _spaced(zh: str) -> str:
@@ -176,8 +184,12 @@ def checked_value(model: type[BaseModel], name: str, setting: Setting) -> object
     try:
         return getattr(model.model_validate({name: _typed(setting, members)}), name)
     except ValidationError as error:
-        reason = error.errors()[0].get("ctx", {}).get("error")
-        text = reason.text if isinstance(reason, NotAllowed) else _allowed(model, name)
+        first = error.errors()[0]
+        reason = first.get("ctx", {}).get("error")
+        if first["type"] == "string_unicode":  # half of a pair of surrogates, as from bytes that are no UTF-8
+            text = Text("里有坏掉的字符；请重新输入", "holds a broken character; type it anew")
+        else:
+            text = reason.text if isinstance(reason, NotAllowed) else _allowed(model, name)
     raise NotAllowed(f"{setting.shown()}：{text.zh}", f"{setting.shown()}: {text.en}")
 
 

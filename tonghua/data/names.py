@@ -11,13 +11,15 @@ from pathlib import Path
 from ..config.schema import Config
 from ..errors import DataError, UsageError
 from ..models.shipped import datasets
-from ..system.files import user_path
+from ..system.files import is_there, user_path
 from ..text import shown
 from .read.archives import STORY_SUFFIX, SUFFIXES
 from .read.sources import require_there
 
 MOST_OFTEN = 100
 """Maximum weight of a dataset: times that its rows are seen in an epoch."""
+
+_COUNT = re.compile(r"#\d+$")
 
 _WEIGHT = re.compile(r"(?P<path>.+)\*(?P<weight>\d+(\.\d+)?)")
 
@@ -36,20 +38,30 @@ def several(datasets: str | Sequence[str] | None) -> tuple[str, ...]:
 def dataset_path(named: str) -> Path:
     """`rows.json*0.5` -> its path; `fairytale` -> the shipped dataset, unless a file has this name.
 
-    Raises DataError, with the shipped names, if a bare name is neither.
+    Raises DataError, with the shipped names, if a bare name is neither; UsageError for a count as of ms-swift.
     """
     weighted = _weighted(named)
     written = weighted["path"] if weighted else named
     path = user_path(written)
-    if path.exists() or Path(written).name != written or path.suffix.lower() in {*SUFFIXES, STORY_SUFFIX, ".zip"}:
+    count = _COUNT.search(written)
+    if count and not is_there(path):
+        raise UsageError(
+            f"{shown(named)}：ms-swift 的 {count[0]} 在这里写成 max_samples={count[0][1:]}；"
+            "网上的数据请先下载，再写它的路径",
+            f"{shown(named)}: what ms-swift writes as {count[0]} is max_samples={count[0][1:]} here; download rows of a"
+            " hub first and give their path",
+        )
+    if is_there(path) or Path(written).name != written or path.suffix.lower() in {*SUFFIXES, STORY_SUFFIX, ".zip"}:
         return path
     shipped = datasets()
     if written in shipped:
         return shipped[written]
     raise DataError(
-        f"这里没有叫 {shown(written)} 的数据；请写文件或文件夹的路径，或自带数据的名字：{'、'.join(shipped)}",
+        f"这里没有叫 {shown(written)} 的数据；请写文件或文件夹的路径，或自带数据的名字：{'、'.join(shipped)}；"
+        "dataset_info.json 里的名字还要用 dataset_dir= 写出它在哪个文件夹",
         f"there are no rows called {shown(written)} here; give a file, a folder, or the name of a dataset that came "
-        f"with tonghua: {', '.join(shipped)}",
+        f"with tonghua: {', '.join(shipped)}; for a name in dataset_info.json, say with dataset_dir= in which folder"
+        " that is",
     )
 
 
@@ -74,7 +86,7 @@ def weight_of(named: str) -> float:
 
 
 def _weighted(named: str) -> re.Match[str] | None:
-    return None if user_path(named).exists() else _WEIGHT.fullmatch(named)
+    return None if is_there(user_path(named)) else _WEIGHT.fullmatch(named)
 
 
 def named(datasets: str | Sequence[str] | None) -> str:

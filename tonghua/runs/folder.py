@@ -29,7 +29,7 @@ from ..config.schema import Config
 from ..errors import DataError, ResourceError, UsageError
 from ..prompt.contract import Contract
 from ..prompt.renderer import TOKENIZER_FILES
-from ..system.files import user_path, write_files
+from ..system.files import is_folder, is_there, user_path, write_files
 from . import checkpoint
 
 CONTRACT = "contract.json"
@@ -99,7 +99,7 @@ def copy_tokenizer(base: Path, run: Path) -> None:
 
 def newest(output_dir: Path) -> Path:
     """Return the run whose adapter was published last. Raises UsageError if there is none."""
-    runs = [path.parent for path in output_dir.glob(f"*/{CONTRACT}")] if output_dir.is_dir() else []
+    runs = [path.parent for path in output_dir.glob(f"*/{CONTRACT}")] if is_folder(output_dir) else []
     if not runs:
         raise UsageError(
             f"{output_dir} 里还没有训练好的结果；请先 tonghua train，或写出结果所在的文件夹",
@@ -115,9 +115,9 @@ def open_run(path: Path | None, output_dir: Path) -> Run:
     DataError if a file is missing or damaged. Its config raises as `load` does.
     """
     folder = newest(output_dir) if path is None else path
-    if not folder.is_dir() and path is not None:
+    if not is_folder(folder) and path is not None:
         folder = output_dir / path
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(
             f"没有 {path} 这个文件夹；请写出训练结果所在的文件夹",
             f"there is no folder {path}; name the folder of a run",
@@ -176,8 +176,8 @@ def unfinished(path: Path | None, output_dir: Path) -> Path:
 
 
 def _named(path: Path, output_dir: Path) -> Path:
-    folder = path if path.is_dir() else output_dir / path
-    if not (folder / "config.yaml").is_file():
+    folder = path if is_folder(path) else output_dir / path
+    if not is_there(folder / "config.yaml"):
         raise UsageError(
             f"{path} 不是一次训练的文件夹；请写出 runs 里的那个文件夹",
             f"{path} is not the folder of a run; name one of those in runs",
@@ -192,7 +192,7 @@ def left_unfinished(output_dir: Path) -> list[Path]:
 
 
 def _all(output_dir: Path) -> list[Path]:
-    return [found.parent for found in output_dir.glob("*/config.yaml")] if output_dir.is_dir() else []
+    return [found.parent for found in output_dir.glob("*/config.yaml")] if is_folder(output_dir) else []
 
 
 def _age(run: Path) -> tuple[int, str]:

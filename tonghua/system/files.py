@@ -28,6 +28,19 @@ def user_path(written: str) -> Path:
         return Path(written)
 
 
+def is_there(path: Path) -> bool:
+    """True if there is a file or a folder at `path`; False too for a name that the system cannot take."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a character that no name has
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """True if there is a folder at `path`; False too for a name that the system cannot take."""
+    return is_there(path) and path.is_dir()
+
+
 def rename(old: Path, new: Path) -> None:
     """Rename, replacing an existing file. Retry for 2 s on Windows, where this fails while a process reads the file."""
     for _ in range(20 if os.name == "nt" else 0):
