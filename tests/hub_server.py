@@ -55,7 +55,7 @@ class Hub:
     """Content to send instead of the listed content, by file name."""
 
     drip: Literal["headers", "redirect", "listing", "file", "chunks"] | None = None
-    """What comes byte by byte, every `drip_s`, and never ends."""
+    """What comes byte by byte, every `drip_s`, and never ends; of files, the weights."""
     drip_s: float = 0.02
     flood: Literal["listing", "redirect"] | None = None
     """What comes as fast as it can, and never ends."""
@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n["
             self._endless(start, b" " if hub.drip else b" " * BLOCK_BYTES, hub.drip_s if hub.drip else 0.0)
             return
-        if hub.drip in ("file", "chunks") and not is_listing and "/tree/" not in self.path:
+        if hub.drip in ("file", "chunks") and "model.safetensors" in self.path:
             kind = b"Transfer-Encoding: chunked\r\n\r\n" if hub.drip == "chunks" else b"\r\n"
             block = b"1\r\nx\r\n" if hub.drip == "chunks" else b"x"
             self._endless(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n" + kind, block, hub.drip_s)
