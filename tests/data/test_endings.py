@@ -128,6 +128,16 @@ def test_a_long_answer_that_is_context_is_left_out() -> None:
     assert split_conversation(talk("一问", "一答" * 30, context=[0]), count, 30) == []
 
 
+def test_a_greeting_stays_before_the_first_question_and_is_never_learned() -> None:
+    greeting = Message("assistant", "客官好。", learn=False)
+    (system, *talked) = talk("一问", "一答", "二问", "二答", system="设").messages
+    rows = split_conversation(Conversation((system, greeting, *talked)), count, 34)
+    assert rows is not None
+    assert drawn(rows) == [["设", "客官好。", "一问", "一答*"], ["设", "一问", "一答", "二问", "二答*"]]
+    whole = split_conversation(Conversation((system, replace(greeting, content=STORY), *talked)), count, 34)
+    assert whole is not None and drawn(whole) == [["设", "一问", "一答*", "二问", "二答*"]]
+
+
 def test_reasoning_stays_with_the_beginning_of_its_answer() -> None:
     question, answer = talk("问", STORY).messages
     rows = split_conversation(Conversation((question, replace(answer, reasoning="想"))), count, 60)

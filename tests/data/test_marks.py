@@ -111,6 +111,7 @@ def test_what_is_empty_needs_nothing(folder: Path, mark: dict[str, object]) -> N
         ({"label": 7}, [True, True]),
         ({"weight": 1.0}, [True, True]),
         ({"mask": "User"}, [True, True]),
+        ({"images": False}, [True, True]),
     ],
 )
 def test_marks_of_a_whole_row(folder: Path, mark: dict[str, object], learns: list[bool]) -> None:
@@ -121,6 +122,9 @@ def test_marks_of_a_whole_row(folder: Path, mark: dict[str, object], learns: lis
     ("mark", "fault"),
     [
         ({"label": False}, '这一条的答案标为不好的（"label": false），不学'),
+        ({"kto_tag": "x"}, "这一条的 kto_tag 是 x，看不出要不要学"),
+        ({"weights": [0, 0]}, '这一条没有要学的答案（"weights": 0）'),
+        ({"turn_mask": [0, 1]}, "这一条有 turn_mask，有的文件用它表示学，有的表示不学"),
         ({"kto_tag": 0}, '这一条的答案标为不好的（"kto_tag": 0），不学'),
         ({"label": "false"}, '这一条的答案标为不好的（"label": false），不学'),
         ({"loss": False}, '这一条没有要学的答案（"loss": false）'),

@@ -210,8 +210,8 @@ class RowReader:
         columns = empty or [self._shown[role] for role in self._asks]
         both_zh, both_en = " 和 ".join(columns), " and ".join(f'"{column}"' for column in columns)
         if not empty:
-            found = listed(cells.columns)
-            zh, en = f"没有 {both_zh}，只有 {found.zh}", f"there is no {both_en}, only {found.en}"
+            only, either = _only(cells.columns), " or ".join(f'"{column}"' for column in columns)
+            zh, en = f"没有 {both_zh}{only.zh}", f"there is no {either}{only.en}"
         elif len(empty) > 1:
             zh, en = f"{both_zh} 都是空的", f"{both_en} are both empty"
         else:
@@ -243,10 +243,10 @@ class RowReader:
         column = self._shown["output"]
         if "output" in cells.of:
             return required_text(cells.of["output"], Text(f"{column}（答案）", f'"{column}" (the answer)'), faults)
-        found = listed(cells.columns)
+        only = _only(cells.columns)
         faults.add(
-            f"没有 {column}（答案），只有 {found.zh}",
-            f'no "{column}" (the answer), only {found.en}',
+            f"没有 {column}（答案）{only.zh}",
+            f'no "{column}" (the answer){only.en}',
             f"补上 {column}，或删掉这一条",
             f'add "{column}", or delete the row',
         )
@@ -256,11 +256,10 @@ class RowReader:
         column = self._shown["messages"]
         written = cells.of.get("messages", "")
         if written == "":
-            found = listed([name for name in cells.columns if name != self._named["messages"]])
-            zh, en = (f"，只有 {found.zh}", f", only {found.en}") if found.en else ("", "")
+            only = _only([name for name in cells.columns if name != self._named["messages"]])
             faults.add(
-                f"没有 {column}{zh}",
-                f'no "{column}"{en}',
+                f"没有 {column}{only.zh}",
+                f'no "{column}"{only.en}',
                 f"补上 {column}，或删掉这一条",
                 f'add "{column}", or delete the row',
             )
@@ -276,6 +275,12 @@ class RowReader:
             )
             return []
         return messages_of(written, column, faults)
+
+
+def _only(columns: Sequence[str]) -> Text:
+    """Return the end of a fault that says what a row has; nothing if it is empty."""
+    found = listed(columns)
+    return Text(f"，只有 {found.zh}", f", only {found.en}") if columns else Text("", "")
 
 
 def _require_something_to_learn(talk: Sequence[Message], faults: RowFaults) -> None:

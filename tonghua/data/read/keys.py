@@ -21,6 +21,7 @@ _NAMES: Mapping[KeyKind, tuple[str, ...]] = {
     # Together, `loss_weight` of LLaMA-Factory, `output_with_loss` of XTuner's rounds.
     "learn": (
         *("loss", "loss_mask", "loss_weight", "loss_scale", "output_with_loss", "compute_loss", "weight"),
+        *("loss_masks", "loss_weights", "loss_scales", "weights", "train_mask", "training_mask"),
         *("train", "training", "trainable", "train_on", "should_train", "learn"),
     ),
     # true or 1: not learned.
@@ -28,7 +29,7 @@ _NAMES: Mapping[KeyKind, tuple[str, ...]] = {
     # false or 0: a bad answer. KTO files of TRL, ms-swift and LLaMA-Factory.
     "good": ("label", "kto_tag", "kto_label", "desirable"),
     # 1 means learned in some files and hidden in others; NeMo writes the role that is not learned.
-    "mask": ("mask",),
+    "mask": ("mask", "masks", "turn_mask", "turn_masks", "message_mask", "answer_mask"),
     "spans": ("train_detail", "training_detail", "train_spans", "loss_spans", "spans", "segments"),
     "media": (
         *("image", "images", "image_url", "image_urls", "image_path", "image_paths", "img", "objects"),
@@ -70,6 +71,11 @@ def boolean(value: object) -> bool | None:
         return bool(value) if value in (0, 1) else None
     word = value.strip().casefold() if isinstance(value, str) else ""
     return True if word in _YES else False if word in _NO else None
+
+
+def is_mark(key: str, value: object) -> bool:
+    """True if a key with this value is a mark. A `label` that is neither true nor false is a class of the row."""
+    return kind_of(key) in MARKS and (boolean(value) is not None or plain_name(key) != "label")
 
 
 def learned(key: str, value: object, where: Text, faults: RowFaults) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...prompt.conversation import Message
 from ...text import Text
 from .json_rows import json_in_a_cell
-from .keys import boolean, kind_of, learned, mark
+from .keys import boolean, is_mark, kind_of, learned, mark
 from .remarks import RowFaults
 from .speakers import role_of
 
@@ -37,7 +37,7 @@ def _all_at_once(talk: Sequence[Message], key: str, value: object, faults: RowFa
     number = isinstance(value, int | float)
     named = kind == "mask" and isinstance(value, str) and role_of(value) in ("user", "system")
     # A class of the row, or a loss that was measured, is no mark.
-    if boolean(value) is None and (kind == "good" or (number and key.casefold() == "loss")):
+    if not is_mark(key, value) or (boolean(value) is None and number and key.casefold() == "loss"):
         faults.tell("column", key)
         return list(talk)
     if named or learned(key, value, _ROW, faults):
@@ -72,6 +72,8 @@ def _one_by_one(talk: Sequence[Message], key: str, values: Sequence[object], fau
     marked = list(talk)
     for index, value in zip(places, values, strict=True):
         says = learned(key, value, _ROW, faults)
+        if faults:
+            break
         if not says:
             marked[index] = _as_context(talk[index], key, value, faults)
         elif talk[index].role != "assistant":

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from ...prompt.conversation import JOIN, Message, Role
 from ...text import Text, listed, shown
-from .keys import REASONING, boolean, kind_of, learned, mark, refused
+from .keys import REASONING, is_mark, kind_of, learned, mark, refused
 from .remarks import RowFaults
 from .roles import is_empty
 from .speakers import SPEAKERS, is_tool, role_of, round_part
@@ -217,7 +217,7 @@ def _judged(
         elif refusal := None if value is False else refused(key, kind):
             what, mend = refusal
             faults.add(f"{where.zh}{what.zh}", f"{where.en} {what.en}", *mend)
-        elif kind in ("learn", "hide", "mask") or (kind == "good" and boolean(value) is not None):
+        elif is_mark(key, value):
             learn = _marked(key, value, role, learn, where, faults)
         else:
             faults.tell("message key", key)

@@ -97,8 +97,8 @@ def is_empty(value: object) -> bool:
 
 
 def filled_columns(row: Mapping[str, object]) -> dict[str, bool]:
-    """Return, for each column of a row, True if it is filled."""
-    return {column: not is_empty(value) for column, value in row.items()}
+    """Return, for each column of a row, True if it is filled; false fills none."""
+    return {column: value is not False and not is_empty(value) for column, value in row.items()}
 
 
 def role_named(column: str) -> str | None:
