@@ -53,6 +53,9 @@ SETS: Final[Mapping[tuple[str, object], tuple[str, str]]] = types.MappingProxyTy
         ("no_cuda", True): ("device", "cpu"),
         ("use_swanlab", True): ("report_to", "swanlab"),
         ("disable_gradient_checkpointing", True): ("gradient_checkpointing", "false"),
+        ("gradient_checkpointing", "offload"): ("gradient_checkpointing", "true"),
+        ("gradient_checkpointing", "unsloth"): ("gradient_checkpointing", "true"),
+        ("save_total_limit", 1): ("save_total_limit", "2"),  # the best and the last are always kept
         ("max_steps", -1): ("max_steps", "none"),
         ("lr_scheduler_type", "constant_with_warmup"): ("lr_scheduler_type", "constant"),
         ("lr_scheduler_type", "cosine_with_restarts"): ("lr_scheduler_type", "cosine"),  # one cycle, unless asked
@@ -112,7 +115,16 @@ _RULES: Final = (
     ("train_on_prompt train_on_inputs", Foreign(_OFF, _ANSWERS)),
     ("mask_prompt assistant_only_loss completion_only_loss train_on_completions", Foreign(_ON, _ANSWERS)),
     ("loss_scale", Foreign(_words("default"), _ANSWERS)),
-    ("mask_history", Foreign(_OFF, Text("一行里的回答都会学", "all answers of a row are learned"))),
+    (
+        "mask_history",
+        Foreign(
+            _OFF,
+            Text(
+                '一行里的回答都会学；不学的那句写上 "loss": false',
+                'all answers of a row are learned; mark one that is not with "loss": false',
+            ),
+        ),
+    ),
     (
         "template chat_template tool_format",
         Foreign(None, Text("总是用模型自带的对话模板", "the model's own chat template is always used"), loud=True),
