@@ -257,6 +257,21 @@ def test_a_weight_repeats_whole_rows(ready: Ready) -> None:
     assert all(part == 0 or part == before + 1 for before, part in zip([-1, *parts], parts, strict=False))
 
 
+@pytest.mark.parametrize("template", ["made", "thinking"])
+def test_the_first_part_of_a_row_never_goes_on(
+    template: str, ready: Ready, tiny_folder: Path, thinking_folder: Path
+) -> None:
+    """Long answers in every turn: whichever is cut, the first part asks a question of the row."""
+    rows = talks(4)
+    for place, row in enumerate(rows):
+        row["messages"][1 + 2 * (place % 3)]["content"] = "".join(SENTENCES[:5]) * 6
+    samples = ready(rows, thinking_folder if template == "thinking" else tiny_folder, max_length=120).samples
+    last = [[c.messages[-2].content for c in part.conversations] for part in (samples, samples.first_parts)]
+    assert set(last[0]) & {*GO_ON}
+    assert len(last[1]) == 4
+    assert set(last[1]) <= {m["content"] for row in rows for m in row["messages"] if m["role"] == "user"}
+
+
 def test_rows_are_numbered_over_all_datasets(ready: Ready) -> None:
     samples = ready(long_rows(5)).samples
     both = Samples([*samples.parts, *samples.parts])

@@ -1,5 +1,6 @@
 """Tokens as bytes: line breaks counted, and the text of any ids, cut anywhere, in the families of tokenizers."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -224,3 +225,17 @@ def test_every_token_of_text_has_the_bytes_of_its_text(renderer: Renderer) -> No
 def test_an_answer_keeps_its_ending_before_the_stop_token(renderer: Renderer, end: str) -> None:
     ids = renderer.tokenizer.encode("月亮说晚安" + end, add_special_tokens=False).ids
     assert renderer.decode([*ids, renderer.stop_ids[0]]) == "月亮说晚安" + end
+
+
+def test_a_token_has_about_as_many_bytes_in_chinese_as_in_english(real_folder: Path) -> None:
+    """Long answers are parted by bytes, in the hope that parts of equal bytes have about equal tokens."""
+    tokenizer = Renderer(real_folder).tokenizer
+    root = Path(__file__).parents[2]
+    chinese = "".join(row["output"] for row in json.loads((root / "dataset/fairytale.json").read_text("utf-8")))
+    english = (root / "CONTRIBUTING.md").read_text("utf-8")
+    per_token = [
+        len(text.encode()) / len(tokenizer.encode(text, add_special_tokens=False).ids) for text in (chinese, english)
+    ]
+    assert 0.7 < per_token[0] / per_token[1] < 1.4
+    # Negative control: by characters, the one would have a third of the other.
+    assert len(chinese) / len(chinese.encode()) < 0.5
