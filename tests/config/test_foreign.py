@@ -264,6 +264,14 @@ def test_a_value_of_another_trainer_sets_ours_and_says_so(key: str, value: objec
     assert f"{shown} is {ours}={expected} here" in told(loaded)
 
 
+def test_a_number_is_no_switch() -> None:
+    assert load(None, {"save_total_limit": 1, "load_in_8bit": 1}).config == Config(
+        save_total_limit=2, quantization_bit=8
+    )
+    for value in ("yes", True):
+        assert "save_total_limit" in complaint(None, {"save_total_limit": value})[1]
+
+
 @pytest.mark.parametrize("key", FOREIGN)
 def test_a_key_that_is_not_ours_is_ignored_with_a_word_or_refused_with_the_reason(key: str) -> None:
     """And nothing is said of a key that is left empty, as in many examples."""

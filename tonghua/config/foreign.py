@@ -55,13 +55,13 @@ SETS: Final[Mapping[tuple[str, object], tuple[str, str]]] = types.MappingProxyTy
         ("disable_gradient_checkpointing", True): ("gradient_checkpointing", "false"),
         ("gradient_checkpointing", "offload"): ("gradient_checkpointing", "true"),
         ("gradient_checkpointing", "unsloth"): ("gradient_checkpointing", "true"),
-        ("save_total_limit", 1): ("save_total_limit", "2"),  # the best and the last are always kept
-        ("max_steps", -1): ("max_steps", "none"),
+        ("save_total_limit", "1"): ("save_total_limit", "2"),  # the best and the last are always kept
+        ("max_steps", "-1"): ("max_steps", "none"),
         ("lr_scheduler_type", "constant_with_warmup"): ("lr_scheduler_type", "constant"),
         ("lr_scheduler_type", "cosine_with_restarts"): ("lr_scheduler_type", "cosine"),  # one cycle, unless asked
     }
 )
-"""Key and value of another trainer, the value as `as_plain` returns it -> key and value here."""
+"""Key and value of another trainer, a switch as a bool and the rest as a lower-case word -> key and value here."""
 
 
 class Foreign(NamedTuple):

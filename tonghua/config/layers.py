@@ -70,8 +70,9 @@ class Layers:
             except NotAllowed as error:
                 self.problems.append(setting.problem(f"datasets：{error.text.zh}", f"datasets: {error.text.en}"))
                 return replace(setting, key="strict")  # told; nothing else is wrong with it
-        name, word = ALIASES.get(setting.key, setting.key), as_plain(setting.value)
-        here = SETS.get((name, word))
+        name, plain = ALIASES.get(setting.key, setting.key), as_plain(setting.value)
+        # As it is written first: 1 is a number for one key, and true for another.
+        here = SETS.get((name, short_text(setting.value).strip().lower())) or SETS.get((name, plain))
         if here is None or (name == "adapter" and is_there(user_path(str(setting.value)))):
             return setting
         key, value = here
