@@ -83,7 +83,11 @@ def test_what_the_other_run_was_comes_along_unless_it_is_set(place: Place) -> No
         ({}, "你是月亮。", "月亮"),
         ({"system": "你是太阳。", "run_name": "太阳"}, "你是太阳。", "太阳"),
     ):
-        run = Path(tonghua.train(**given, **more, quiet=True).run)  # without model=: the base comes along as well
+        told: list[Any] = []
+        # Without model=: the base comes along as well.
+        run = Path(tonghua.train(**given, **more, on_event=told.append).run)
+        notes = [event.text.en for event in told if hasattr(event, "text")]
+        assert any("the system prompt is another one" in note for note in notes) == bool(more)
         contract = read(run, "contract.json")
         assert (contract["system"], contract["persona"]) == (system, persona)
         assert contract["sampling"]["temperature"] == 0.3
@@ -150,11 +154,14 @@ def test_a_setting_that_the_adapter_has_settled_otherwise_is_refused(
     refused(place.train(adapter=theirs, **{key: value}), 2, words)
 
 
-def test_a_setting_that_agrees_is_none_and_that_of_a_recipe_gives_way(theirs: Path, tmp_path: Path) -> None:
+def test_a_setting_that_agrees_is_none_and_that_of_a_recipe_gives_way(
+    theirs: Path, straight: Place, tmp_path: Path
+) -> None:
     agreeing = at_adapter(load(None, [f"adapter={theirs}", "lora_rank=6", "lora_target=v_proj,q_proj"])).config
     assert (agreeing.lora_rank, agreeing.lora_alpha, agreeing.lora_modules) == (6, 9, ("q_proj", "v_proj"))
     assert load("demo").config.lora_rank != 6
     assert at_adapter(load("demo", [f"adapter={theirs}"])).config.lora_rank == 6
+    assert at_adapter(load("demo", [f"adapter={straight.run}"])).config.model == str(straight.model)
     own = tmp_path / "own.yaml"
     own.write_text(f"recipe: demo\nadapter: {theirs}\nlora_rank: 16\n", encoding="utf-8")
     with pytest.raises(UsageError, match="lora_rank of adapter"):

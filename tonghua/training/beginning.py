@@ -28,7 +28,7 @@ from ..text import Text, listed
 from .resume import resumed_settings, settled
 
 CARRIED = ("model", "quantization_bit")
-"""Settings of a run of ours that a new run takes over with its adapter, unless they are set."""
+"""Settings of a run of ours that a new run takes over with its adapter, unless the user, not a recipe, sets them."""
 
 
 def at_adapter(loaded: Loaded) -> Loaded:
@@ -85,7 +85,7 @@ def _carried(loaded: Loaded, found: NamedAdapter) -> dict[str, Any]:
     if contract is None or found.run is None:
         return {}
     before = load(found.run / "config.yaml").config
-    carried = {key: getattr(before, key) for key in CARRIED if key not in config.model_fields_set}
+    carried = {key: getattr(before, key) for key in CARRIED if key not in loaded.own}
     if "system" not in config.model_fields_set:
         carried["system"] = contract.system
     if config.run_name is None and loaded.name == DEFAULT_NAME:
@@ -102,18 +102,19 @@ def _as_name(persona: str | None) -> str | None:
 
 
 def _note(config: Config, found: NamedAdapter) -> Text:
-    folder, names = found.files.folder, listed(found.files.modules)
-    zh, en = "，系统提示词不知道", ", its system prompt is not known: set the same with system=…"
-    if found.run is not None:
-        zh, en = "", ""
-    elif config.system is None:
-        zh += "，请用 system=… 写出同一句"
-    else:
-        zh, en = "", ""
+    folder, names, contract = found.files.folder, listed(found.files.modules), found.contract
+    system = Text("", "")
+    if contract is None and config.system is None:
+        system = Text(
+            "；不知道它的系统提示词，请用 system=… 写出同一句",
+            "; its system prompt is not known: set the same with system=…",
+        )
+    elif contract is not None and contract.system != config.system:
+        system = Text("；系统提示词换成了另一句", "; the system prompt is another one than it was trained with")
     return Text(
-        f"从适配器 {folder} 接着学：秩 {config.lora_rank}，在 {names.zh} 上{zh}；优化器和学习率从头开始",
-        f"training starts from the adapter {folder}: rank {config.lora_rank}, on {names.en}{en}; optimizer and learning"
-        " rate start anew",
+        f"从适配器 {folder} 接着学：秩 {config.lora_rank}，在 {names.zh} 上；优化器和学习率从头开始{system.zh}",
+        f"training starts from the adapter {folder}: rank {config.lora_rank}, on {names.en}; optimizer and learning"
+        f" rate start anew{system.en}",
     )
 
 
