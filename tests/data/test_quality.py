@@ -291,8 +291,8 @@ def test_rows_without_a_system_prompt_are_told_unless_there_is_a_persona() -> No
     finding = of(examine(rows), "missing_system")
     assert finding.lines == (1,)
     assert finding.what == Text(
-        "1 条没有系统提示词，训练时会用模型自带的那句；被问到是谁，它多半会说自己是 Qwen",
-        "rows without a system prompt: 1; the model's own is used, and asked who it is, it will say Qwen",
+        "1 条没有系统提示词，训练时会用模型自带的那句；被问到是谁，它多半会报出基座模型的名字",
+        "rows without a system prompt: 1; the model's own is used, and asked who it is, it gives the name of the base",
     )
     assert examine(rows, persona="你是小狐狸。").count("missing_system") == 0
 

@@ -303,8 +303,9 @@ _WRITTEN: Mapping[FindingKind, tuple[Text, Text]] = {
     ),
     "missing_system": (
         Text(
-            "{n} 条没有系统提示词，训练时会用模型自带的那句；被问到是谁，它多半会说自己是 Qwen",
-            "rows without a system prompt: {n}; the model's own is used, and asked who it is, it will say Qwen",
+            "{n} 条没有系统提示词，训练时会用模型自带的那句；被问到是谁，它多半会报出基座模型的名字",
+            "rows without a system prompt: {n}; the model's own is used, and asked who it is, "
+            "it gives the name of the base",
         ),
         Text("写上 system=你是……，训练和对话都用它", 'add system="You are …"; training and chat will both use it'),
     ),
