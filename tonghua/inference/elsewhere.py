@@ -25,7 +25,7 @@ from .engine import Engine
 from .teller import Teller
 
 SET_HERE = (
-    *("model", "device", "dtype", "quantization_bit", "system", "output_dir"),
+    *("model", "device", "dtype", "quantization_bit", "system", "enable_thinking", "output_dir"),
     *("columns", "max_length", "overlong", "skip_bad_rows"),  # to read the rows of an evaluation
 )
 """Settings that count for such an adapter, besides those of sampling."""
@@ -74,6 +74,7 @@ def open_elsewhere(adapter: AdapterFiles, config: Config) -> Teller:
         template_sha256=renderer.template_sha256,
         tokenizer_sha256=renderer.tokenizer_sha256,
         base={"name": name_of(config.model, base.folder), **fingerprint(base)},
+        thinking=config.enable_thinking is True,
     )
     decoder = load_base(base, devices.choose_place(config.device, config.dtype), config.quantization_bit)
     run = Run(adapter.folder, config, contract, adapter.folder)

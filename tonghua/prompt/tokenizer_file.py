@@ -13,7 +13,7 @@ from ..text import Text, shown
 from .kept import NotLearnedError, Question, learned
 
 MEMORY_BYTES, MEMORY_PER_BYTE = 300_000_000, 15
-CPU_S, BYTES_PER_CPU_S = 4, 2_000_000
+CPU_S, BYTES_PER_CPU_S = 3, 2_000_000
 """Bounds of vetting: a part for any file, and a part that grows with its size; Gemma's takes a third of them."""
 
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import psutil
 
+from ..errors import ResourceError
 from ..text import Text, shown
 from .environment import bare
 
@@ -64,7 +65,8 @@ class OutOfBoundsError(Exception):
 def call(function: str, request: Any, bounds: Bounds) -> Any:
     """Return `function(request)`, computed in a child process. `function` is "module:name"; both values are JSON.
 
-    The module is not imported here. Raises OutOfBoundsError if the child breaks a bound, dies or raises.
+    The module is not imported here. Raises OutOfBoundsError if the child breaks a bound, dies or raises, and
+    ResourceError if the system starts no process.
     """
     start = "import json, sys; sent = json.load(sys.stdin); sys.path[:] = sent['path']; "
     start += "from tonghua.system.bounded import serve; serve(sent)"
@@ -73,9 +75,15 @@ def call(function: str, request: Any, bounds: Bounds) -> Any:
     # Only JSON with escapes goes through the pipe: no encoding of this system can spoil it.
     sent = {"path": [here, *filter(None, sys.path)], "function": function, "request": request}
     sent |= {"memory_bytes": bounds.memory_bytes, "cpu_s": bounds.cpu_s}
-    child = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=bare()
-    )
+    pipe = subprocess.PIPE
+    try:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=bare())  # noqa: S603
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ResourceError(
+            f"启动不了另一个进程（{why}）；请关掉别的程序再试",
+            f"another process cannot be started ({why}); close other programs and try again",
+        ) from error
     try:
         answer = _watched(child, json.dumps(sent).encode("ascii"), bounds)
     finally:
@@ -83,10 +91,10 @@ def call(function: str, request: Any, bounds: Bounds) -> Any:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
         child.wait()
-        for pipe in (child.stdin, child.stdout):
-            assert pipe is not None
+        for end in (child.stdin, child.stdout):
+            assert end is not None
             with suppress(OSError):
-                pipe.close()
+                end.close()
     try:
         told = json.loads(answer)
     except (ValueError, RecursionError):
@@ -120,7 +128,7 @@ def _watched(child: subprocess.Popen[bytes], sent: bytes, bounds: Bounds) -> byt
         if memory_bytes > bounds.memory_bytes:
             raise _too_much_memory(bounds)
         if cpu_s > bounds.cpu_s or now - begun > bounds.cpu_s * WAITS_PER_CPU_S:
-            seconds = f"{bounds.cpu_s:g}"
+            seconds = f"{bounds.cpu_s:.2g}"
             raise OutOfBoundsError(
                 Text(f"算了 {seconds} 秒还没有结果", f"it takes more than {seconds} seconds of processor time")
             )
