@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from command_line import ROWS, call, logged, write_rows
 
-from tonghua import api
+import tonghua
 
 YAML = """
 model_name_or_path: {model}
@@ -65,5 +65,5 @@ def test_a_file_of_llama_factory_is_trained_and_talked_to(
     assert (saved["use_rslora"], saved["r"], saved["target_modules"]) == (True, 4, ["q_proj", "v_proj"])
     assert logged(run, "learning_rate") == pytest.approx([1e-4 / 3, 2e-4 / 3, 1e-4])
 
-    teller, _ = api.open_to_talk(run, {}, {}, lambda event: None, True)
+    teller = tonghua.load(run, on_event=print)
     assert teller.adapter.scale == 32 / 4**0.5
