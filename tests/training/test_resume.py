@@ -194,6 +194,15 @@ def test_the_order_in_which_a_checkpoint_is_written(place: Place) -> None:
 
 
 @needs_proc
+def test_the_order_in_which_a_file_is_replaced(tmp_path: Path) -> None:
+    """Its content, its name, and the folder that holds the name: all of it is on the disk when the call returns."""
+    with pytest.MonkeyPatch.context() as patch:
+        done = dying(patch, 0, lambda path: tmp_path in (path, path.parent))
+        files_room.write_atomic(tmp_path / "a.json", b"{}")
+    assert done == ["open .a.json.part", "fsync .a.json.part", "rename .a.json.part", f"fsync {tmp_path.name}"]
+
+
+@needs_proc
 @pytest.mark.timeout(600)
 def test_killed_at_every_point_of_a_save(place: Place, straight: Place) -> None:
     """Nothing is lost but the steps since the checkpoint before, and nothing unfinished stays."""

@@ -129,7 +129,7 @@ def extended(run: Path, asked: Mapping[str, Any], ended: Mapping[str, Any]) -> L
     if settled(config) == settled(before):
         return None
     done = int(number(ended, "steps") or 0)
-    per_epoch = _steps_per_epoch(run, before) or done / before.num_train_epochs
+    per_epoch = _steps_per_epoch(run, before) or max(1.0, done / before.num_train_epochs)
     wanted = min(config.num_train_epochs * per_epoch, config.max_steps or math.inf)
     if wanted <= done:
         raise UsageError(
