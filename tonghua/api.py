@@ -376,7 +376,8 @@ def resume_run(named: StrPath | None, asked: Mapping[str, Any], tell: OnEvent, o
             f"{run} has reached its end; there is nothing to resume. To learn on, add a larger num_train_epochs",
         )
         tell(Said(nothing))
-        return TrainingResult(**{**{key: ended[key] for key in TrainingResult.__dataclass_fields__}, "run": str(run)})
+        figures: dict[str, Any] = {key: ended.get(key) for key in TrainingResult.__dataclass_fields__}
+        return TrainingResult(**{**figures, "run": str(run)})
     loaded = _require_inputs(resumed_settings(run, asked), tell, offline)
     if named is None:
         tell(Said(Text(f"接着训练：{run}", f"resuming {run}")))

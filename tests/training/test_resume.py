@@ -253,6 +253,16 @@ def test_a_run_that_has_ended_has_its_pages(place: Place, monkeypatch: pytest.Mo
     assert "Training is finished" in (place.run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"steps": "9"}', "[" * 100_000])
+def test_a_result_that_is_damaged_is_written_again(place: Place, straight: Place, content: str) -> None:
+    """The run has no step left, so that it comes to the same end."""
+    run = Path(shutil.copytree(straight.run, place.folder / "run"))
+    (run / "result.json").write_text(content, encoding="utf-8")
+    called = call("train", "--resume", run, "--json")
+    assert (called.code, called.json["steps"]) == (0, STEPS)
+    assert json.loads((run / "result.json").read_text(encoding="utf-8"))["heldout_loss"] == called.json["heldout_loss"]
+
+
 @pytest.mark.parametrize("page", ["report.html", "loss.png"])
 @pytest.mark.parametrize("verb", ["train", "chat"])
 def test_pages_that_a_finished_run_lacks_are_made_up_for(place: Place, straight: Place, verb: str, page: str) -> None:

@@ -204,9 +204,9 @@ def finished(run: Path) -> dict[str, Any] | None:
     """Return the content of result.json, or None if the run has not finished or the file is damaged."""
     try:
         found = json.loads((run / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and isinstance(found.get("steps"), int) else None
 
 
 def runs_folder(asked: Mapping[str, Any]) -> Path:
