@@ -162,3 +162,8 @@ def test_a_hostile_template_is_refused_in_one_line(tmp_path: Path, name: str) ->
     for words in caught.value.text:
         assert words.isprintable()
         assert len(words) < 500
+
+
+def test_a_template_that_writes_much_for_each_turn_is_refused() -> None:
+    assert "characters for a few messages" in fault(CHATML + "a" * 20_000)
+    assert grammars(CHATML + "a" * 2_000)

@@ -18,7 +18,7 @@ from .template import compiled
 LEARNED_ROUNDS = (1, 2, 3, 4)
 VERIFIED_ROUNDS = (5, 6, 8)
 
-MOST_TEXT_CHARACTERS = 200_000
+MOST_TEXT_CHARACTERS = 20_000
 """Maximum length of a rendered conversation of placeholders."""
 
 MOST_REASON_CHARACTERS = 200

@@ -12,9 +12,9 @@ from ..system.bounded import Bounds, OutOfBoundsError
 from ..text import Text, shown
 from .kept import NotLearnedError, Question, learned
 
-MEMORY_BYTES, MEMORY_PER_BYTE = 300_000_000, 15
+MEMORY_BYTES, MEMORY_PER_BYTE = 300_000_000, 25
 CPU_S, BYTES_PER_CPU_S = 3, 2_000_000
-"""Bounds of vetting: a part for any file, and a part that grows with its size; Gemma's takes a third of them."""
+"""Bounds of vetting: a part for any file, and a part that grows with its size. 262,000 tokens take half of them."""
 
 
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
