@@ -388,10 +388,10 @@ def test_csv_fields_are_bounded(folder: Path) -> None:
 
 
 def test_broken_history_in_a_csv(folder: Path) -> None:
-    rows = read(folder, "a.csv", 'instruction,output,history\n甲,乙,[\n甲,乙,NaN\n甲,乙,"""x"""\n')
+    rows = read(folder, "a.csv", 'instruction,output,history\n甲,乙,[\n甲,乙,[NaN]\n甲,乙,"""x"""\n')
     assert said(rows) == [
         (2, "history 里的 JSON 写错了（第 2 列）：这里应有一个值"),
-        (3, "NaN 不是 JSON 里的值"),
+        (3, "history 里的 NaN 不是 JSON 里的值"),
         (4, "history 是文字，应为列表"),
     ]
 
@@ -557,8 +557,8 @@ EXPECTED = "需要 instruction（或 input）和 output，或者 messages；列�
         ("a.csv", "标题,output\n问,答\n", f"没有 instruction 这样的列；现有的列：标题、output；{EXPECTED}"),
         (
             "a.csv",
-            "instruction|output\n问|答\n",
-            f"没有 instruction、output 这样的列；现有的列：instruction|output{COMMAS}；{EXPECTED}",
+            "instruction/output\n问/答\n",
+            f"没有 instruction、output 这样的列；现有的列：instruction/output{COMMAS}；{EXPECTED}",
         ),
         (
             "a.jsonl",
@@ -605,8 +605,13 @@ def test_a_doubled_column_in_a_csv_header(folder: Path) -> None:
 
 
 def test_objects_spread_over_lines_outside_a_list(folder: Path) -> None:
-    path = written(folder, "a.json", json.dumps({"instruction": "问", "output": "答"}, indent=1))
-    assert "里的对象分成了多行，又不在列表里" in refused(path)[0]
+    row = json.dumps({"instruction": "问", "output": "答", "history": [["一", "二"]]}, indent=1, ensure_ascii=False)
+    for join in ("\n", ",\n", " "):
+        found = read(folder, "a.json", join.join([row] * 3))
+        assert len(found.kept) == 3
+        assert found.kept[1].line == row.count("\n") + 1 + join.count("\n")
+    broken = read(folder, "c.json", f"{row}\n{row.replace(',', '', 1)}\n{row}")
+    assert (len(broken.kept), [problem.line for problem in broken.problems]) == (1, [row.count("\n") + 4])
     rows = read(folder, "b.jsonl", f'{{"instruction": "问",\n{GOOD}\n')
     assert [problem.line for problem in rows.problems] == [1]
 

@@ -19,6 +19,9 @@ MOST_COMPARED = 1_000
 
 _MOST_REMEMBERED = 10_000
 
+_WORDS_FOR_NOTHING = ("nan", "NaN", "NULL", "null", "None", "N/A", "NA", "#N/A", "<NA>")
+"""What tables of pandas, databases and Excel hold in place of an empty cell."""
+
 _Use = Literal["mark", "reasoning", "none"]
 
 
@@ -66,6 +69,8 @@ class RowReader:
         if faults:
             return []
         cells = {role: row[column] for role, column in self._named.items() if column in row}
+        if self._cells_are_text:
+            self._empty_cells(cells, faults)
         self._open_cells(cells, faults)
         if faults:
             return []
@@ -161,6 +166,24 @@ class RowReader:
                 f"write {near}, or choose a less similar name",
             )
         return "none"
+
+    def _empty_cells(self, cells: dict[str, object], faults: RowFaults) -> None:
+        """Empty the cells that hold a word for nothing, as pandas writes it; an answer or a question may not be one."""
+        required = {"output", self._asks[0]} if self._columns.form == "alpaca" else {"messages"}
+        for role, cell in cells.items():
+            if not isinstance(cell, str) or cell.strip() not in _WORDS_FOR_NOTHING:
+                continue
+            if role not in required:
+                cells[role] = ""
+                faults.tell("empty cell", cell.strip())
+                continue
+            column = self._shown[role]
+            faults.add(
+                f"{column} 里只有 {cell.strip()}，像是空单元格",
+                f'"{column}" holds only {cell.strip()}, as an empty cell is exported',
+                "写上内容，或删掉这一条",
+                "write something there, or delete the row",
+            )
 
     def _open_cells(self, cells: dict[str, object], faults: RowFaults) -> None:
         """Parse the JSON text of the cells whose role is a list."""

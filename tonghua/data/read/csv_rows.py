@@ -1,17 +1,23 @@
 """Read the rows of CSV and TSV files, one at a time, with the line on which each starts."""
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from ...errors import DataError
 from .faults import ROW_CHARACTERS, Fault, Found, and_ended, fault, refuse_doubled
+from .roles import role_named
 from .sources import RowSource
 
 CSV_FIELD_CHARACTERS = ROW_CHARACTERS
 """Maximum length of a CSV field, in characters: one unclosed quote must not make a whole file one field."""
 
 _HEADER_CHARACTERS = 1_000_000
+
+_SEPARATORS = (",", ";", "\t", "|", "，")
+
+_NAMED_SEPARATOR = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*', re.IGNORECASE)
 
 
 def csv_rows(source: RowSource) -> Iterator[Found]:
@@ -22,11 +28,12 @@ def csv_rows(source: RowSource) -> Iterator[Found]:
     # The limit is global to the process. Only raise it, so that readers in other threads are safe.
     csv.field_size_limit(max(csv.field_size_limit(), CSV_FIELD_CHARACTERS))
     header: tuple[str, ...] = ()
-    separator = _separator(source)
+    separator, skipped = _separator(source)
     rows = 0
     with source.text(newline="") as stream:
-        reader = csv.reader(_csv_lines(stream), strict=True, delimiter=separator)
+        reader = csv.reader(_csv_lines(stream, skipped), strict=True, delimiter=separator)
         for line, fields, broken in _csv_records(reader):
+            line += skipped
             rows += bool(header)
             if broken:
                 yield Found(line, None, (and_ended(broken),))
@@ -42,21 +49,33 @@ def csv_rows(source: RowSource) -> Iterator[Found]:
         )
 
 
-def _csv_lines(stream: TextIO) -> Iterator[str]:
+def _csv_lines(stream: TextIO, skipped: int) -> Iterator[str]:
+    for _ in range(skipped):
+        stream.readline(_HEADER_CHARACTERS)
     while line := stream.readline(ROW_CHARACTERS):
         if len(line) == ROW_CHARACTERS:
             raise csv.Error("field larger than what is read at once")
         yield line
 
 
-def _separator(source: RowSource) -> str:
-    """Return the separator (comma, semicolon or tab) that gives the header the most columns."""
+def _separator(source: RowSource) -> tuple[str, int]:
+    """Return the separator of a file, and how many lines at its start only name it (`sep=;`, which Excel reads).
+
+    The separator gives the header the most columns with a known name, or else the most columns.
+    """
     usual = "\t" if source.kind == "tsv" else ","
     with source.text(newline="", whole=False) as stream:
-        header = "\n"
+        header, lines = "\n", 0
         while header and not header.strip():
-            header = stream.readline(_HEADER_CHARACTERS)
-    return max((usual, ",", ";", "\t"), key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+            header, lines = stream.readline(_HEADER_CHARACTERS), lines + 1
+    if named := _NAMED_SEPARATOR.fullmatch(header):
+        return named[1], lines
+
+    def fits(mark: str) -> tuple[int, int]:
+        columns = next(csv.reader([header], delimiter=mark), [])
+        return sum(role_named(column) is not None for column in columns), len(columns)
+
+    return max((usual, *_SEPARATORS), key=fits), 0
 
 
 def _csv_records(reader: Any) -> Iterator[tuple[int, list[str], Fault | None]]:

@@ -35,7 +35,7 @@ from .columns import find_columns
 from .conversations import RowReader
 from .faults import ROW_CHARACTERS, Fault, Found
 from .messages import is_messages
-from .records import records, require_harmless_files
+from .records import as_laid_out, records, require_harmless_files
 from .remarks import Remark, Remarks, RowFaults
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
 from .sources import FileKind, find_sources, packed_bytes
@@ -132,6 +132,8 @@ class RowStream:
         self.path = path
         self.sources, self.notes, self.content_sha256 = find_sources(path)
         require_harmless_files(self.sources)
+        self.sources, laid_out = as_laid_out(self.sources)
+        self.notes = (*self.notes, *laid_out)
         self._most = most
         if most is not None:
             name = shown(str(path))

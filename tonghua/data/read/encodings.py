@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...errors import DataError
 from ...text import Text, shown
-from .opened import CHUNK_BYTES, HEAD_BYTES, ArchiveEntry, open_origin
+from .opened import CHUNK_BYTES, ArchiveEntry, open_origin
 
 ENCODING_NAMES = {
     "utf-8-sig": "UTF-8",
@@ -67,10 +67,8 @@ def decodable(name: str, look: Callable[[str], EncodingLook], candidates: Sequen
     )
 
 
-def candidates(name: str, origin: Path | ArchiveEntry) -> tuple[str, ...]:
-    """Return the encodings to try, in order, by the first 64 KiB of the file."""
-    with open_origin(origin, name) as file:
-        start = file.read(HEAD_BYTES)
+def candidates(start: bytes) -> tuple[str, ...]:
+    """Return the encodings to try, in order, by the first bytes of the file."""
     if start.startswith(codecs.BOM_UTF8):
         return ("utf-8-sig",)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -3,12 +3,15 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import TextIO
 
 from ...errors import DataError
-from ...text import Text, shown
-from .faults import ROW_CHARACTERS, Fault, Faults, Found, and_ended, fault, too_deep, too_long
+from ...text import Text, listed, shown
+from .faults import ROW_CHARACTERS, Fault, Faults, Found, and_ended, too_deep, too_long
+from .json_faults import broken_json
+from .roles import role_named
 from .sources import RowSource
 
 _WINDOW_CHARACTERS = 1 << 17
@@ -22,11 +25,15 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 def json_in_a_cell(cell: str, column: str) -> tuple[object, tuple[Fault, ...]]:
     """Parse a CSV cell as JSON; return the value (None if invalid) and the faults."""
     try:
-        return _StrictDecoder().whole(cell)
+        value, faults = _StrictDecoder().whole(cell)
     except json.JSONDecodeError as error:
-        return None, (_broken_json(error.msg, error.colno, column),)
+        return None, (broken_json(error.msg, error.colno, column),)
     except RecursionError:
         return None, (too_deep(),)
+    space = {what: " " if what.zh.isascii() or what.zh[0] < "\x7f" else "" for what, _ in faults}
+    return value, tuple(
+        Fault(Text(f"{column} 里的{space[what]}{what.zh}", f'in "{column}", {what.en}'), mend) for what, mend in faults
+    )
 
 
 class _StrictDecoder:
@@ -111,7 +118,9 @@ class _Window:
         line = self.line + self.text.count("\n", self.position, position)
         line_start = self.text.rfind("\n", 0, position)
         column = self._column + position if line_start < 0 else position - line_start
-        return Found(line, None, (and_ended(_broken_json(message, column)),))
+        if self.text.startswith(("//", "/*"), position):
+            message = "Comment"
+        return Found(line, None, (and_ended(broken_json(message, column)),))
 
     def grow(self) -> None:
         """Drop the processed text, and read at least as much as is left, so that the total cost is linear."""
@@ -159,26 +168,60 @@ class _Window:
 
 
 def array_rows(source: RowSource) -> Iterator[Found]:
-    """Yield the items of a JSON array; stop after a syntax error. Raises DataError if the file has changed."""
+    """Yield the items of a JSON array, or of the list that an object holds at the key `source.wrapper`.
+
+    Stops after a syntax error. Raises DataError if the file has changed.
+    """
     decoder = _StrictDecoder()
     with source.text(newline="") as stream:
         window = _Window(stream)
-        while "[" not in window.text:  # only white space comes before it
-            window.position = len(window.text)
-            window.grow()
-        window.position = window.text.index("[")
-        try:
-            yield from _items(window, decoder)
-        except json.JSONDecodeError as error:
-            yield window.fault(error.msg, error.pos)
-        except RecursionError:
-            yield Found(window.line, None, (and_ended(too_deep()),))
-        except _TooLongError:
-            yield Found(window.line, None, (and_ended(too_long()),))
+        window.skip()
+        yield from _to_the_first_error(window, _array(window, decoder, source.wrapper))
 
 
-def _items(window: _Window, decoder: _StrictDecoder) -> Iterator[Found]:
-    """Yield the items of the array at `position`, and the fault between or after them that ends it."""
+def object_rows(source: RowSource) -> Iterator[Found]:
+    """Yield JSON values that follow one another, over any number of lines, with or without commas between them."""
+    decoder = _StrictDecoder()
+    with source.text(newline="") as stream:
+        window = _Window(stream)
+        yield from _to_the_first_error(window, _one_after_another(window, decoder))
+
+
+def _to_the_first_error(window: _Window, rows: Iterator[Found]) -> Iterator[Found]:
+    try:
+        yield from rows
+    except json.JSONDecodeError as error:
+        yield window.fault(error.msg, error.pos)
+    except RecursionError:
+        yield Found(window.line, None, (and_ended(too_deep()),))
+    except _TooLongError:
+        yield Found(window.line, None, (and_ended(too_long()),))
+
+
+def _array(window: _Window, decoder: _StrictDecoder, wrapper: str | None) -> Iterator[Found]:
+    if wrapper is not None:
+        for key in _keys(window, decoder):
+            if key == wrapper:
+                yield from _items(window, decoder)
+                return  # what comes after it was read when the wrapper was found
+            _pass_over(window, decoder)
+    elif (yield from _items(window, decoder)) and window.skip("]"):
+        yield window.fault("Extra data", window.position)
+
+
+def _one_after_another(window: _Window, decoder: _StrictDecoder) -> Iterator[Found]:
+    while window.skip():
+        line = window.line
+        yield Found(line, *window.value(decoder))
+        if window.skip() == ",":
+            window.skip(",")
+
+
+def _items(window: _Window, decoder: _StrictDecoder) -> Generator[Found, None, bool]:
+    """Yield the items of the array at `position`, and the fault between them that ends it.
+
+    Moves to the `]`. Returns True if the array is whole and has items.
+    """
     closed = window.skip("[") == "]"
     empty = closed
     while not closed:
@@ -188,23 +231,89 @@ def _items(window: _Window, decoder: _StrictDecoder) -> Iterator[Found]:
         closed = mark == "]"
         if not closed and mark != ",":
             yield window.fault("Expecting ',' delimiter" if mark else "Expecting ']'", window.position)
-            return
+            return False
         if mark == "," and window.follows(",") == "]":
             yield window.fault("Illegal trailing comma", window.position)
-            return
+            return False
         if not closed:
             window.skip(",")
-    if not empty and window.skip("]"):
-        yield window.fault("Extra data", window.position)
+    return not empty
+
+
+def _keys(window: _Window, decoder: _StrictDecoder) -> Iterator[str]:
+    """Yield the keys of the object at `position`, each with the window at its value; the caller moves past the value.
+    Ends at the `}`.
+
+    Raises json.JSONDecodeError, RecursionError or _TooLongError.
+    """
+    mark = window.skip("{")
+    while mark != "}":
+        key, *_ = window.value(decoder)
+        if not isinstance(key, str) or window.skip() != ":":
+            raise json.JSONDecodeError("Expecting ':' delimiter", window.text, window.position)
+        window.skip(":")
+        yield key
+        mark = window.skip()
+        if mark not in (",", "}"):
+            raise json.JSONDecodeError("Expecting ',' delimiter", window.text, window.position)
+        if mark == ",":
+            window.skip(",")
+
+
+def _pass_over(window: _Window, decoder: _StrictDecoder) -> bool:
+    """Move past the value at `position`; a list of objects goes by one at a time. Return True for such a list."""
+    if window.follows("[") != "{" or not window.text.startswith("[", window.position):
+        window.value(decoder)
+        return False
+    for item in _items(window, decoder):
+        if item.faults and not item.written:
+            raise json.JSONDecodeError("Expecting ',' delimiter", window.text, window.position)
+    window.skip("]")
+    return True
+
+
+def laid_out(source: RowSource) -> RowSource:
+    """Return the source of JSON Lines as what it is: with its wrapper, as objects over several lines, or as it is.
+
+        {"version": 1, "data": [{…}, {…}]}     a wrapper: the only list of objects in the only object of the file
+
+    Raises DataError if an object without a column of a row holds several such lists.
+    """
+    decoder = _StrictDecoder()
+    with source.text(newline="", whole=False) as stream:
+        window = _Window(stream)
+        if window.skip() != "{":
+            return source
+        line = window.line
+        spread = replace(source, kind="json", is_one_after_another=True)
+        opens = window.text.startswith("{\n", window.position) or window.text.startswith("{\r\n", window.position)
+        lists, has_roles = list[str](), False
+        try:
+            for key in _keys(window, decoder):
+                has_roles = has_roles or role_named(key) is not None
+                if _pass_over(window, decoder):
+                    lists.append(key)
+        except (json.JSONDecodeError, RecursionError, _TooLongError):
+            return spread if opens else source
+        is_spread = window.line > line
+        if has_roles or not lists or window.skip("}"):
+            return spread if is_spread else source
+    if len(lists) > 1:
+        found, first = listed(lists), shown(lists[0], 40)
+        raise DataError(
+            f"{source.name} 是一个对象，里面有几个列表（{found.zh}），看不出哪个是数据；请把要用的列表各存成一个文件",
+            f"{source.name} is one object with several lists ({found.en}), and any may hold the rows; "
+            f"save the list to use, such as {first}, as a file of its own",
+        )
+    return replace(source, kind="json", wrapper=lists[0])
 
 
 def line_rows(source: RowSource) -> Iterator[Found]:
     """Yield the row of each JSON Lines line that is not blank.
 
-    Raises DataError if the first object spans several lines, or if the file has changed.
+    Raises DataError if the file has changed.
     """
     decoder = _StrictDecoder()
-    first = True
     # Only "\n" ends a line: str.splitlines also splits at U+2028, which a text may contain.
     with source.text(newline="\n") as stream:
         line = 0
@@ -219,100 +328,6 @@ def line_rows(source: RowSource) -> Iterator[Found]:
                 value, faults = decoder.whole(written.removesuffix("\n"))
                 yield Found(line, value, faults, written.strip())
             except json.JSONDecodeError as error:
-                if first and _is_spread_over_lines(source, decoder):
-                    raise DataError(
-                        f"{source.name} 里的对象分成了多行，又不在列表里；"
-                        "请用 [ ] 括起来、以逗号隔开，或一行写一个对象",
-                        f"{source.name} has an object over several lines that is not in a list; put [ ] around the "
-                        "objects and commas between them, or write one object a line",
-                    ) from None
-                yield Found(line, None, (_broken_json(error.msg, error.colno),))
+                yield Found(line, None, (broken_json(error.msg, error.colno),))
             except RecursionError:
                 yield Found(line, None, (too_deep(),))
-            first = False
-
-
-def _is_spread_over_lines(source: RowSource, decoder: _StrictDecoder) -> bool:
-    """True if the first object of the file spans several lines."""
-    with source.text(newline="\n", whole=False) as stream:
-        window = _Window(stream)
-        window.skip()
-        line = window.line
-        first = window.text[window.position :].partition("\n")[0]
-        try:
-            value, *_ = window.value(decoder)
-        except (json.JSONDecodeError, RecursionError, _TooLongError):
-            return first.strip() == "{"
-        return isinstance(value, dict) and window.line > line
-
-
-# By the start of the json module's messages. Other messages are shown unchanged.
-_JSON_FAULTS: Mapping[str, Fault] = {
-    "Expecting ','": fault(
-        "这里缺少逗号",
-        "a comma is missing here",
-        '补上英文逗号；文字里的英文双引号要写成 \\"',
-        'add a comma; inside text, write a double quote as \\"',
-    ),
-    "Expecting ']'": fault(
-        "列表没有结束",
-        "the list is not closed",
-        "在末尾补上 ]；检查文件是否完整",
-        "add ] at the end; check that nothing is cut off",
-    ),
-    "Expecting ':'": fault(
-        "这里缺少冒号", "a colon is missing here", "在键名后补上英文冒号", "add a colon after the key"
-    ),
-    "Expecting property name": fault(
-        "这里应是带英文双引号的键名",
-        "a key in double quotes was expected here",
-        "改用英文双引号（不是单引号或中文引号），并去掉 } 前多余的逗号",
-        "use straight double quotes, not single or curly ones, and no comma before }",
-    ),
-    "Expecting value": fault(
-        "这里应有一个值",
-        "a value was expected here",
-        "文字要放在英文双引号里；检查内容是否完整",
-        "put text in double quotes; check that nothing is cut off",
-    ),
-    "Unterminated string": fault(
-        "这里开始的文字没有结束的引号",
-        "the text that starts here has no closing quote",
-        "补上英文双引号；文字里的换行要写成 \\n",
-        "add the double quote; inside text, write a line break as \\n",
-    ),
-    "Invalid control character": fault(
-        "文字里有没转义的换行或制表符",
-        "a bare line break or tab stands inside text",
-        "换行写成 \\n，制表符写成 \\t",
-        "write a line break as \\n and a tab as \\t",
-    ),
-    "Invalid \\": fault(
-        "反斜杠的写法不对",
-        "the backslash is not a valid escape",
-        "反斜杠本身要写成 \\\\",
-        "write a backslash itself as \\\\",
-    ),
-    "Extra data": fault(
-        "这里之后是多余的内容",
-        "what follows from here does not belong to it",
-        "删掉多余的内容；JSONL 一行只写一个对象，行末不加逗号",
-        "delete it; a JSONL line holds one object and no comma after it",
-    ),
-    "Illegal trailing comma": fault(
-        "最后一项后面多了逗号", "there is a comma after the last item", "删掉这个逗号", "delete this comma"
-    ),
-}
-
-
-def _broken_json(message: str, column_number: int, cell: str = "") -> Fault:
-    other = fault("写法不对", message, "改成正确的 JSON", "write it as valid JSON")
-    what, mend = next((each for start, each in _JSON_FAULTS.items() if message.startswith(start)), other)
-    zh, en = (f"{cell} 里的 ", f' in "{cell}"') if cell else ("", "")
-    return Fault(
-        Text(
-            f"{zh}JSON 写错了（第 {column_number} 列）：{what.zh}",
-            f"broken JSON{en} (column {column_number}): {what.en}",
-        ),
-        mend,
-    )

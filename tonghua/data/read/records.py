@@ -18,9 +18,10 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...text import Text, shown
 from .csv_rows import csv_rows
 from .faults import ROW_CHARACTERS, Found, too_long
-from .json_rows import array_rows, line_rows
+from .json_rows import array_rows, laid_out, line_rows, object_rows
 from .parquet_rows import parquet_rows, require_pyarrow
 from .sources import RowSource
 from .unpacked import Packed, Unpacked, require_harmless
@@ -42,7 +43,7 @@ def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Fo
     """
     match source.kind:
         case "json":
-            found = array_rows(source)
+            found = object_rows(source) if source.is_one_after_another else array_rows(source)
         case "jsonl":
             found = line_rows(source)
         case "csv" | "tsv":
@@ -58,6 +59,22 @@ def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Fo
         yield row
     if not number:
         raise DataError(f"{source.name} 里没有一条数据；请先写入数据", f"{source.name} holds no rows; write some first")
+
+
+def as_laid_out(sources: Sequence[RowSource]) -> tuple[tuple[RowSource, ...], tuple[Text, ...]]:
+    """Return the sources with how their JSON is laid out, and notes on it. Raises DataError as `laid_out` does."""
+    found = tuple(laid_out(source) if source.kind == "jsonl" else source for source in sources)
+    wrapped = [source for source in found if source.wrapper is not None]
+    if not wrapped:
+        return found, ()
+    name, key = wrapped[0].name, shown(wrapped[0].wrapper, 40)
+    more = Text(f" 等 {len(wrapped)} 个文件", f" and {len(wrapped) - 1} more files") if wrapped[1:] else Text("", "")
+    return found, (
+        Text(
+            f"{name}{more.zh} 的数据读自 {key} 里的列表",
+            f'the rows of {name}{more.en} are read from the list in "{key}"',
+        ),
+    )
 
 
 def require_harmless_files(sources: Sequence[RowSource]) -> None:

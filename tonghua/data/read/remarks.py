@@ -25,6 +25,7 @@ RemarkKind = Literal[
     "joined",  # questions joined to the question before
     "unanswered",  # rows that end with a question
     "placeholder",  # texts that hold a placeholder of a picture, by the placeholder
+    "empty cell",  # cells of a table that hold only a word for nothing, by the word
     "column",  # columns that are not used, by name
     "message key",  # keys of messages, rounds and parts that are not used, by name
 ]
@@ -141,6 +142,11 @@ def _line(remark: Remark) -> Text:
             return Text(
                 f"{count} 条由 assistant 开头；开场白只作上文，不学",
                 f"{count} row{' begins' if one else 's begin'} with the assistant: its greeting is only context",
+            )
+        case "empty cell":
+            return Text(
+                f"{count} 个单元格里只有 {shown(name, 40)}，当作空的",
+                f'{count} cell{" holds" if one else "s hold"} only "{shown(name, 40)}", read as empty',
             )
         case "joined":
             return Text(

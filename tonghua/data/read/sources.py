@@ -46,6 +46,7 @@ from .opened import (
     stamp_of,
     unreadable,
 )
+from .signatures import ZIP_MARK, not_rows
 
 FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
 
@@ -72,6 +73,10 @@ class RowSource:
     origin: Path | ArchiveEntry
     packed_bytes: int = 0
     """Size of the compressed file that holds it, the archive or the Parquet file itself; 0 for plain text."""
+    wrapper: str | None = None
+    """The key of the list that holds the rows, if they stand in an object."""
+    is_one_after_another: bool = False
+    """True for JSON values that follow one another, not one a line."""
     stamp: tuple[int, int] | None = None
     """Size in bytes and time of the last change in ns, of a Parquet file outside an archive."""
 
@@ -292,13 +297,21 @@ def _not_regular(name: str) -> DataError:
 
 def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
     name, stem, suffix = shown(path), PurePath(path).stem, PurePath(path).suffix.lower()
+    with open_origin(origin, name) as file:
+        start = file.read(HEAD_BYTES)
+        if start.startswith(ZIP_MARK):  # the names of what is in it stand at its end
+            file.seek(max(0, file.seek(0, os.SEEK_END) - HEAD_BYTES))
+            start += file.read()
+    foreign = not_rows(name, start)
+    if foreign and not (suffix == ".parquet" and start.startswith(b"PAR1")):
+        raise foreign
     if suffix == ".parquet":
         with open_origin(origin, name) as file:
             sha256, size_bytes = sha256_and_size(file)
             stamp = stamp_of(file) if isinstance(origin, Path) else None
         packed_bytes = size_bytes if isinstance(origin, Path) else origin.packed_bytes
-        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, packed_bytes, stamp)
-    look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(name, origin))
+        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, packed_bytes, stamp=stamp)
+    look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(start))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")
     kind: FileKind
