@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -72,11 +71,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def spawn(*arguments: object, folder: Path, stdin: bytes = b"", **variables: str) -> Called:
-    command = [sys.executable, "-m", "tonghua", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=folder, input=stdin, capture_output=True, env=environment(**variables), timeout=120, check=False
-    )
-    return Called(done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+    """`tonghua arguments...` in a process of its own."""
+    import processes
+
+    return processes.run("-m", "tonghua", *arguments, folder=folder, stdin=stdin, **variables)
 
 
 def settings(**values: object) -> list[str]:

@@ -9,10 +9,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
@@ -38,6 +37,9 @@ from tonghua.models.scan import scan_model
 from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Conversation, Message
 from tonghua.system.device import DevicePlace
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 CPU = torch.device("cpu")
 VOCABULARY = 448
@@ -231,8 +233,11 @@ def add_adapter(
     return adapter
 
 
-def as_peft(model: PreTrainedModel, adapter: Adapter) -> PeftModel:
+def as_peft(model: PreTrainedModel, adapter: Adapter) -> "PeftModel":
     """Return the reference model in PEFT, with the values of the adapter's masters."""
+    # Its import takes seconds, and few tests need it: those of the group "peft", which one process runs.
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.scale * adapter.rank,
@@ -252,7 +257,7 @@ def _name_in_peft(name: str) -> str:
     return PEFT_PREFIX + name.removesuffix(".weight") + ".default.weight"
 
 
-def one_by_one(wrapped: PeftModel, adapter: Adapter, examples: Sequence[Example]) -> Learned:
+def one_by_one(wrapped: "PeftModel", adapter: Adapter, examples: Sequence[Example]) -> Learned:
     """Return the mean loss over all targets and its gradients, with a forward pass per sample."""
     total = sum(e.targets for e in examples)
     loss = 0.0

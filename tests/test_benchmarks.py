@@ -19,8 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
-from command_line import ROWS, environment, write_rows
+from command_line import ROWS, write_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -61,15 +62,8 @@ def execute(
 ) -> subprocess.CompletedProcess[str]:
     """The script as it stands in the folder `among`, run in `folder`."""
     known = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, str(among / script), *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        env=environment(PYTHONPATH=known),
-        timeout=200,
-        check=False,
-    )
+    done = processes.run(among / script, *arguments, folder=folder, timeout=200, PYTHONPATH=known)
+    return subprocess.CompletedProcess(script, done.code, done.out, done.err)
 
 
 def read(done: subprocess.CompletedProcess[str]) -> Told:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import processes
 import pytest
 from command_line import environment
 from tokenizers import Tokenizer
@@ -23,13 +24,14 @@ from tonghua.prompt.renderer import Renderer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SCRIPTS = ("download_model.py", "qwen_lora_sft.py", "qwen_lora_inference.py", "demo.py", "app_demo.py")
+STEP = 'max_steps=1, sampling={"max_new_tokens": 16}'
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step, as `qwen_lora_sft.py` makes it."""
     folder = tmp_path_factory.mktemp("例子 folder")
-    filled = {"qwen2.5-1.5b": "tiny", "<your rows / 你的数据.json>": "qa.heldout", "num_train_epochs=5": "max_steps=1"}
+    filled = {"qwen2.5-1.5b": "tiny", "<your rows / 你的数据.json>": "qa.heldout", "num_train_epochs=5": STEP}
     done = execute("qwen_lora_sft.py", folder, filled)
     assert done.returncode == 0, done.stderr
     made = folder / done.stdout.splitlines()[0]
@@ -45,16 +47,8 @@ def execute(name: str, folder: Path, filled: dict[str, str], stdin: str = "") ->
         text = text.replace(old, new)
     script = folder / name
     script.write_text(text, encoding="utf-8")
-    return subprocess.run(
-        [sys.executable, str(script)],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        env=environment(),
-        timeout=120,
-        check=False,
-    )
+    done = processes.run(script, folder=folder, stdin=stdin.encode())
+    return subprocess.CompletedProcess(str(script), done.code, done.out, done.err)
 
 
 def imported(name: str) -> ModuleType:

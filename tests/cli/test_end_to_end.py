@@ -392,7 +392,7 @@ DOCUMENTED = {
 @pytest.mark.parametrize("recipe", ["daiyu", "fairytale", "qa", "zhenhuan"])
 def test_each_recipe_trains_with_the_values_of_the_tutorials(work: Work, tmp_path: Path, recipe: str) -> None:
     given = settings(dataset=work.rows, model=work.model, output_dir=tmp_path, **DOCUMENTED)
-    called = call("train", recipe, *given, "--json")
+    called = call("train", recipe, *given, "sampling.max_new_tokens=8", "--json")
     assert called.code == 0, called.err
     kept = load(Path(called.json["run"]) / "config.yaml").config
     assert (kept.lora_dropout, kept.gradient_checkpointing, kept.lr_scheduler_type) == (0.1, True, "linear")
@@ -637,7 +637,7 @@ def test_the_old_names_of_verbs_work(work: Work, tmp_path: Path) -> None:
 def test_settings_may_be_written_as_options(work: Work, tmp_path: Path) -> None:
     called = call(
         "train", "qa", "--dataset", work.rows, "--model", work.model, f"--output-dir={tmp_path}", "--lr", "0.003",
-        "--max-steps", "1", "--json", "--val-size", "0",
+        "--max-steps", "1", "--json", "--val-size", "0", "sampling.max_new_tokens=8",
     )  # fmt: skip
     assert called.code == 0, called.err
     kept = load(Path(called.json["run"]) / "config.yaml").config

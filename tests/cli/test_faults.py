@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 from command_line import Called, call, environment, settings, sha256, steps_kept, write_rows
 from made_runs import Interrupts, spoil_loss
@@ -539,12 +540,10 @@ def test_memory_does_not_grow_with_the_rows(desk: Desk) -> None:
             for i in range(count):
                 file.write(json.dumps({"instruction": f"{i}", "output": f"{i} {story}"}) + "\n")
     assert paths[1].stat().st_size > 55_000_000
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PREPARE_MUCH), str(desk.model), *map(str, paths)],
-        cwd=Path(__file__).parents[2], env=environment(), capture_output=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode("utf-8")
-    bare, few, peak_few, many, peak_many = map(int, done.stdout.split())
+    root = Path(__file__).parents[2]
+    done = processes.run("-c", textwrap.dedent(PREPARE_MUCH), desk.model, *paths, folder=root, timeout=200)
+    assert done.code == 0, done.err
+    bare, few, peak_few, many, peak_many = map(int, done.out.split())
     assert (few, many) == (4_500, 30_000)
     assert peak_many - bare < 500_000_000
     assert peak_many - peak_few < 40_000_000, "less than the file has bytes"
@@ -1035,10 +1034,7 @@ def test_ctrl_c_in_a_real_process(desk: Desk) -> None:
         **TINY_RUN,
         "num_train_epochs": 100_000,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tonghua", "train", "zhenhuan", *settings(**given), "--json"],
-        cwd=desk.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = processes.start("-m", "tonghua", "train", "zhenhuan", *settings(**given), "--json", folder=desk.folder)
     while process.poll() is None and not any(desk.runs.glob("*/checkpoints/step-*[1-9]")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

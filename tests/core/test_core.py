@@ -52,6 +52,8 @@ from tonghua.training.progress import StepRecord
 from tonghua.training.setup import count_steps
 from tonghua.training.trainer import Trainer
 
+pytestmark = pytest.mark.xdist_group("peft")
+
 
 @pytest.fixture(scope="module")
 def renderer(tiny_folder: Path) -> Renderer:

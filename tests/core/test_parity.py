@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, PeftModel, get_peft_model
 from reference import (
     CONVERSATIONS,
     CPU,
@@ -61,6 +60,11 @@ from tonghua.models.scan import scan_model
 from tonghua.models.scan_adapter import scan_adapter
 from tonghua.prompt.conversation import Conversation
 from tonghua.prompt.renderer import Renderer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+pytestmark = pytest.mark.xdist_group("peft")
 
 Zoo = Callable[[str], Path]
 
@@ -409,14 +413,18 @@ def test_peft_reads_our_adapter(
     folder.mkdir()
     for name, content in adapter_files(adapter, config.lora_alpha, use_rslora, "小 模型").items():
         (folder / name).write_bytes(content)
+    from peft import PeftModel
+
     theirs = PeftModel.from_pretrained(reference_model(zoo(kind)), folder)
     found = our_logits(decoder, some_ids())
     assert distance(found, their_logits(theirs, some_ids())) < TINY
     assert distance(found, plain) > SEEN
 
 
-def save_by_peft(reference: PreTrainedModel, folder: Path, **settings: Any) -> PeftModel:
+def save_by_peft(reference: PreTrainedModel, folder: Path, **settings: Any) -> "PeftModel":
     """A random adapter, B included, in PEFT's own files."""
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(r=6, lora_alpha=9, init_lora_weights=False, task_type="CAUSAL_LM", **settings)
     theirs = get_peft_model(reference, config)
     theirs.save_pretrained(folder, save_embedding_layers=False)

@@ -154,7 +154,7 @@ def test_a_run_on_a_quantized_base_is_opened_on_the_same(folder: Path, tmp_path:
     row = '{"instruction": "第%d问", "output": "答%d。"}\n'
     rows.write_text("".join(row % (i, i) for i in range(8)), encoding="utf-8")
     settings = {"dataset": rows, "model": folder, "max_steps": 2, "output_dir": tmp_path / "runs", "dtype": "float32"}
-    run = tonghua.train(None, **settings, quantization_bit=4).run
+    run = tonghua.train(None, **settings, quantization_bit=4, sampling={"max_new_tokens": 8}).run
     teller = tonghua.load(run)
     groups = [group for _, group in teller.engine.decoder.linears()]
     assert all(group.quantized is not None and group.quantized.bits == 4 for group in groups)

@@ -156,6 +156,7 @@ def test_every_recipe_trains_tiny(tmp_path: Path) -> None:
         done = call(
             *("train", recipe, "model=tiny", f"dataset={rows}.heldout", "max_steps=1", f"output_dir={tmp_path}"),
             *("per_device_train_batch_size=1", "gradient_accumulation_steps=1", "val_size=2", "--json"),
+            "sampling.max_new_tokens=8",
         )
         assert done.code == 0, done.err
         written = yaml.safe_load((Path(done.json["run"]) / "config.yaml").read_text(encoding="utf-8"))

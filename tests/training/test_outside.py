@@ -7,7 +7,6 @@ the moment at which it happens is arranged, by a few lines that run before the v
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -15,32 +14,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import processes
 import pytest
 import torch
-from command_line import Called, call, environment, settings
+from command_line import call, settings
 from made_runs import LONG, STEPS, Place, lines, refused, require_same
+from processes import Process, ended
 
 from tonghua.runs import checkpoint
 
 posix = pytest.mark.skipif(os.name == "nt", reason="asks for what POSIX systems alone have")
 
 
-def start(place: Place, before: str = "", **values: object) -> subprocess.Popen[bytes]:
+def start(place: Place, before: str = "", **values: object) -> Process:
     """`tonghua train` in a process of its own, after the lines `before`."""
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG, **values}
     program = textwrap.dedent(before) + "\nfrom tonghua.cli import main\nmain()"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, "train", *settings(**given), "--json"],
-        cwd=place.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return processes.start("-c", program, "train", *settings(**given), "--json", folder=place.folder)
 
 
-def ended(process: subprocess.Popen[bytes]) -> Called:
-    out, err = process.communicate(timeout=120)
-    return Called(process.returncode, out.decode("utf-8"), err.decode("utf-8"))
-
-
-def wait_for(process: subprocess.Popen[bytes], found: Callable[[], object]) -> None:
+def wait_for(process: Process, found: Callable[[], object]) -> None:
     while process.poll() is None and not found():
         time.sleep(0.002)
 
@@ -107,11 +100,9 @@ class Terminal:
 
         self._ours, theirs = pty.openpty()
         adopt = f"import fcntl; fcntl.ioctl(0, {termios.TIOCSCTTY}, 0)\nfrom tonghua.cli import main\nmain()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", adopt, *map(str, arguments)],
-            cwd=place.folder, env=environment(TERM=kind, COLUMNS="100"),
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        )  # fmt: skip
+        self.process = processes.start(
+            "-c", adopt, *arguments, folder=place.folder, terminal=theirs, TERM=kind, COLUMNS="100"
+        )
         os.close(theirs)
         os.set_blocking(self._ours, False)
         self.shown = ""
@@ -195,7 +186,9 @@ def test_a_step_that_hangs_for_good(place: Place, straight: Place) -> None:
     impatient = """
         from functools import partial
         import tonghua.training.train as training
+        import tonghua.training.watch as watch
         training.Watch = partial(training.Watch, longest_s=1.0)
+        watch.TIMES = 0.0  # on a slow machine ten usual steps take longer than that
     """
     hang = at_call(20, "tonghua.training.trainer", "hidden_states", "time.sleep(3600)")
     called = ended(start(place, textwrap.dedent(impatient) + hang, tokens_per_micro_batch=8))

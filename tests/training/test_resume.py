@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,9 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 import torch
-from command_line import ROWS, call, environment, logged, settings, sha256, write_rows
+from command_line import ROWS, call, logged, settings, sha256, write_rows
 from filelock import FileLock
 from made_runs import LONG, STEPS, Interrupts, Killed, Place, lines, refused, require_same, spoil_loss
 
@@ -299,15 +299,10 @@ def test_a_folder_that_is_deleted_during_training_is_not_advised(place: Place, m
 def test_a_process_that_is_killed_for_good(place: Place, straight: Place) -> None:
     """A real process and a real SIGKILL, again and again, wherever it happens to be."""
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
-    command = [sys.executable, "-m", "tonghua", "train"]
-    first = [*command, *settings(**given)]
+    first = settings(**given)
     for wanted in (1, 4, 7):
-        process = subprocess.Popen(
-            first if wanted == 1 else [*command, "--resume", str(place.run)],
-            cwd=place.folder,
-            env=environment(),
-            stderr=subprocess.PIPE,
-        )
+        asked = first if wanted == 1 else ["--resume", place.run]
+        process = processes.start("-m", "tonghua", "train", *asked, folder=place.folder)
         while process.poll() is None and not list(place.runs.glob(f"*/checkpoints/step-00000{wanted}")):
             time.sleep(0.005)
         process.kill()
@@ -620,11 +615,9 @@ def test_handlers_are_put_back() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for a single process")
 def test_a_signal_while_rows_are_read(place: Place) -> None:
     rows = write_rows(place.folder / "很多.json", ROWS * 20_000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tonghua", "train", f"dataset={rows}", f"model={place.model}", *settings(**LONG)],
-        cwd=place.folder, env=environment(TONGHUA_HOME=str(place.folder / "家")), stderr=subprocess.PIPE,
-    )  # fmt: skip
     kept = place.folder / "家"
+    given = settings(dataset=rows, model=place.model, **LONG)
+    process = processes.start("-m", "tonghua", "train", *given, folder=place.folder, TONGHUA_HOME=str(kept))
     while process.poll() is None and not list(kept.rglob(".part-*")):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
@@ -1094,12 +1087,10 @@ def test_it_goes_on_in_the_type_that_it_began_in(place: Place, monkeypatch: pyte
 def test_a_reader_that_went_away_ends_nothing(place: Place) -> None:
     """As with `2>&1 | head`: what is shown goes nowhere, and the run goes on to its end."""
     given = {"dataset": place.rows, "model": place.model, "output_dir": place.runs, **LONG}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tonghua", "train", *settings(**given)],
-        cwd=place.folder, env=environment(), stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    process.stderr.close()
+    reading, writing = os.pipe()
+    process = processes.start("-m", "tonghua", "train", *settings(**given), folder=place.folder, errors=writing)
+    os.close(reading)
+    os.close(writing)
     assert process.wait(timeout=120) == 0
     assert (place.run / "result.json").exists()
 

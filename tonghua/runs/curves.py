@@ -239,9 +239,11 @@ def write_loss_plot(record: RunRecord, path: Path, language: Language = "zh") ->
     family = next((name for name in CHINESE_FONTS if name in there), None) if language == "zh" else None
     font = FontProperties(family=family)
     words = {key: word.to("zh" if family else "en") for key, word in WORDS.items()}
-    figure = Figure(figsize=(8, 5.5), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 5.5), dpi=120)
     canvas = FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    # Fixed margins: a layout that matplotlib computes draws everything twice.
+    margins = {"left": 0.125, "right": 0.98, "bottom": 0.09, "top": 0.98, "hspace": 0.08}
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1), gridspec_kw=margins)
     _plot_losses(record, upper, words, font)
     rates = thin([(step.step, step.learning_rate) for step in record.steps])
     lower.plot(*_columns(rates), color="#777777", marker="." if len(rates) == 1 else "")
