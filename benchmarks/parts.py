@@ -42,7 +42,7 @@ def sizes_of(model: str | None) -> Sizes:
     if model is None:
         return Sizes()
     config = open_model(model)[0].config
-    return Sizes(*(int(config[key]) for key in SIZE_KEYS))
+    return Sizes(*(int(getattr(config, key)) for key in SIZE_KEYS))
 
 
 def seconds(run: Run, place: device.DevicePlace) -> float:
