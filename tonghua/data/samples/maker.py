@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import chain, pairwise
@@ -106,28 +107,30 @@ class Maker:
 
         A row that cannot be used becomes a problem. Raises DataError if a row is too long and `overlong` is "error".
         """
+        wish = self.settings.enable_thinking
         settled = [self._settled(conversation) for conversation, _ in rows]
         made = self._made(settled)
         samples: list[_MadeSample] = []
         problems: list[RowProblem] = []
-        counts = RowCounts(read=len(rows))
+        counts = Counter(read=len(rows))
         for (written, file), conversation, example in zip(rows, settled, made, strict=True):
             try:
                 parts = self._samples(conversation, example)
             except NotTakenError as fault:
                 problems.append(RowProblem(written.line, fault.text, _TAKE_ANOTHER, file))
-                counts += RowCounts(bad=1)
+                counts["bad"] += 1
                 continue
             tokens = len(example.ids) if isinstance(example, Example) else 0
             if parts is None:
                 problems.append(self._too_long(written.line, file, tokens))
-                counts += RowCounts(too_long=1)
+                counts["too_long"] += 1
                 continue
             samples += parts
-            unthought = _reasonings(written) > _reasonings(conversation) and self.settings.enable_thinking == "auto"
-            thinking = thinks(conversation.messages, self.settings.enable_thinking) and self.renderer.has_thoughts
-            counts += RowCounts(kept=1, split=tokens > self.settings.max_length, thinking=thinking, unthought=unthought)
-        return Made(*self._written(samples), counts, problems)
+            counts["kept"] += 1
+            counts["split"] += tokens > self.settings.max_length
+            counts["thinking"] += self.renderer.has_thoughts and thinks(conversation.messages, wish)
+            counts["unthought"] += wish == "auto" and _reasonings(written) > _reasonings(conversation)
+        return Made(*self._written(samples), RowCounts(**counts), problems)
 
     def _settled(self, conversation: Conversation) -> Conversation:
         messages = self.renderer.settled(conversation.messages, self.settings.enable_thinking)
