@@ -203,6 +203,7 @@ def test_a_name_that_no_system_takes_is_told(name: str, tmp_path: Path) -> None:
         lambda: tonghua.check(name, "tiny", on_event=print),
         lambda: tonghua.check("qa.heldout", name, offline=True, on_event=print),
         lambda: tonghua.plan(name, dataset="qa", model="tiny", on_event=print),
+        lambda: tonghua.plan(dataset="qa.heldout", model="tiny", adapter=name, on_event=print),
         lambda: tonghua.resume(name, output_dir=tmp_path, on_event=print),
         lambda: tonghua.report(name, output_dir=tmp_path, on_event=print),
         lambda: tonghua.load(name, output_dir=tmp_path, on_event=print),

@@ -17,6 +17,7 @@ from pydantic import PlainValidator
 
 from ..config.fields import LORA_MODULES, lora_scale
 from ..errors import RefusedError, UsageError
+from ..system.files import is_folder
 from ..text import Text, shown
 from .guarded import CONFIG_LIMIT_BYTES, holds, read_object, refused
 from .safetensors_file import TensorEntry, read_header
@@ -176,7 +177,7 @@ def _not_an_adapter_folder(folder: Path) -> UsageError:
         "请给出装有 adapter_config.json 和 adapter_model.safetensors 的文件夹",
         "give the folder that holds adapter_config.json and adapter_model.safetensors",
     )
-    if not folder.is_dir():
+    if not is_folder(folder):
         return no_folder(folder, wanted)
     inside = sorted(folder.glob("*/adapter_config.json"), key=lambda path: (len(path.parent.name), path.parent.name))
     if inside:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..models.scan_adapter import AdapterFiles, scan_adapter
 from ..prompt.contract import Contract
-from ..system.files import user_path
+from ..system.files import is_folder, user_path
 from .folder import CONTRACT, FACTS, run_of
 
 
@@ -32,7 +32,7 @@ class NamedAdapter:
 def find_adapter(named: str, output_dir: Path) -> NamedAdapter:
     """Return the adapter in this folder, or in that of this name in `output_dir`. Raises as `scan_adapter` does."""
     folder = user_path(named)
-    if not folder.is_dir() and (output_dir / named).is_dir():
+    if not is_folder(folder) and is_folder(output_dir / named):
         folder = output_dir / named
     return NamedAdapter(scan_adapter(folder), run_of(folder))
 
@@ -40,7 +40,7 @@ def find_adapter(named: str, output_dir: Path) -> NamedAdapter:
 def made_elsewhere(named: str | Path | None, output_dir: Path) -> AdapterFiles | None:
     """Return the adapter that this names if it is no run of ours, else None. Raises as `scan_adapter` does."""
     places = (user_path(str(named)), output_dir / named) if named else ()
-    for folder in places:
+    for folder in filter(is_folder, places):
         ours = run_of(folder) is not None or (folder / FACTS).is_file()
         if (folder / "adapter_config.json").is_file() and not ours:
             return scan_adapter(folder)

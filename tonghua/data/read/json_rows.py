@@ -16,6 +16,9 @@ from .sources import RowSource
 
 _WINDOW_CHARACTERS = 1 << 17
 
+_GLANCE_CHARACTERS = 1 << 14
+"""What is read at a time if the first value of a file is wanted."""
+
 # An error in the last characters of the window may come from the cut. The longest token, -Infinity, has 9.
 _TOKEN_CHARACTERS = 16
 
@@ -98,8 +101,9 @@ class _Window:
                  ^position
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, characters: int = _WINDOW_CHARACTERS) -> None:
         self._stream = stream
+        self._characters = characters
         self._ended = False
         self._column = 1  # 1-based, of the window's first character
         self._line, self._counted = 1, 0  # the line of the character at `_counted`
@@ -128,7 +132,7 @@ class _Window:
         line_start = self.text.rfind("\n", 0, self.position)
         self._column = self._column + self.position if line_start < 0 else self.position - line_start
         left = self.text[self.position :]
-        more = self._stream.read(max(_WINDOW_CHARACTERS, len(left)))
+        more = self._stream.read(max(self._characters, len(left)))
         self._ended = not more
         self.text = left + more
         self.position = self._counted = 0
@@ -281,7 +285,7 @@ def laid_out(source: RowSource) -> RowSource:
     """
     decoder = _StrictDecoder()
     with source.text(newline="", whole=False) as stream:
-        window = _Window(stream)
+        window = _Window(stream, _GLANCE_CHARACTERS)
         if window.skip() != "{":
             return source
         line = window.line
