@@ -16,6 +16,7 @@ from typing import Any
 
 import processes
 import pytest
+from chat_templates import GEMMA
 from command_line import Called, call, environment, settings, sha256, steps_kept, write_rows
 from made_runs import Interrupts, spoil_loss
 from user_files import ONLY_A_PICKLE
@@ -205,6 +206,32 @@ def test_bad_rows_may_be_left_out(desk: Desk) -> None:
     called = desk.train(dataset=path, skip_bad_rows="true", val_size=0, num_train_epochs=1)
     assert called.code == 0, called.err
     assert called.json["samples"] == 9
+
+
+def test_rows_that_only_the_template_refuses_can_be_left_out(desk: Desk) -> None:
+    """By skip_bad_rows, or in a mended copy, which then trains; a row's order of roles is all that is wrong."""
+    model = desk.own_model()
+    asking = GEMMA.replace("{{- bos_token }}\n", "").replace("<start_of_turn>", "<|im_start|>")
+    (model / "chat_template.jinja").write_text(asking.replace("<end_of_turn>", "<|im_end|>"), encoding="utf-8")
+    talks = [
+        [{"role": "user", "content": r["instruction"]}, {"role": "assistant", "content": r["output"]}] for r in ROWS
+    ]
+    greeting = [{"role": "assistant", "content": "客官好。"}, *talks[3]]
+    lines = [
+        {"messages": talk}
+        for talk in (*talks[:2], greeting, *talks[2:], [{"role": "system", "content": "甲"}, *talks[4]])
+    ]
+    path = write_rows(desk.folder / "开场.json", lines)
+    checked = call("check", path, f"model={model}", "--fix", desk.folder / "好.json", "--json", language="zh")
+    assert (checked.code, checked.json["read"], checked.json["kept"]) == (3, 11, 9)
+    assert (checked.json["fix"]["written"], checked.json["fix"]["dropped"], checked.json["fix"]["changed"]) == (9, 2, 0)
+    told = [change["what"] for change in checked.json["fix"]["changes"]]
+    assert [what.startswith("没有写：模型的对话模板不接受这段对话") for what in told] == [True, True]
+    plain = {"model": model, "val_size": 0, "num_train_epochs": 1}
+    assert desk.train(dataset=path, **plain).code == 3
+    for values in ({"dataset": desk.folder / "好.json"}, {"dataset": path, "skip_bad_rows": "true"}):
+        called = desk.train(**values, **plain)
+        assert (called.code, called.json["samples"]) == (0, 9), called.err
 
 
 def test_a_story_of_50_000_characters_is_split_and_its_end_is_learned(desk: Desk) -> None:

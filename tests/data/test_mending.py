@@ -11,7 +11,8 @@ import pytest
 from user_files import alpaca, written
 
 from tonghua.data.checkup import mending as room
-from tonghua.data.checkup.mending import Change, Fixed, fix
+from tonghua.data.checkup.fixed import Change, Fixed
+from tonghua.data.checkup.mending import fix
 from tonghua.data.checkup.places import RowPlace
 from tonghua.data.checkup.quality import examine
 from tonghua.data.read import json_rows

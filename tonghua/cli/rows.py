@@ -64,8 +64,10 @@ def check(
     fixed = None
     if fix is not None:
         from ..data.checkup.mending import fix as mend
+        from ..data.checkup.result import refusal_of
 
-        fixed = mend(found.source, fix, config.columns, redact, force, language())
+        refusal = refusal_of(config, found.prepared)
+        fixed = mend(found.source, fix, config.columns, redact, force, language(), refusal)
         screen.say(*fixed.summary())
     if html is not None:
         from ..data.checkup.page import check_page, pieces

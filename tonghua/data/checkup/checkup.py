@@ -30,7 +30,7 @@ FIRST_LINES = 5
 
 
 class MendedCopy(Protocol):
-    """What the JSON needs to know of a mended copy; `mending.Fixed` implements it."""
+    """What the JSON needs to know of a mended copy; `fixed.Fixed` implements it."""
 
     @property
     def changed(self) -> int: ...

@@ -10,12 +10,12 @@ import csv
 import json
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, TextIO
 
 from pydantic_core import to_jsonable_python
 
@@ -30,64 +30,11 @@ from ..read.roles import KNOWN, ROLE_OF, ColumnMap
 from ..read.speakers import round_part
 from .blemishes import mend
 from .duplicates import folded
+from .fixed import FIRST_CHANGES, Change, Fixed
 from .places import RowPlace, numbered
 from .privacy import redact as redacted
 
-FIRST_CHANGES = 100
-
 _MOST_DIGITS = 4_000
-
-
-class Change(NamedTuple):
-    """A change to one row, or the reason why the row is not in the copy."""
-
-    place: RowPlace
-    what: Text
-
-    def to(self, language: Language) -> str:
-        """Return the change as one line: its place, then what was done."""
-        file, where = self.place.file, self.place._replace(file="").shown
-        name = f"{file} " if file else ""
-        return Text(f"{name}{where.zh}：{self.what.zh}", f"{name}{where.en}: {self.what.en}").to(language)
-
-    def as_json(self, language: Language) -> dict[str, object]:
-        """Return `file`, `line`, `row` and `what`."""
-        return {**self.place._asdict(), "what": self.what.to(language)}
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """Paths of the copy and of the list of changes, and numbers of rows. Rows read = `written` + `dropped`."""
-
-    out: Path
-    list: Path
-    written: int
-    dropped: int
-    changed: int
-    """Number of rows in the copy whose text differs from the source."""
-    changes: tuple[Change, ...]
-    """The first `FIRST_CHANGES`; the file `list` has all."""
-
-    def as_json(self, language: Language) -> dict[str, object]:
-        """Return all fields, with paths as text and the changes as objects."""
-        return {
-            "out": str(self.out),
-            "list": str(self.list),
-            "written": self.written,
-            "dropped": self.dropped,
-            "changed": self.changed,
-            "changes": [change.as_json(language) for change in self.changes],
-        }
-
-    def summary(self) -> Text:
-        """Return one line: rows written, mended and left out, and the paths of both files."""
-        out, changes = shown(str(self.out)), shown(str(self.list))
-        return Text(
-            f"写了 {self.written} 条（其中改了 {self.changed} 条，另有 {self.dropped} 条没有写）：{out}；"
-            f"改动都列在 {changes}",
-            f"rows written: {self.written} (mended: {self.changed}; left out: {self.dropped}): {out}; "
-            f"every change is listed in {changes}",
-        )
 
 
 def fix(
@@ -97,6 +44,7 @@ def fix(
     redact: bool = False,
     force: bool = False,
     language: Language = "zh",
+    refusal: Callable[[Conversation], Text | None] = lambda row: None,
 ) -> Fixed:
     """Write a mended copy of a dataset to `out` and its changes to `out`.changes.txt, both in UTF-8; return a summary.
 
@@ -105,7 +53,8 @@ def fix(
     rows; normalises text to NFC; `redact` covers personal data. Unchanged rows of a single file are copied as
     written. Memory holds one row, plus a hash and a place for each.
 
-    `columns` is as for `data.stream_rows`, and all that it raises is raised here too. Raises UsageError if `out` is
+    `columns` is as for `data.stream_rows`, and all that it raises is raised here too. `refusal` says why a model takes
+    no such row, which is then left out; None if it does. Raises UsageError if `out` is
     the dataset or in it, has the wrong suffix, has no folder, or exists without `force`. Raises ResourceError if a
     file cannot be written. Raises DataError if no row is left; then nothing is written.
     """
@@ -116,7 +65,7 @@ def fix(
     # Without a byte-order mark, Excel reads a CSV in UTF-8 as GBK.
     marked = kind in ("csv", "tsv") and stream.sources[0].encoding != "utf-8"
     with _both_or_none(out, changes, "utf-8-sig" if marked else "utf-8") as (copied, noted):
-        mender = _Mender(stream, _Copy(copied, kind), noted, redact, language)
+        mender = _Mender(stream, _Copy(copied, kind), noted, redact, language, refusal)
         for number, row, raw in _with_raw(stream):
             mender.add(number, row, raw)
         return mender.end(out, changes)
@@ -216,9 +165,17 @@ class _Copy:
 class _Mender:
     """Takes the rows of a dataset one at a time, and writes the mended rows and the list of changes."""
 
-    def __init__(self, stream: data.RowStream, copy: _Copy, noted: TextIO, redact: bool, language: Language) -> None:
+    def __init__(
+        self,
+        stream: data.RowStream,
+        copy: _Copy,
+        noted: TextIO,
+        redact: bool,
+        language: Language,
+        refusal: Callable[[Conversation], Text | None],
+    ) -> None:
         self._stream, self._copy, self._noted = stream, copy, noted
-        self._redact, self._language = redact, language
+        self._redact, self._language, self._refusal = redact, language, refusal
         self._files, self._columns = stream.file_names, stream.columns
         # A single file keeps its text; several files in one copy need the same column names.
         self._as_written = len(stream.sources) == 1 and stream.sources[0].kind == copy.kind
@@ -231,17 +188,16 @@ class _Mender:
         place = RowPlace(self._files[row.source], row.line, number)
         if row.conversation is None:
             place = place._replace(row=0)  # the problems already name the row number
-            self._dropped += 1
-            for problem in row.problems:
-                what, mending = problem.what, problem.mend
-                self._note(place, Text(f"没有写：{what.zh}；{mending.zh}", f"left out: {what.en}; {mending.en}"))
+            self._drop(place, [Text(f"{p.what.zh}；{p.mend.zh}", f"{p.what.en}; {p.mend.en}") for p in row.problems])
             return
         mended, changes = _mended(row.conversation, self._redact)
         key = hash(tuple((message.role, folded(message.content), message.learn) for message in mended.messages))
         first = self._first.setdefault(key, place)
         if first is not place:
-            self._dropped += 1
-            self._note(place, Text(f"没有写：与{first.shown.zh}相同", f"left out: a copy of {first.shown.en}"))
+            self._drop(place, [Text(f"与{first.shown.zh}相同", f"a copy of {first.shown.en}")])
+            return
+        if why := self._refusal(mended):
+            self._drop(place, [why])
             return
         columns = self._columns[row.source]
         if self._as_messages:
@@ -256,6 +212,11 @@ class _Mender:
         if changes:
             self._changed += 1
             self._note(place, Text("；".join(each.zh for each in changes), "; ".join(each.en for each in changes)))
+
+    def _drop(self, place: RowPlace, reasons: Sequence[Text]) -> None:
+        self._dropped += 1
+        for why in reasons:
+            self._note(place, Text(f"没有写：{why.zh}", f"left out: {why.en}"))
 
     def _note(self, place: RowPlace, what: Text) -> None:
         change = Change(place, what)

@@ -1,15 +1,18 @@
 """The result of checking one dataset: how it was read, and the findings of the check-up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...config.schema import Config
 from ...core.example import Example
-from ...text import Language
+from ...prompt.conversation import Conversation
+from ...text import Language, Text
 from ..names import dataset_path
 from ..read.dataset import all_rows, question_hash, read_rows
-from ..samples.prepare import Prepared, split, thoughts_told
+from ..samples.maker import Maker
+from ..samples.prepare import Prepared, sample_settings, split, thoughts_told
 from .checkup import Checkup, MendedCopy, examine_rows
 
 
@@ -65,3 +68,16 @@ def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
     read = int(samples.tokens.sum())
     found = examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length, read)
     return replace(found, notes=(*found.notes, *thoughts_told(prepared.table, prepared.thinking)))
+
+
+def refusal_of(config: Config, prepared: Prepared) -> Callable[[Conversation], Text | None]:
+    """Return what says why the model takes no such row and how to mend it, or None, for `mending.fix`."""
+    maker = Maker(prepared.renderer.folder, sample_settings(config))
+
+    def refusal(row: Conversation) -> Text | None:
+        problem = maker.refusal(row)
+        if problem is None:
+            return None
+        return Text(f"{problem.what.zh}；{problem.mend.zh}", f"{problem.what.en}; {problem.mend.en}")
+
+    return refusal

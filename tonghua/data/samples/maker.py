@@ -132,6 +132,15 @@ class Maker:
             counts["unthought"] += wish == "auto" and _reasonings(written) > _reasonings(conversation)
         return Made(*self._written(samples), RowCounts(**counts), problems)
 
+    def refusal(self, conversation: Conversation) -> RowProblem | None:
+        """Return the problem of a row that the template does not take; None if it takes it, at any length."""
+        settled = self._settled(conversation)
+        try:
+            self._samples(settled, *self._made([settled]))
+        except NotTakenError as fault:
+            return RowProblem(conversation.line, fault.text, _TAKE_ANOTHER)
+        return None
+
     def _settled(self, conversation: Conversation) -> Conversation:
         messages = self.renderer.settled(conversation.messages, self.settings.enable_thinking)
         return replace(conversation, messages=messages)

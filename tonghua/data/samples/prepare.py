@@ -89,7 +89,7 @@ def prepare(
         done += rows
         advance(done)
 
-    settings = SampleSettings(config.system, config.max_length, config.overlong, config.enable_thinking)
+    settings = sample_settings(config)
     streams = [stream_rows(dataset_path(each), config.columns, remember, config.max_samples) for each in asked]
     parts = [_tokenized(stream, config, settings, renderer, more) for stream in streams]
     problems = [
@@ -121,6 +121,11 @@ def prepare(
         thinking,
         tuple(streams) if remember else (),
     )
+
+
+def sample_settings(config: Config) -> SampleSettings:
+    """Return those of the settings that change the ids."""
+    return SampleSettings(config.system, config.max_length, config.overlong, config.enable_thinking)
 
 
 def thoughts_told(counts: RowCounts, thinking: bool) -> Iterator[Text]:
