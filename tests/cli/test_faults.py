@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -879,7 +880,7 @@ def test_an_output_folder_that_is_a_file(desk: Desk) -> None:
 
 @pytest.fixture
 def full_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """From the n-th flush to the disk on there is no room."""
+    """From the n-th flush of a file to the disk on there is no room. Folders are flushed on some systems only."""
     real = os.fsync
 
     def arm(writes: int) -> None:
@@ -887,7 +888,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None
 
         def fsync(descriptor: int) -> None:
             nonlocal left
-            left -= 1
+            left -= not stat.S_ISDIR(os.fstat(descriptor).st_mode)
             if left < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             real(descriptor)
@@ -902,8 +903,8 @@ NAMES = {
     "facts.json", "metrics.jsonl", "adapter_model.safetensors", "adapter_config.json", "MANIFEST.json", "run.lock",
     "state.json", "state.safetensors", "contract.json", "samples.jsonl", "report.html", "loss.png",
 }  # fmt: skip
-WRITES = 6 + 3 * 8 + 2 * 3 + 1
-"""What a run of two epochs waits for: the start, three checkpoints, two best adapters, the result."""
+WRITES = 6 + 3 * 6 + 2 * 3 + 2 + 1
+"""What a run of two epochs waits for: the start, three checkpoints, two best adapters, two pages, the result."""
 
 
 @pytest.mark.parametrize("writes", range(0, WRITES, 2))
@@ -925,7 +926,7 @@ def test_a_disk_that_fills_up_on_the_way(
     for run in desk.runs.iterdir():
         assert all(checkpoint.open_checkpoint(run, step) for step in checkpoint.steps(run))
     kept = [checkpoint.steps(run) for run in desk.runs.iterdir()]
-    assert kept == ([] if writes < 14 else [[0]] if writes < 22 else [[0, 2]] if writes < 32 else [[0, 2, 4]])
+    assert kept == ([] if writes < 12 else [[0]] if writes < 18 else [[0, 2]] if writes < 27 else [[0, 2, 4]])
 
 
 def test_a_disk_that_does_not_fill_up(desk: Desk, full_after: Callable[[int], None]) -> None:
@@ -994,7 +995,7 @@ def test_training_that_diverges(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
         assert advice in called.err.splitlines()[-1]
     for run in desk.runs.iterdir():
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        assert [line["step"] for line in lines if "step_s" in line and line["loss"] is None] == [1, 2, 3, 1, 2, 3]
+        assert [line["step"] for line in lines if "step_s" in line and line["loss"] is None] == [1, 2, 3]
 
 
 def test_training_that_diverges_late_keeps_whole_checkpoints(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

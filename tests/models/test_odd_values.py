@@ -199,7 +199,7 @@ ADAPTER_TAKES: dict[str, tuple[object, ...]] = {
     "bias": (),
     "modules_to_save": (None, []),
     "rank_pattern": (None, {}),
-    "target_modules": (),
+    "target_modules": ("8", "x", "\x1b[2J"),  # a regular expression, which is never run
     "fan_in_fan_out": (None, False),
     "peft_type": (),
     "inference_mode": ODD,

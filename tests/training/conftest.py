@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tonghua.runs import pages
+from tonghua.system.files import write_atomic
 
 
 @pytest.fixture(autouse=True)
@@ -12,6 +13,6 @@ def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw no curves, which takes a third of a short run; tests/runs/test_report.py is about them."""
 
     def empty(record: object, path: Path, language: str) -> None:
-        path.write_bytes(b"")
+        write_atomic(path, b"")
 
     monkeypatch.setattr(pages, "write_loss_plot", empty)
