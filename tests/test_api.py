@@ -1,13 +1,16 @@
 """What `import tonghua` gives: documented by examples that run, with settings that an editor can complete."""
 
+import datetime
 import inspect
 import json
+import math
 import re
 import subprocess
 import sys
 import typing
 from pathlib import Path
 
+import numpy
 import pytest
 from command_line import write_rows
 
@@ -179,7 +182,6 @@ def test_rows_in_memory_are_checked_trained_and_compared(tmp_path: Path, own_hom
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"a": float("nan")}], "row 1 cannot be written as JSON"),
         ([*ROWS, {"a": object()}], "row 9 cannot be written as JSON"),
         ([{"a": "\ud800"}], "row 1 cannot be written as JSON"),
         ([{"a": b"x"}], "row 1 cannot be written as JSON"),
@@ -194,6 +196,43 @@ def test_what_is_no_list_of_rows_is_told(own_home: Path, rows: typing.Any, words
     with pytest.raises(UsageError, match=words):
         tonghua.check(rows, "tiny", on_event=print)
     assert not own_home.exists() or not list(own_home.rglob("*.jsonl"))
+
+
+class NAType:
+    """As pandas.NA: no comparison says what it is."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+def test_what_tables_hold_is_read_as_what_a_csv_of_it_would_be(own_home: Path) -> None:
+    """Missing values are empty and told; times are texts; what is no text is a fault of its own row."""
+    day = datetime.datetime(2026, 3, 1, 8, 30)
+    rows: list[typing.Any] = [
+        {"instruction": numpy.str_("问"), "input": math.nan, "output": "答。", "system": None, "id": numpy.int64(7)},
+        {"instruction": "哪天？", "input": NAType(), "output": day, "id": numpy.float32("nan")},
+        {"instruction": "再问", "output": math.nan},
+        {"instruction": "又问", "output": None},
+        {"instruction": "几个？", "output": numpy.int64(3)},
+        {"instruction": "多少？", "output": math.inf},
+        None,
+        {"messages": numpy.array([]), "instruction": "谁？", "output": "我。", "vector": numpy.ones((2, 2))},
+    ]
+    found = tonghua.check(rows, "tiny", on_event=print)
+    assert [(problem.line, problem.what.en) for problem in found.prepared.problems] == [
+        (3, '"output" holds only NaN, as an empty cell is exported'),
+        (4, '"output" (the answer) is null, not text'),
+        (5, '"output" (the answer) is a number, not text'),
+        (6, "Infinity is not a JSON value"),
+        (7, "the row is null, not an object"),
+    ]
+    talks = [found.prepared.samples.conversations[index] for index in range(3)]
+    assert [[message.content for message in talk.messages] for talk in talks] == [
+        ["问", "答。"],
+        ["哪天？", "2026-03-01 08:30:00"],
+        ["谁？", "我。"],
+    ]
+    assert ("empty cell", "NaN", 2) in [tuple(remark) for remark in found.checkup.remarks]
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml", "a/" + "x" * 300, "\x00"])

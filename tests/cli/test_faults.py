@@ -326,8 +326,8 @@ BAD_ROWS: dict[str, tuple[str, str, str, str]] = {
     "nan": (
         "a.jsonl",
         f'{ONE}\n{{"instruction": "问", "output": NaN}}\n',
-        '第 2 行：NaN 不是 JSON 里的值；没有内容就写 ""',
-        'line 2: NaN is not a JSON value; write "" if there is nothing',
+        "第 2 行：output 里只有 NaN，像是空单元格；写上内容，或删掉这一条",
+        'line 2: "output" holds only NaN, as an empty cell is exported; write something there, or delete the row',
     ),
     "infinity_in_a_list": (
         "a.json",

@@ -168,7 +168,7 @@ MESSY = [
     '{"instruction": "问", "output": "答"',
     '["问", "答"]',
     '{"instruction": "问", "output": "一", "output": "二"}',
-    '{"instruction": "问", "input": NaN, "output": "答"}',
+    '{"instruction": "问", "input": Infinity, "output": "答"}',
     '{"instruction": "问", "output": "答", "history": "早"}',
     '{"instruction": "问", "output": "答\\ud83d"}',
     "",
@@ -189,7 +189,7 @@ MESSY_SAID = [
     (6, "JSON 写错了（第 35 列）：这里缺少逗号", "broken JSON (column 35): a comma is missing here"),
     (7, "这一条是列表，应为对象", "the row is a list, not an object"),
     (8, "键 output 不止一个", 'the key "output" stands there more than once'),
-    (9, "NaN 不是 JSON 里的值", "NaN is not a JSON value"),
+    (9, "Infinity 不是 JSON 里的值", "Infinity is not a JSON value"),
     (10, "history 是文字，应为列表", '"history" is text, not a list'),
     (
         11,
@@ -388,10 +388,10 @@ def test_csv_fields_are_bounded(folder: Path) -> None:
 
 
 def test_broken_history_in_a_csv(folder: Path) -> None:
-    rows = read(folder, "a.csv", 'instruction,output,history\n甲,乙,[\n甲,乙,[NaN]\n甲,乙,"""x"""\n')
+    rows = read(folder, "a.csv", 'instruction,output,history\n甲,乙,[\n甲,乙,[Infinity]\n甲,乙,"""x"""\n')
     assert said(rows) == [
         (2, "history 里的 JSON 写错了（第 2 列）：这里应有一个值"),
-        (3, "history 里的 NaN 不是 JSON 里的值"),
+        (3, "history 里的 Infinity 不是 JSON 里的值"),
         (4, "history 是文字，应为列表"),
     ]
 

@@ -1,12 +1,15 @@
 """Files as people have them: wrapped lists, separators of all kinds, and what is no file of rows at all."""
 
 import json
+import math
 import pickle
 import struct
 import zipfile
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 from user_files import written
 
 from tonghua.data.read.dataset import ReadRows, read_rows
@@ -99,6 +102,34 @@ def test_a_word_for_nothing_in_a_cell_is_empty_and_told(folder: Path, word: str)
     assert [(remark.kind, remark.name, remark.times) for remark in rows.remarks] == [("empty cell", word, 2)]
     story = [{"instruction": "问", "input": word, "output": word}]
     assert answers(read_rows(written(folder, "b.json", json.dumps(story)))) == [word]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.parquet"])
+def test_nan_is_an_empty_cell_in_every_format(folder: Path, name: str) -> None:
+    """As tables of pandas hold it; in the text of a message it is a fault of its row."""
+    texts = [
+        {"instruction": "问", "input": math.nan, "output": "答", "system": math.nan, "id": math.nan},
+        {"instruction": "再问", "output": math.nan},
+    ]
+    if name.endswith(".parquet"):
+        columns = {
+            "instruction": ["问", "再问"],
+            "input": [math.nan] * 2,
+            "output": ["答", "答"],
+            "system": [math.nan] * 2,
+        }
+        parquet.write_table(pyarrow.table(columns), folder / name)
+    else:
+        lines = map(json.dumps, texts)
+        written(folder, name, "\n".join(lines) if name.endswith("l") else f"[{','.join(lines)}]")
+    rows = read_rows(folder / name)
+    kept, told = (["答", "答"], 4) if name.endswith(".parquet") else (["答"], 2)
+    assert answers(rows) == kept
+    assert all([message.role for message in row.messages] == ["user", "assistant"] for row in rows.kept)
+    assert [tuple(remark) for remark in rows.remarks] == [("empty cell", "NaN", told)]
+    assert [problem.what.en.removeprefix("row 2: ") for problem in rows.problems] == (
+        [] if name.endswith(".parquet") else ['"output" holds only NaN, as an empty cell is exported']
+    )
 
 
 def test_a_doubled_key_in_a_cell_names_its_column(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Convert one row to a conversation by the roles of its columns, or add faults."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -69,8 +70,7 @@ class RowReader:
         if faults:
             return []
         cells = {role: row[column] for role, column in self._named.items() if column in row}
-        if self._cells_are_text:
-            self._empty_cells(cells, faults)
+        self._empty_cells(cells, faults)
         self._open_cells(cells, faults)
         if faults:
             return []
@@ -168,19 +168,22 @@ class RowReader:
         return "none"
 
     def _empty_cells(self, cells: dict[str, object], faults: RowFaults) -> None:
-        """Empty the cells that hold a word for nothing, as pandas writes it; an answer or a question may not be one."""
+        """Empty the cells that hold NaN, or as text a word for nothing; an answer or a question may not be one."""
         required = {"output", self._asks[0]} if self._columns.form == "alpaca" else {"messages"}
         for role, cell in cells.items():
-            if not isinstance(cell, str) or cell.strip() not in _WORDS_FOR_NOTHING:
+            word = cell.strip() if isinstance(cell, str) and self._cells_are_text else ""
+            if isinstance(cell, float) and math.isnan(cell):
+                word = "NaN"
+            if word not in _WORDS_FOR_NOTHING:
                 continue
             if role not in required:
                 cells[role] = ""
-                faults.tell("empty cell", cell.strip())
+                faults.tell("empty cell", word)
                 continue
             column = self._shown[role]
             faults.add(
-                f"{column} 里只有 {cell.strip()}，像是空单元格",
-                f'"{column}" holds only {cell.strip()}, as an empty cell is exported',
+                f"{column} 里只有 {word}，像是空单元格",
+                f'"{column}" holds only {word}, as an empty cell is exported',
                 "写上内容，或删掉这一条",
                 "write something there, or delete the row",
             )

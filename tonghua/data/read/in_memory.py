@@ -3,13 +3,18 @@
     [{"instruction": …, "output": …}, …]  ->  <home>/given/rows-in-memory-<hash>.jsonl, a row a line
 
 The line of a row is its number. The file stays, so that a run on these rows can be resumed by another process.
+What a library for tables holds becomes what JSON has: its numbers plain ones, its times texts, its missing values NaN.
 """
 
+import datetime
+import decimal
 import hashlib
 import json
+import math
+import uuid
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ...errors import ResourceError, UsageError
@@ -21,11 +26,11 @@ from ...text import shown
 def as_named(key: str, value: Any) -> Any:
     """Return rows in memory as the path of a file with them, and any other value of a setting as it is.
 
-    A list holds rows, and not paths, if its first item is an object or a list of messages.
+    A list holds rows, and not paths, if any item is an object or a list of messages.
     """
     if key not in ("dataset", "eval_dataset"):
         return value
-    if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping | list):
+    if isinstance(value, list | tuple) and any(isinstance(row, Mapping | list) for row in value):
         return str(kept_rows(value))
     if value is not None and not isinstance(value, str | PathLike | list | tuple):
         raise UsageError(
@@ -62,8 +67,8 @@ def kept_rows(rows: Sequence[Any]) -> Path:
 
 def _line(number: int, row: object) -> bytes:
     try:
-        return json.dumps(_plain(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError, RecursionError) as error:
+        return json.dumps(row, ensure_ascii=False, default=_plain).encode() + b"\n"
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"第 {number} 条数据不能写成 JSON（{shown(str(error), 100)}）；只能有文字、数、真假、None、列表和字典",
             f"row {number} cannot be written as JSON ({shown(str(error), 100)}); it may hold texts, numbers, booleans,"
@@ -71,6 +76,20 @@ def _line(number: int, row: object) -> bytes:
         ) from None
 
 
-def _plain(row: object) -> object:
-    """Return a mapping of any kind, such as a row of a library for tables, as a dict."""
-    return dict(row) if isinstance(row, Mapping) else row
+_AS_TEXT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, PurePath)
+
+_MISSING = ("NAType", "NaTType")
+"""Names of the types of pandas.NA and pandas.NaT; no comparison tells them, and pandas need not be there."""
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON does not have as one that it has. Raises TypeError if there is none."""
+    if isinstance(value, Mapping):  # such as a row of a library for tables
+        return dict(value)
+    if type(value).__name__ in _MISSING:
+        return math.nan
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if callable(listed := getattr(value, "tolist", None)):  # a number or an array of NumPy
+        return listed()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

@@ -1,6 +1,7 @@
 """Read the rows of JSON and JSON Lines files, one at a time; the whole file is never in memory."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -40,7 +41,10 @@ def json_in_a_cell(cell: str, column: str) -> tuple[object, tuple[Fault, ...]]:
 
 
 class _StrictDecoder:
-    """JSON (RFC 8259) decoder that also reports duplicate keys, NaN and Infinity, which the json module accepts."""
+    """JSON (RFC 8259) decoder that also reports duplicate keys and Infinity, which the json module accepts.
+
+    NaN is read: libraries for tables write it for an empty cell, as they do in CSV.
+    """
 
     def __init__(self) -> None:
         self._faults = Faults()
@@ -76,13 +80,16 @@ class _StrictDecoder:
                 )
         return value
 
-    def _constant(self, name: str) -> None:
+    def _constant(self, name: str) -> float | None:
+        if name == "NaN":
+            return math.nan
         self._faults.add(
             f"{name} 不是 JSON 里的值",
             f"{name} is not a JSON value",
             '没有内容就写 ""',
             'write "" if there is nothing',
         )
+        return None
 
 
 def _after_space(text: str, position: int) -> int:
@@ -101,9 +108,9 @@ class _Window:
                  ^position
     """
 
-    def __init__(self, stream: TextIO, characters: int = _WINDOW_CHARACTERS) -> None:
+    def __init__(self, stream: TextIO, characters: int = 0) -> None:
         self._stream = stream
-        self._characters = characters
+        self._characters = characters or _WINDOW_CHARACTERS
         self._ended = False
         self._column = 1  # 1-based, of the window's first character
         self._line, self._counted = 1, 0  # the line of the character at `_counted`
