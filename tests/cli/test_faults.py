@@ -433,8 +433,10 @@ def test_addresses_are_no_datasets(desk: Desk, address: str, verb: str) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="this system has no /proc")
 def test_files_of_the_system_are_no_datasets(desk: Desk) -> None:
-    zh = "/proc/self/environ 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种"
-    en = "/proc/self/environ does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these"
+    zh = "/proc/self/environ 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet、.xlsx 或 .zip；请另存为其中一种"
+    en = (
+        "/proc/self/environ does not end in .json, .jsonl, .csv, .tsv, .parquet, .xlsx or .zip; save it as one of these"
+    )
     refused(reading(desk, "check", "/proc/self/environ"), 3, zh, en)
     zh = "/dev/zero 不是普通文件（是管道或设备）；请先存成文件"
     en = "/dev/zero is not a regular file (a pipe or a device); save its content to a file first"

@@ -480,14 +480,14 @@ def test_no_such_file(folder: Path) -> None:
 
 
 def test_a_folder_and_a_wrong_suffix(folder: Path) -> None:
-    path = written(folder, "a.xlsx", "x")
+    path = written(folder, "a.docx", "x")
     assert refused(folder) == (
-        f"{folder} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet 或 .txt）；请检查路径",
-        f"{folder} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet or .txt); check the path",
+        f"{folder} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet、.xlsx 或 .txt）；请检查路径",
+        f"{folder} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet, .xlsx or .txt); check the path",
     )
     assert refused(path) == (
-        f"{path} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种",
-        f"{path} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
+        f"{path} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet、.xlsx 或 .zip；请另存为其中一种",
+        f"{path} does not end in .json, .jsonl, .csv, .tsv, .parquet, .xlsx or .zip; save it as one of these",
     )
 
 

@@ -48,9 +48,9 @@ def fix(
 ) -> Fixed:
     """Write a mended copy of a dataset to `out` and its changes to `out`.changes.txt, both in UTF-8; return a summary.
 
-    JSON, JSONL, CSV and TSV keep their format, and rows keep all their columns. Parquet, folders and archives
-    become one JSONL. Removes invisible characters, trailing white space, exact copies of earlier rows, and unusable
-    rows; normalises text to NFC; `redact` covers personal data. Unchanged rows of a single file are copied as
+    JSON, JSONL, CSV and TSV keep their format, and rows keep all their columns. Parquet, Excel, folders and
+    archives become one JSONL. Removes invisible characters, trailing white space, exact copies of earlier rows, and
+    unusable rows; normalises text to NFC; `redact` covers personal data. Unchanged rows of a single file are copied as
     written. Memory holds one row, plus a hash and a place for each.
 
     `columns` is as for `data.stream_rows`, and all that it raises is raised here too. `refusal` says why a model takes
@@ -77,7 +77,7 @@ _CopyKind = Literal["json", "jsonl", "csv", "tsv"]
 def _kind_of_copy(dataset: Path, stream: data.RowStream) -> _CopyKind:
     kind = stream.sources[0].kind
     alone = dataset.is_file() and dataset.suffix.lower() != ".zip"
-    return kind if alone and kind != "parquet" and kind != "txt" else "jsonl"
+    return kind if alone and kind != "parquet" and kind != "xlsx" and kind != "txt" else "jsonl"
 
 
 def _refuse_target(dataset: Path, out: Path, changes: Path, kind: _CopyKind, force: bool) -> None:

@@ -10,9 +10,12 @@ from ...errors import RefusedError
 from ...text import Text, shown
 from .opened import ArchiveEntry, damaged_archive, unreadable
 
-SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".xlsx")
 
 STORY_SUFFIX = ".txt"
+
+HIDDEN = (".", "~$")
+"""How the names of files begin that are no data; Excel writes ~$ before the name of a workbook that is open."""
 
 # Metadata of LLaMA-Factory and Hugging Face datasets, often next to the data. They hold no rows.
 NOT_ROWS = ("dataset_info.json", "dataset_infos.json")
@@ -59,7 +62,7 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
         elif suffix in ARCHIVES:
             what = Text("是压缩包里的压缩包", "is an archive inside the archive")
         else:
-            hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+            hidden = any(part.startswith(HIDDEN) or part == "__MACOSX" for part in parts)
             if suffix in (*SUFFIXES, STORY_SUFFIX) and not hidden and parts[-1] not in NOT_ROWS:
                 found.append((str(path / "/".join(parts)), ArchiveEntry(archive, info, packed_bytes)))
             continue

@@ -37,7 +37,7 @@ class _Cells(NamedTuple):
 class RowReader:
     """Read the rows of one file by its column map.
 
-    A list that a cell holds as text is parsed as JSON. `cells_are_text` is True for CSV and TSV: there it always is.
+    A list that a cell holds as text is parsed as JSON; with `cells_are_text`, for CSV, TSV and Excel, it always is.
     """
 
     def __init__(self, columns: ColumnMap, cells_are_text: bool = False) -> None:

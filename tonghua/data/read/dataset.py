@@ -52,7 +52,7 @@ SAMPLE_ROWS = 1_000
 class RowProblem:
     """One error in a file: the 1-based line on which the row starts, what is wrong, and how to fix it.
 
-    Parquet has no lines, so `line` is the row number. `file` is "" if the dataset has only one file.
+    For Parquet and Excel, `line` is the number of the row. `file` is "" if the dataset has only one file.
     """
 
     line: int
@@ -97,7 +97,7 @@ class ReadRows:
     remarks: tuple[Remark, ...] = ()
     """What was done with the rows that are kept: answers that are not learned, columns that are not used, and more."""
     encoding: str = "utf-8"
-    """Python's codec name, "mixed" if the files differ, "" for Parquet."""
+    """Python's codec name, "mixed" if the files differ, "" for Parquet and Excel."""
     mapping: tuple[ColumnMap, ...] = ()
     """The distinct column maps of the files, in order of appearance."""
     notes: tuple[Text, ...] = ()
@@ -193,7 +193,7 @@ class RowStream:
 
     @property
     def encoding(self) -> str:
-        """Python's codec name, "mixed" if the files differ, "" for Parquet."""
+        """Python's codec name, "mixed" if the files differ, "" for Parquet and Excel."""
         encodings = {source.encoding.removesuffix("-sig") for source in self.sources}
         return encodings.pop() if len(encodings) == 1 else "mixed"
 
@@ -231,7 +231,7 @@ class RowStream:
         if index not in self._columns:
             # The columns come from the first rows of this very pass: the file is not opened twice.
             found = chain(self._find_columns(index, found), found)
-        reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv"))
+        reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv", "xlsx"))
         file = self.file_names[index]
         for number, shares_its_line, row in _numbered(found):
             faults = RowFaults(row.faults)

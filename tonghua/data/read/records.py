@@ -6,6 +6,7 @@
     a,b               CSV and TSV      fields named by the header; the separator is , ; or a tab
     1,"2"
     (columns)         Parquet          read in batches; the line is the row number
+    (sheets)          Excel            each sheet is read like a CSV; the line is the row in the sheet
     雪孩子             a story          one row: {"instruction": a request made from the title, "output": the story}
     从前…
 
@@ -25,6 +26,7 @@ from .json_rows import array_rows, laid_out, line_rows, object_rows
 from .parquet_rows import parquet_rows, require_pyarrow
 from .sources import RowSource
 from .unpacked import Packed, Unpacked, require_harmless
+from .xlsx_rows import in_sheets, require_calamine, xlsx_rows
 
 TITLE_CHARACTERS = 30
 """Maximum length of a story's title, in characters."""
@@ -38,7 +40,7 @@ def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Fo
     """Yield each row of a file, in constant memory; `unpacked` counts what compressed files become.
 
     Raises RefusedError if that is too much. Raises DataError if the whole file is unusable: it has no rows, a
-    duplicate column, objects over several lines outside a list, or damaged Parquet; or if the file has changed since
+    duplicate column, objects over several lines outside a list, or it is damaged; or if the file has changed since
     it was found.
     """
     match source.kind:
@@ -50,6 +52,8 @@ def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Fo
             found = csv_rows(source)
         case "parquet":
             found = parquet_rows(source)
+        case "xlsx":
+            found = xlsx_rows(source)
         case "txt":
             found = _story(source)
     number = 0
@@ -62,14 +66,19 @@ def records(source: RowSource, unpacked: Unpacked | None = None) -> Generator[Fo
 
 
 def as_laid_out(sources: Sequence[RowSource]) -> tuple[tuple[RowSource, ...], tuple[Text, ...]]:
-    """Return the sources with how their JSON is laid out, and notes on it. Raises DataError as `laid_out` does."""
+    """Return the sources with how their JSON is laid out, one for each sheet of a workbook, and notes on both.
+
+    Raises DataError as `laid_out` does.
+    """
+    sources, notes = in_sheets(sources)
     found = tuple(laid_out(source) if source.kind == "jsonl" else source for source in sources)
     wrapped = [source for source in found if source.wrapper is not None]
     if not wrapped:
-        return found, ()
+        return found, notes
     name, key = wrapped[0].name, shown(wrapped[0].wrapper, 40)
     more = Text(f" 等 {len(wrapped)} 个文件", f" and {len(wrapped) - 1} more files") if wrapped[1:] else Text("", "")
     return found, (
+        *notes,
         Text(
             f"{name}{more.zh} 的数据读自 {key} 里的列表",
             f'the rows of {name}{more.en} are read from the list in "{key}"',
@@ -79,11 +88,14 @@ def as_laid_out(sources: Sequence[RowSource]) -> tuple[tuple[RowSource, ...], tu
 
 def require_harmless_files(sources: Sequence[RowSource]) -> None:
     """Have a child read the files that libraries unpack. Raises RefusedError if one breaks the bounds."""
-    packed = [source for source in sources if source.kind == "parquet"]
-    if not packed:
-        return
-    require_pyarrow(packed[0].name)
-    reader = "tonghua.data.read.parquet_rows:tried"
+    for kind, require_reader in (("parquet", require_pyarrow), ("xlsx", require_calamine)):
+        packed = [source for source in sources if source.kind == kind]
+        if packed:
+            require_reader(packed[0].name)
+            _require_harmless_files(packed, f"tonghua.data.read.{kind}_rows:tried")
+
+
+def _require_harmless_files(packed: Sequence[RowSource], reader: str) -> None:
     plain = [source for source in packed if isinstance(source.origin, Path)]
     if plain:
         require_harmless(reader, [Packed(path=str(s.origin), name=s.name, packed_bytes=s.packed_bytes) for s in plain])

@@ -12,6 +12,8 @@ ZIP_MARK = b"PK\x03\x04"
 
 _EXPORT = Text("在 Excel 里打开，另存为 CSV UTF-8", "open it in Excel and save it as CSV UTF-8")
 
+_EXPORT_OLD = Text("在 Excel 里打开，另存为 .xlsx 或 CSV UTF-8", "open it in Excel and save it as .xlsx or CSV UTF-8")
+
 _UNPACK = Text("解压后再写出里面的文件", "unpack it, and give the file in it")
 
 _AS_TEXT = Text("把文字另存为 .txt 或 CSV", "save its text as .txt or CSV")
@@ -32,8 +34,11 @@ _SIGNATURES: tuple[tuple[bytes, Text, Text], ...] = (
     ),
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        Text("是旧版 Office 文件（.xls 或 .doc）", "is an old Office file (.xls or .doc)"),
-        _EXPORT,
+        Text(
+            "是旧版 Office 文件（.xls 或 .doc），或者加了密码",
+            "is an old Office file (.xls or .doc), or has a password",
+        ),
+        _EXPORT_OLD,
     ),
     (b"%PDF-", Text("是 PDF", "is a PDF"), _AS_TEXT),
     (b"{\\rtf", Text("是 RTF 文档", "is an RTF document"), _AS_TEXT),

@@ -33,7 +33,7 @@ from typing import IO, Literal, NamedTuple, TextIO
 
 from ...errors import DataError, RefusedError
 from ...text import Text, shown
-from .archives import NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
+from .archives import HIDDEN, NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
 from .encodings import ENCODING_NAMES, candidates, decodable, look_through
 from .opened import (
     CHUNK_BYTES,
@@ -48,12 +48,17 @@ from .opened import (
 )
 from .signatures import ZIP_MARK, not_rows
 
-FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "txt"]
+FileKind = Literal["json", "jsonl", "csv", "tsv", "parquet", "xlsx", "txt"]
 
 LINE_CHARACTERS = 1_000_000
 """Maximum characters of a first line that is looked at to tell one list a line from a JSON array."""
 
 HEAD_CHARACTERS = 4_096
+
+_BINARY: Mapping[str, tuple[FileKind, bytes]] = {".parquet": ("parquet", b"PAR1"), ".xlsx": ("xlsx", ZIP_MARK)}
+"""Kind and first bytes of the files that are no text."""
+
+_OTHER_TABLES = (".xls", ".xlsm", ".xlsb", ".ods", ".et", ".numbers")
 
 _MESSAGE_BEGINS = re.compile(r'\s*\[\s*\{\s*"(role|from|content|value)"\s*:')
 
@@ -62,7 +67,10 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)  # at least two
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """One data file. `encoding` is Python's codec name, "" for Parquet. `name` is for messages; `stem` is unchanged."""
+    """One data file, or one sheet of a workbook. `name` is for messages; `stem` is unchanged.
+
+    `encoding` is Python's codec name, "" for Parquet and Excel.
+    """
 
     name: str
     stem: str
@@ -72,13 +80,15 @@ class RowSource:
     sha256: str
     origin: Path | ArchiveEntry
     packed_bytes: int = 0
-    """Size of the compressed file that holds it, the archive or the Parquet file itself; 0 for plain text."""
+    """Size of the compressed file that holds it, the archive or the file itself; 0 for plain text."""
     wrapper: str | None = None
     """The key of the list that holds the rows, if they stand in an object."""
     is_one_after_another: bool = False
     """True for JSON values that follow one another, not one a line."""
     stamp: tuple[int, int] | None = None
-    """Size in bytes and time of the last change in ns, of a Parquet file outside an archive."""
+    """Size in bytes and time of the last change in ns, of a Parquet or Excel file outside an archive."""
+    sheet: int = 0
+    """0-based index of the sheet, of an Excel workbook."""
 
     @contextmanager
     def text(self, newline: str | None, whole: bool = True) -> Iterator[TextIO]:
@@ -152,7 +162,7 @@ def find_sources(path: Path) -> Sources:
 def packed_bytes(files: Sequence[RowSource]) -> int:
     """Return the bytes of all compressed files on disk; an archive counts once."""
     archive = max((file.packed_bytes for file in files if not isinstance(file.origin, Path)), default=0)
-    return archive + sum(file.packed_bytes for file in files if isinstance(file.origin, Path))
+    return archive + sum({file.origin: file.packed_bytes for file in files if isinstance(file.origin, Path)}.values())
 
 
 def find_text(path: Path) -> tuple[RowSource, tuple[Text, ...]]:
@@ -190,6 +200,11 @@ def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Te
         origins = _rows_or_stories(zip_origins(path, name), name, notes)
     elif suffix in SUFFIXES:
         origins = [(str(path), path)]
+    elif suffix in _OTHER_TABLES:
+        raise DataError(
+            f"{name} 是表格，但不读 {suffix}；请另存为 .xlsx 或 CSV UTF-8",
+            f"{name} is a spreadsheet, but {suffix} is not read; save it as .xlsx or CSV UTF-8",
+        )
     elif suffix == STORY_SUFFIX:
         raise DataError(
             f"{name} 是一篇文字；请写出它所在的文件夹（每个 .txt 是一篇故事）",
@@ -197,8 +212,8 @@ def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Te
         )
     else:
         raise DataError(
-            f"{name} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet 或 .zip；请另存为其中一种",
-            f"{name} does not end in .json, .jsonl, .csv, .tsv, .parquet or .zip; save it as one of these",
+            f"{name} 的后缀不是 .json、.jsonl、.csv、.tsv、.parquet、.xlsx 或 .zip；请另存为其中一种",
+            f"{name} does not end in .json, .jsonl, .csv, .tsv, .parquet, .xlsx or .zip; save it as one of these",
         )
     return origins, notes
 
@@ -252,7 +267,7 @@ def _children(folder: str) -> list[os.DirEntry[str]]:
     """Return what a folder holds and does not hide, the last name first."""
     try:
         with os.scandir(folder) as scanned:
-            children = [child for child in scanned if not child.name.startswith(".")]
+            children = [child for child in scanned if not child.name.startswith(HIDDEN)]
     except OSError as error:
         raise unreadable(shown(folder), error) from error
     return sorted(children, key=lambda child: child.name, reverse=True)
@@ -273,8 +288,8 @@ def _rows_or_stories(
     chosen = rows or found
     if not chosen:
         raise DataError(
-            f"{name} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet 或 .txt）；请检查路径",
-            f"{name} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet or .txt); check the path",
+            f"{name} 里没有数据文件（.json、.jsonl、.csv、.tsv、.parquet、.xlsx 或 .txt）；请检查路径",
+            f"{name} holds no file of rows (.json, .jsonl, .csv, .tsv, .parquet, .xlsx or .txt); check the path",
         )
     for each, origin in chosen:
         # A link in a folder from elsewhere could point outside of it, for example to a private key.
@@ -303,14 +318,15 @@ def _source(path: str, origin: Path | ArchiveEntry) -> RowSource:
             file.seek(max(0, file.seek(0, os.SEEK_END) - HEAD_BYTES))
             start += file.read()
     foreign = not_rows(name, start)
-    if foreign and not (suffix == ".parquet" and start.startswith(b"PAR1")):
+    own = _BINARY.get(suffix)
+    if foreign and not (own and start.startswith(own[1])):
         raise foreign
-    if suffix == ".parquet":
+    if own and start:
         with open_origin(origin, name) as file:
             sha256, size_bytes = sha256_and_size(file)
             stamp = stamp_of(file) if isinstance(origin, Path) else None
         packed_bytes = size_bytes if isinstance(origin, Path) else origin.packed_bytes
-        return RowSource(name, stem, "parquet", "", size_bytes, sha256, origin, packed_bytes, stamp=stamp)
+        return RowSource(name, stem, own[0], "", size_bytes, sha256, origin, packed_bytes, stamp=stamp)
     look = decodable(name, lambda encoding: look_through(name, origin, encoding), candidates(start))
     if not look.first and suffix != STORY_SUFFIX:
         raise DataError(f"{name} 是空文件；请先写入数据", f"{name} is empty; write some rows first")

@@ -91,6 +91,6 @@ def outcome(error: UserError | None) -> Mapping[str, Any] | None:
 
 def _harmful(name: str, what: Text) -> RefusedError:
     return RefusedError(
-        f"没有读 {name}：{what.zh}，像是有害的文件；若是自己的数据，请另存为 JSONL",
-        f"{name} was not read: {what.en}, as harmful files do; if the rows are yours, save them as JSONL",
+        f"没有读 {name}：{what.zh}，像是有害的文件；若是自己的数据，请另存为 JSONL 或 CSV",
+        f"{name} was not read: {what.en}, as harmful files do; if the rows are yours, save them as JSONL or CSV",
     )
