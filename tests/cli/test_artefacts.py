@@ -164,6 +164,16 @@ def test_the_pattern_of_an_adapter_is_not_run(run: Path) -> None:
     assert (after.code, after.out) == (0, before.out), after.err
 
 
+def test_what_is_unusual_about_the_base_is_told_before_a_chat(table: Table, run: Path) -> None:
+    """As it is before a training, in one line."""
+    usual = chat(run)("en")
+    table.change("tokenizer_config.json", **{"pad_token": "<nowhere>"})
+    called = chat(run)("en")
+    told = "tokenizer_config.json: the pad_token <nowhere> is not in tokenizer.json; it is not used"
+    assert (called.code, called.out, called.err.count(told)) == (0, usual.out, 1)
+    assert told not in usual.err
+
+
 # Code that a model brings
 
 

@@ -50,9 +50,7 @@ def open_to_talk(
         tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
     require_model(config.model, tell, offline)
     tell(LOADING)
-    teller = open_teller(opened, config.model, config.device, config.dtype)
-    tell(Ended())
-    return teller, config.sampling
+    return _told(open_teller(opened, config.model, config.device, config.dtype), tell), config.sampling
 
 
 def _open_elsewhere(made: AdapterFiles, asked: Mapping[str, Any], tell: Tell, offline: bool) -> tuple[Teller, Sampling]:
@@ -61,6 +59,12 @@ def _open_elsewhere(made: AdapterFiles, asked: Mapping[str, Any], tell: Tell, of
     for note in notes_elsewhere(made, config):
         tell(Happened("adapter", note))
     tell(LOADING)
-    teller = open_elsewhere(made, config)
+    return _told(open_elsewhere(made, config), tell), config.sampling
+
+
+def _told(teller: Teller, tell: Tell) -> Teller:
+    """Tell what is unusual about the base of an opened run, and return the run."""
     tell(Ended())
-    return teller, config.sampling
+    for note in teller.base.notes:
+        tell(Happened("model", note))
+    return teller

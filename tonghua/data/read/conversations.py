@@ -300,6 +300,14 @@ class RowReader:
                 f"write {example}",
             )
             return []
+        if len(written) > 1 and all(isinstance(item, str) for item in written):
+            faults.add(
+                f"{column} 是几段文字的列表，没有写明谁在说话",
+                f'"{column}" is a list of texts, and does not say who speaks',
+                '如果是问和答轮流，就写成一轮一对：[["问", "答"], …]',
+                'if questions and answers take turns, write a pair for each round: [["question", "answer"], …]',
+            )
+            return []
         return messages_of(written, column, faults)
 
 

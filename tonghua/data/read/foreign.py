@@ -2,9 +2,17 @@
 
 from collections.abc import Collection
 
+from ...text import shown
 from .faults import Fault, fault
 from .keys import kind_of, refused
 from .roles import plain_name
+
+_TITLES = ("title", "headline", "标题", "题目", "篇名")
+
+_BODIES = ("content", "contents", "body", "text", "story", "article", "内容", "正文", "全文", "故事", "原文")
+
+_TURNS = ("data", "dialog", "dialogs", "dialogue", "dialogues", "utterances", "turns")
+"""Columns of public files, such as those of UltraChat, whose list of texts are by two speakers in turn."""
 
 
 def foreign_form(names: Collection[str]) -> Fault | None:
@@ -54,6 +62,23 @@ def foreign_form(names: Collection[str]) -> Fault | None:
             'is in the form of Gemini ("contents" with "parts"), which is not supported',
             '转成 {"messages": [{"role": "user", "content": "…"}, …]}',
             'convert it to {"messages": [{"role": "user", "content": "…"}, …]}',
+        )
+    title = next((plain[each] for each in _TITLES if each in plain), None)
+    body = next((plain[each] for each in _BODIES if each in plain), None)
+    if title and body:
+        title, body = shown(title, 40), shown(body, 40)
+        return fault(
+            f"里是文章和它的标题（{body} 和 {title}），没有问题",
+            f'holds texts with their titles ("{body}" and "{title}") and no questions',
+            f"要由标题写出文章，就加 columns=instruction:{title},output:{body}",
+            f"to learn to write each from its title, add columns=instruction:{title},output:{body}",
+        )
+    if turns := next((shown(plain[each], 40) for each in _TURNS if each in plain), None):
+        return fault(
+            f"的 {turns} 没有写明谁在说话，多半是两人轮流说的几段文字",
+            f'does not say who speaks in "{turns}", most likely texts of two speakers in turn',
+            '把它写成一轮一对：{"conversations": [["问", "答"], …]}',
+            'write it as a pair for each round: {"conversations": [["question", "answer"], …]}',
         )
     if "completions" in plain or "segments" in plain:
         name = plain.get("completions", plain.get("segments", ""))

@@ -117,11 +117,22 @@ def later_role(column: str) -> str | None:
     return next((role for role, names in LATER_NAMES.items() if plain in names), None)
 
 
+_WORDS_OF_THEIR_OWN = frozenset(
+    {
+        *("content", "contents", "contact", "contest", "story", "stories"),
+        *("introduction", "instructor", "construction", "conversion", "conversions"),
+    }
+)
+"""Words that look like the name of a column, and mean something else."""
+
+
 def resembled(name: str, known: Sequence[str]) -> str | None:
     """Return the known column of which `name` is probably a misspelling, or None."""
     if len(name) > 2 * max(map(len, known)):
         return None
     plain = plain_name(name)
+    if plain in _WORDS_OF_THEIR_OWN:
+        return None
     for target in known:
         near = abs(len(plain) - len(target)) <= 2 and SequenceMatcher(None, plain, target).ratio() >= 0.8
         if plain == target or near:
