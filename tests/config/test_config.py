@@ -642,6 +642,22 @@ FOLDER = (
             "must be a whole number (at least 1, at most 1024)",
         ),
         ("lr=0", "应是数（大于 0、不大于 1）", "must be a number (above 0, at most 1)"),
+        (
+            "lr=none",
+            "应是数（大于 0、不大于 1）；不写就是 0.0002",
+            "must be a number (above 0, at most 1); it is 0.0002 if left out",
+        ),
+        (
+            "lora_alpha=none",
+            "应是数（大于 0、不大于 65536）；不写就是 32，LLaMA-Factory 的 none 则是 lora_rank 的两倍",
+            "must be a number (above 0, at most 65536); it is 32 if left out, while none of LLaMA-Factory is twice"
+            " lora_rank",
+        ),
+        (
+            "report_to=true",
+            "应是 none（不上报），或 tensorboard, swanlab, wandb, trackio 中的几个",
+            "must be none, to report to nothing, or some of tensorboard, swanlab, wandb, trackio",
+        ),
         ("lr=nan", "应是数（大于 0、不大于 1）", "must be a number (above 0, at most 1)"),
         ("max_grad_norm=inf", "应是数（不小于 0）", "must be a number (at least 0)"),
         ("lora_dropout=1", "应是数（不小于 0、小于 1）", "must be a number (at least 0, below 1)"),
@@ -684,6 +700,11 @@ def test_names_people_use_for_values():
     config = load(None, ["lora_target=all-linear", "dtype=bf16", "run_name=童话 第一次"]).config
     assert (config.lora_target, config.dtype, config.run_name) == ("all", "bfloat16", "童话 第一次")
     assert load(None, ["lora_target=v_proj, q_proj,v_proj"]).config.lora_modules == ("q_proj", "v_proj")
+
+
+@pytest.mark.parametrize("word", ["none", "false", "False", "[]", "", None, False])
+def test_nothing_is_reported_to_where_people_say_so(word):
+    assert load(None, {"report_to": word}).config.report_to == ()
 
 
 def test_long_values_are_shortened_to_one_line():

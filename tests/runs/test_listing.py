@@ -300,7 +300,7 @@ def test_runs_of_a_usual_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     called(verbs.runs, tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip() for line in lines] == [
-        "                                          train   base   best",
+        "                                          train  start   best",
         "run                        state    step   loss   eval   eval      size",
         "fairytale-20261122-135012  stopped  9/45  3.100  3.500  3.200    2.2 kB",
         "qwen2.5-0.5b  fairytale",

@@ -88,7 +88,7 @@ def _table(found: Sequence["RunSummary"]) -> "Table":
     for zh, en in (
         ("步", "step"),
         ("训练\n损失", "train\nloss"),
-        ("基座\n验证", "base\neval"),
+        ("起点\n验证", "start\neval"),
         ("最好\n验证", "best\neval"),
         ("大小", "size"),
     ):

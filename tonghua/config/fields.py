@@ -132,15 +132,19 @@ def valid_paths(value: object) -> object:
 
 
 def tracker_names(value: object) -> object:
-    """Convert `none`, a list or comma-separated names to a tuple. Raises NotAllowed for an unknown tracker."""
+    """Convert `none`, `false`, a list or comma-separated names to a tuple. Raises NotAllowed for an unknown tracker."""
+    value = () if value is False else value
     names = re.split("[,，]", value.strip("[]")) if isinstance(value, str) else value
     names = [] if names is None else names
     if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        names = tuple(dict.fromkeys(name.strip().lower() for name in names if name.strip().lower() not in NOTHING))
+        words = (name.strip().lower() for name in names)
+        names = tuple(dict.fromkeys(word for word in words if word not in NOTHING | {"false"}))
         if set(names) <= set(TRACKERS):
             return names
     known = ", ".join(TRACKERS)
-    raise NotAllowed(f"应是 none，或 {known} 中的几个", f"must be none, or some of {known}")
+    raise NotAllowed(
+        f"应是 none（不上报），或 {known} 中的几个", f"must be none, to report to nothing, or some of {known}"
+    )
 
 
 def column_names(value: object) -> object:

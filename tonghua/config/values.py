@@ -190,7 +190,21 @@ def checked_value(model: type[BaseModel], name: str, setting: Setting) -> object
             text = Text("里有坏掉的字符；请重新输入", "holds a broken character; type it anew")
         else:
             text = reason.text if isinstance(reason, NotAllowed) else _allowed(model, name)
+        if short_text(setting.value).strip().lower() in NOTHING - {""}:
+            text = Text(*map("".join, zip(text, _left_out(model, name), strict=True)))
     raise NotAllowed(f"{setting.shown()}：{text.zh}", f"{setting.shown()}: {text.en}")
+
+
+def _left_out(model: type[BaseModel], name: str) -> Text:
+    """Return the end of a message on a value of none: what the field is if it is left out."""
+    default = short_text(model.model_fields[name].get_default())
+    text = Text(f"；不写就是 {default}", f"; it is {default} if left out")
+    if name != "lora_alpha":
+        return text
+    return Text(
+        f"{text.zh}，LLaMA-Factory 的 none 则是 lora_rank 的两倍",
+        f"{text.en}, while none of LLaMA-Factory is twice lora_rank",
+    )
 
 
 def as_plain(value: object) -> object:

@@ -50,7 +50,7 @@ class RunProgress:
     steps: int | None = None
     epoch: float | None = None
     loss: float | None = None  # of the last step that had one
-    heldout_before: float | None = None  # of the base, before training
+    heldout_before: float | None = None  # of where training began: the base, or an adapter
     heldout_best: float | None = None  # the lowest after step 0
     best_step: int | None = None
 
