@@ -430,3 +430,14 @@ def test_rows_that_differ_in_their_marks_are_no_copies(folder: Path) -> None:
     source = written(folder, "旧.jsonl", "\n".join([row(True, True), row(False, True), row(False, True)]))
     fix(source, folder / "新.jsonl")
     assert lines(folder / "新.jsonl") == [row(True, True), row(False, True)]
+
+
+@pytest.mark.parametrize("word", ["NULL", "nan"])
+def test_a_word_for_nothing_in_a_csv_means_nothing_in_its_copy(folder: Path, word: str) -> None:
+    table = f"instruction,input,output,history\n问,{word},答。 ,{word}\n"
+    written(folder, "集/一.csv", table)
+    fix(folder / "集", folder / "二.jsonl")
+    fix(folder / "集" / "一.csv", folder / "三.csv")
+    for name in ("二.jsonl", "三.csv"):
+        (row,) = read_rows(folder / name).kept
+        assert [message.content for message in row.messages] == ["问", "答。"]

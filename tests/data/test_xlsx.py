@@ -225,11 +225,12 @@ def test_a_workbook_that_changes_while_it_is_read(folder: Path) -> None:
         list(stream)
 
 
-def test_a_mended_workbook_becomes_jsonl(folder: Path) -> None:
-    path = workbook(folder / "a.xlsx", {"甲": pairs(一="1。 "), "乙": pairs(二="2。")})
-    fix(path, folder / "b.jsonl")
-    lines = (folder / "b.jsonl").read_text(encoding="utf-8").splitlines()
-    assert lines == ['{"问题": "一", "回答": "1。"}', '{"问题": "二", "回答": "2。"}']
+def test_a_mended_workbook_becomes_jsonl_of_the_same_meaning(folder: Path) -> None:
+    empty = sheet({1: ["问题", "input", "回答", "history"], 2: ["二", "NULL", "2。", "nan"]})
+    path = workbook(folder / "a.xlsx", {"甲": pairs(一="1。 "), "乙": empty})
+    copy = folder / "b.jsonl"
+    fix(path, copy)
+    assert said(read_rows(copy)) == [("一", "1。"), ("二", "2。")]
 
 
 @pytest.mark.parametrize(

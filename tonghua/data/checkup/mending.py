@@ -24,6 +24,7 @@ from ...prompt.conversation import Conversation, Message
 from ...system.files import rename, sync
 from ...text import Language, Text, shown
 from ..read import dataset as data
+from ..read.conversations import stands_for_nothing
 from ..read.faults import Found
 from ..read.keys import MARKS, REASONING, kind_of
 from ..read.roles import KNOWN, ROLE_OF, ColumnMap
@@ -207,6 +208,8 @@ class _Mender:
         else:
             written = _parsed(raw)
             cells = _as_object(written)
+            if self._stream.sources[row.source].cells_are_text:  # where the copy is JSON, such a word would be text
+                cells |= {column: "" for _, column in columns.names if stands_for_nothing(cells.get(column))}
             changes = _mend_cells(cells, columns, self._redact, keep_cells=self._as_written)
             self._copy.add(cells["messages"] if isinstance(written, list) else cells)
         if changes:

@@ -23,6 +23,12 @@ _MOST_REMEMBERED = 10_000
 _WORDS_FOR_NOTHING = ("nan", "NaN", "NULL", "null", "None", "N/A", "NA", "#N/A", "<NA>")
 """What tables of pandas, databases and Excel hold in place of an empty cell."""
 
+
+def stands_for_nothing(cell: object) -> bool:
+    """True if a cell of text holds only a word for nothing."""
+    return isinstance(cell, str) and cell.strip() in _WORDS_FOR_NOTHING
+
+
 _Use = Literal["mark", "reasoning", "none"]
 
 

@@ -231,7 +231,7 @@ class RowStream:
         if index not in self._columns:
             # The columns come from the first rows of this very pass: the file is not opened twice.
             found = chain(self._find_columns(index, found), found)
-        reader = RowReader(self._columns[index], cells_are_text=source.kind in ("csv", "tsv", "xlsx"))
+        reader = RowReader(self._columns[index], source.cells_are_text)
         file = self.file_names[index]
         for number, shares_its_line, row in _numbered(found):
             faults = RowFaults(row.faults)

@@ -90,6 +90,11 @@ class RowSource:
     sheet: int = 0
     """0-based index of the sheet, of an Excel workbook."""
 
+    @property
+    def cells_are_text(self) -> bool:
+        """True for a table whose cells are all text, also lists and empty ones."""
+        return self.kind in ("csv", "tsv", "xlsx")
+
     @contextmanager
     def text(self, newline: str | None, whole: bool = True) -> Iterator[TextIO]:
         """Open as text from the start; `newline` is as for `open`.
