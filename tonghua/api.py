@@ -12,7 +12,6 @@ caller can fix. Modules are imported when a function runs, so `import tonghua` i
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -262,21 +261,15 @@ def _given(dataset: Rows | None, model: StrPath | None, settings: Mapping[str, A
 
 
 def load_settings(
-    recipe: StrPath | None,
-    overrides: Sequence[str] | Mapping[str, Any],
-    tell: OnEvent,
-    offline: bool,
-    dataset: str | None = None,
+    recipe: StrPath | None, overrides: Sequence[str] | Mapping[str, Any], tell: OnEvent, offline: bool
 ) -> "Loaded":
-    """Return the settings, with this dataset if one is given; fetch the model if it is not on this machine.
+    """Return the settings; fetch the model if it is not on this machine.
 
     Raises UsageError for a wrong setting, and what `require_datasets` and `require_model` raise.
     """
     from .config.load import load
 
     loaded = load(recipe, overrides)
-    if dataset is not None:
-        loaded = replace(loaded, config=loaded.config.model_copy(update={"dataset": dataset}))
     if loaded.config.adapter is not None:
         from .training.beginning import at_adapter
 

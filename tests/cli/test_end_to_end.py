@@ -159,8 +159,17 @@ def test_columns_are_found_and_told(work: Work, tmp_path: Path) -> None:
 
 
 def test_check_looks_at_one_dataset(work: Work) -> None:
-    called = call("check", f"dataset=[{work.rows},{work.rows}*2]", f"model={work.model}", language="zh")
-    assert (called.code, called.err.splitlines()[-1]) == (2, "check 一次看一份数据；请逐个来")
+    for named in (f"dataset=[{work.rows},{work.rows}*2]", f"{work.rows},{work.rows}*2"):
+        called = call("check", named, f"model={work.model}", language="zh")
+        assert (called.code, called.out, called.err.count("\n")) == (2, "", 1)
+        assert called.err.startswith("check 一次看一份数据，这里写了 2 份；请逐个来")
+
+
+def test_a_comma_in_the_name_of_a_file_stays_in_it(work: Work, tmp_path: Path) -> None:
+    path = tmp_path / "甲,乙 [1].json"
+    path.write_text(json.dumps(ROWS, ensure_ascii=False), encoding="utf-8")
+    called = call("check", path, f"model={work.model}", "--json")
+    assert (called.code, called.json["read"]) == (0, len(ROWS))
 
 
 def test_validation_rows_have_no_weight(train: Any, work: Work) -> None:

@@ -48,7 +48,8 @@ def check(
     path, overrides = split_arguments(context.args)
     screen = new_screen()
     with following(screen.event) as tell:
-        config = api.load_settings(None, overrides, tell, offline, path).config
+        named = [] if path is None else [f"dataset={path}"]
+        config = api.load_settings(None, [*overrides, *named], tell, offline).config
         if html is not None:
             _require_free(html, dataset_path(only_dataset(config.dataset)), force)
         found = api.check_rows(config, tell)

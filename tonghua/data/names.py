@@ -99,5 +99,9 @@ def only_dataset(datasets: str | Sequence[str] | None) -> str:
     if not datasets:
         raise UsageError("没有指定数据；请写 tonghua check 数据文件", "no rows are named; write tonghua check FILE")
     if len(several(datasets)) > 1:
-        raise UsageError("check 一次看一份数据；请逐个来", "check looks at one dataset at a time; name one")
+        count, first = len(several(datasets)), shown(several(datasets)[0], 60)
+        raise UsageError(
+            f"check 一次看一份数据，这里写了 {count} 份；请逐个来：先写 {first}，或写出它们所在的文件夹",
+            f"check looks at one dataset at a time, and {count} are named; begin with {first}, or name their folder",
+        )
     return several(datasets)[0]
