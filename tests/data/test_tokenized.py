@@ -191,6 +191,28 @@ def test_a_row_that_the_template_does_not_take_is_a_bad_row(tiny_folder: Path, t
     assert "System role not supported" in made.problems[0].what.en
 
 
+@pytest.mark.parametrize(("length", "ungreeted"), [(20, 0), (400, 1)])
+@pytest.mark.parametrize("long_turns", [False, True])
+def test_a_greeting_that_is_too_long_is_counted_and_told(
+    tmp_path: Path, ready: Callable[..., Prepared], length: int, ungreeted: int, long_turns: bool
+) -> None:
+    """The row is over max_length and parted; a greeting that leaves room for a turn stays before the first."""
+    turns = [("user", "谁种的柳树？"), ("assistant", "是老艄公种的。" * (24 if long_turns else 3))] * 3
+    talk = [("assistant", "好" * length), *turns]
+    path = tmp_path / "开场.jsonl"
+    row = {"messages": [{"role": role, "content": content} for role, content in talk]}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    found = ready(str(path), max_length=220)
+    assert not found.problems
+    assert (found.table.kept, found.table.split, found.table.ungreeted) == (1, 1, ungreeted)
+    greeted = [c.messages[0].role == "assistant" for c in found.samples.conversations]
+    assert greeted == sorted(greeted, reverse=True)
+    assert any(greeted) != bool(ungreeted) and not all(greeted)
+    assert not any(m.learn for c in found.samples.conversations for m in c.messages[:1] if m.role == "assistant")
+    told = [note.en for note in found.notes if "greeting of 1 rows is too long for max_length" in note.en]
+    assert len(told) == ungreeted
+
+
 def test_the_last_answer_may_be_context_where_only_the_last_can_be_learned(thinker: Path) -> None:
     talk = tuple(Message(role, f"{role}{t}。") for t in range(2) for role in ("user", "assistant"))
     last_is_context = Conversation((*talk[:-1], replace(talk[-1], learn=False)), 4)

@@ -12,7 +12,7 @@ from ...text import Language, Text
 from ..names import dataset_path
 from ..read.dataset import all_rows, question_hash, read_rows
 from ..samples.maker import Maker
-from ..samples.prepare import Prepared, sample_settings, split, thoughts_told
+from ..samples.prepare import Prepared, counts_told, sample_settings, split
 from .checkup import Checkup, MendedCopy, examine_rows
 
 
@@ -67,7 +67,7 @@ def examine_prepared(config: Config, prepared: Prepared) -> Checkup:
     tokens, targets = samples.row_tokens.tolist(), samples.row_targets.tolist()
     read = int(samples.tokens.sum())
     found = examine_rows(rows, held_out, others, config.system, tokens, targets, config.max_length, read)
-    return replace(found, notes=(*found.notes, *thoughts_told(prepared.table, prepared.thinking)))
+    return replace(found, notes=(*found.notes, *counts_told(prepared.table, prepared.thinking)))
 
 
 def refusal_of(config: Config, prepared: Prepared) -> Callable[[Conversation], Text | None]:

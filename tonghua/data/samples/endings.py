@@ -85,7 +85,8 @@ def split_conversation(conversation: Conversation, count: Count, max_length: int
     A conversation that fits is returned unchanged. Otherwise turns stay whole if they fit. An answer that does not
     fit after its question alone is cut: at the end of a paragraph, else of a sentence, else at a comma or a space,
     and within a quotation or code only if nothing else is near. All results start with the system message, if any.
-    Answers with `learn=False` stay context, and a result without any learned answer is left out.
+    Answers with `learn=False` stay context, and a result without any learned answer is left out. A greeting before the
+    first question stands before the first turn if there is room.
 
     Returns None if no split fits: a question is too long, or a text has no place to cut.
 
@@ -97,14 +98,15 @@ def split_conversation(conversation: Conversation, count: Count, max_length: int
 
     if fits(conversation.messages):
         return [conversation]
-    head, turns = _turns(conversation.messages)
+    head, greeting, turns = _turns(conversation.messages)
     rows: list[tuple[Message, ...]] = []
     at = 0
     while at < len(turns):
-        openings = [(*head, *_as_context(turns[at - 1]), *turns[at])] if at else []
-        window = next(filter(fits, [*openings, (*head, *turns[at])]), None)
+        before = _as_context(turns[at - 1]) if at else greeting
+        window = next(filter(fits, [(*head, *before, *turns[at]), (*head, *turns[at])]), None)
         if window is None:
-            parts = _split_turn((*head, *turns[at]), count, max_length)
+            parts = _split_turn((*head, *greeting, *turns[at]), count, max_length) if greeting and not at else None
+            parts = _split_turn((*head, *turns[at]), count, max_length) if parts is None else parts
             if parts is None:
                 return None
             rows += parts
@@ -118,11 +120,13 @@ def split_conversation(conversation: Conversation, count: Count, max_length: int
     return [Conversation(row, conversation.line) for row in map(_to_last_learned, rows) if row]
 
 
-def _turns(messages: Sequence[Message]) -> tuple[tuple[Message, ...], list[tuple[Message, ...]]]:
-    """Return the system message, if any, and the turns: each a question and its answer."""
-    start = int(messages[0].role == "system")
-    ends = [i + 1 for i, message in enumerate(messages) if message.role == "assistant"]
-    return tuple(messages[:start]), [tuple(messages[a:b]) for a, b in pairwise([start, *ends])]
+def _turns(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...], list[tuple[Message, ...]]]:
+    """Return the system message, if any, the greeting, if any, and the turns: each a question and its answer."""
+    system = int(messages[0].role == "system")
+    start = system + (messages[system].role == "assistant")
+    ends = [i + 1 for i, message in enumerate(messages) if message.role == "assistant" and i >= start]
+    turns = [tuple(messages[a:b]) for a, b in pairwise([start, *ends])]
+    return tuple(messages[:system]), tuple(messages[system:start]), turns
 
 
 def _as_context(turn: Sequence[Message]) -> tuple[Message, ...]:

@@ -57,7 +57,8 @@ class SampleSettings:
 class RowCounts:
     """Counts of rows: read = kept + bad + too_long. `split` of the kept rows were over max_length and were split.
 
-    Of the kept rows, `thinking` end with an answer that is learned with its reasoning, and `unthought` lose reasoning.
+    Of the kept rows, `thinking` end with an answer that is learned with its reasoning, `unthought` lose reasoning, and
+    `ungreeted` lose a greeting that leaves no room for the rest.
     """
 
     read: int = 0
@@ -67,6 +68,7 @@ class RowCounts:
     split: int = 0
     thinking: int = 0
     unthought: int = 0
+    ungreeted: int = 0
 
     @property
     def dropped(self) -> int:
@@ -129,6 +131,7 @@ class Maker:
             counts["kept"] += 1
             counts["split"] += tokens > self.settings.max_length
             counts["thinking"] += self.renderer.has_thoughts and thinks(conversation.messages, wish)
+            counts["ungreeted"] += _greets(conversation) and not _greets(parts[0].conversation)
             counts["unthought"] += wish == "auto" and _reasonings(written) > _reasonings(conversation)
         return Made(*self._written(samples), RowCounts(**counts), problems)
 
@@ -253,6 +256,11 @@ class Maker:
             index["line"][place], index["row_tokens"][place] = conversation.line, sample.row_tokens
             index["part"][place] = sample.part
         return np.where(wanted, ids | TARGET, ids).tobytes(), index, b"".join(texts)
+
+
+def _greets(conversation: Conversation) -> bool:
+    """True if the assistant speaks first."""
+    return next(m.role for m in conversation.messages if m.role != "system") == "assistant"
 
 
 def _reasonings(conversation: Conversation) -> int:

@@ -112,7 +112,7 @@ def prepare(
             *files.notes,
             *(Text(*note) for about in abouts for note in about["notes"]),
             *remark_lines(merged(remarks)),
-            *thoughts_told(counts, thinking),
+            *counts_told(counts, thinking),
         ),
         _only(about["kind"] for about in abouts),
         _only(about["form"] for about in abouts),
@@ -128,8 +128,14 @@ def sample_settings(config: Config) -> SampleSettings:
     return SampleSettings(config.system, config.max_length, config.overlong, config.enable_thinking)
 
 
-def thoughts_told(counts: RowCounts, thinking: bool) -> Iterator[Text]:
-    """Yield what the user should know of the reasoning in the rows."""
+def counts_told(counts: RowCounts, thinking: bool) -> Iterator[Text]:
+    """Yield what the user should know of the reasoning and the greetings in the rows."""
+    if counts.ungreeted:
+        yield Text(
+            f"{counts.ungreeted} 行的开场白太长，放不进 max_length，没有用到；要留住它，请调大 max_length",
+            f"the greeting of {counts.ungreeted} rows is too long for max_length and left out; set a larger max_length"
+            " to keep it",
+        )
     if counts.thinking:
         asks = Text("会思考", "reasons") if thinking else Text("不思考", "does not reason")
         yield Text(

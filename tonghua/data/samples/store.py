@@ -39,7 +39,7 @@ from ...text import Text
 from ..read.dataset import ReadRow, RowProblem
 from .maker import SAMPLE, TARGET, Made, Maker, RowCounts, SampleSettings
 
-FORMAT = 4
+FORMAT = 5
 """Part of the key: increase it with every change of the file format or of how ids are made."""
 
 ROWS_AT_A_TIME = 256
