@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 from user_files import written
 
-from tonghua.data.read.dataset import ReadRows, read_rows
+from tonghua.data.read.dataset import ReadRows, read_rows, stream_rows
 from tonghua.errors import DataError
 
 ROWS = [{"instruction": f"问{number}", "output": f"答{number}"} for number in range(3)]
@@ -183,3 +183,28 @@ def test_what_holds_no_rows_is_named_for_what_it_is(folder: Path, kind: str) -> 
 
 def test_a_pointer_in_place_of_a_parquet(folder: Path) -> None:
     assert "a Git LFS pointer" in refusal(written(folder, "a.parquet", NOT_ROWS["lfs"][0]))
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        ("instrution,output", "no column instruction"),
+        ("问题,说明", "no column output"),
+        ("sep=;\n甲;乙", "columns found: 甲, 乙"),
+    ],
+)
+def test_a_column_that_a_later_file_lacks_is_told_before_any_row_is_read(folder: Path, header: str, what: str) -> None:
+    written(folder, "一.csv", "instruction,output\n问,答\n")
+    written(folder, "二.csv", f"{header}\nx,y\n")
+    with pytest.raises(DataError) as caught:
+        stream_rows(folder)
+    assert what in caught.value.text.en
+    assert str(folder / "二.csv") in caught.value.text.en
+
+
+def test_headers_that_may_do_are_not_refused_early(folder: Path) -> None:
+    """A column may be named for the user, empty, or known only by what it holds."""
+    written(folder, "一.csv", "q,回复\n问,答\n")
+    written(folder, "二.csv", "q,回复,messages\n问,答,\n")
+    written(folder, "三.jsonl", '{"q": "问", "回复": "答"}\n')
+    assert answers(read_rows(folder, {"instruction": "q", "output": "回复"})) == ["答"] * 3

@@ -67,6 +67,16 @@ def find_columns(
     return found
 
 
+def require_columns(
+    names: Sequence[str], name: str, separated: bool = False, columns: Mapping[str, str] | None = None
+) -> None:
+    """Raise DataError if a table with these names in its header lacks a needed column, whatever its rows hold."""
+    asked = _asked(columns or {}, names, name)
+    candidates = _candidates(names, set(names), asked)
+    if names and _form(candidates, names, asked) is None:
+        raise _missing(candidates, names, name, separated)
+
+
 def _asked(columns: Mapping[str, str], names: Sequence[str], name: str) -> dict[str, str]:
     for role, column in columns.items():
         if role not in OTHER_NAMES:

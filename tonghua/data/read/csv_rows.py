@@ -25,8 +25,7 @@ def csv_rows(source: RowSource) -> Iterator[Found]:
 
     Raises DataError if the header has a duplicate name, if no row follows it, or if the file has changed.
     """
-    # The limit is global to the process. Only raise it, so that readers in other threads are safe.
-    csv.field_size_limit(max(csv.field_size_limit(), CSV_FIELD_CHARACTERS))
+    _allow_long_fields()
     header: tuple[str, ...] = ()
     separator, skipped = _separator(source)
     rows = 0
@@ -47,6 +46,20 @@ def csv_rows(source: RowSource) -> Iterator[Found]:
             f"{source.name} 只有表头，没有数据；请在表头下写入数据",
             f"{source.name} has a header and no rows; write rows below it",
         )
+
+
+def csv_header(source: RowSource) -> tuple[str, ...]:
+    """Return the names in the header, () if there is none or it is broken; only the start of the file is read."""
+    _allow_long_fields()
+    separator, skipped = _separator(source)
+    with source.text(newline="", whole=False) as stream:
+        reader = csv.reader(_csv_lines(stream, skipped), strict=True, delimiter=separator)
+        return next((tuple(fields) for _, fields, _ in _csv_records(reader)), ())
+
+
+def _allow_long_fields() -> None:
+    # The limit is global to the process. Only raise it, so that readers in other threads are safe.
+    csv.field_size_limit(max(csv.field_size_limit(), CSV_FIELD_CHARACTERS))
 
 
 def _csv_lines(stream: TextIO, skipped: int) -> Iterator[str]:

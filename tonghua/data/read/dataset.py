@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 from ...prompt.conversation import Conversation
 from ...text import Language, Text, shown
-from .columns import find_columns
+from .columns import find_columns, require_columns
 from .conversations import RowReader
 from .faults import ROW_CHARACTERS, Fault, Found
 from .messages import is_messages
-from .records import as_laid_out, records, require_harmless_files
+from .records import as_laid_out, header_of, records, require_harmless_files
 from .remarks import Remark, Remarks, RowFaults
 from .roles import ColumnMap, ColumnSample, Form, filled_columns
 from .sources import FileKind, find_sources, packed_bytes
@@ -135,6 +135,10 @@ class RowStream:
         self.sources, laid_out = as_laid_out(self.sources)
         self.notes = (*self.notes, *laid_out)
         self._most = most
+        if len(self.sources) > 1:
+            # A file that cannot be used is told before the ones before it are read.
+            for source in self.sources:
+                require_columns(header_of(source), source.name, source.kind != "xlsx", columns)
         if most is not None:
             name = shown(str(path))
             cut = Text(
@@ -256,8 +260,8 @@ def stream_rows(
     `columns` maps role to column if the names are not recognized, such as {"output": "回复内容"}. An empty
     column, {role: ""}, means that no column has this role. Raises DataError if there is nothing to read, or a
     needed column is missing or ambiguous; RefusedError if an archive is harmful; UsageError if a role is unknown.
-    A missing or ambiguous column is found when iteration reaches the file, or `columns` is asked for. Iteration raises
-    DataError if a file has changed since this call.
+    Of several files, a column that the header of a table lacks is found at once. Any other is found when iteration
+    reaches its file, or `columns` is asked for. Iteration raises DataError if a file has changed since this call.
     """
     return RowStream(path, columns, remember, most)
 

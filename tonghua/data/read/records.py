@@ -20,13 +20,13 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...text import Text, shown
-from .csv_rows import csv_rows
+from .csv_rows import csv_header, csv_rows
 from .faults import ROW_CHARACTERS, Found, too_long
 from .json_rows import array_rows, laid_out, line_rows, object_rows
 from .parquet_rows import parquet_rows, require_pyarrow
 from .sources import RowSource
 from .unpacked import Packed, Unpacked, require_harmless
-from .xlsx_rows import in_sheets, require_calamine, xlsx_rows
+from .xlsx_rows import in_sheets, require_calamine, xlsx_header, xlsx_rows
 
 TITLE_CHARACTERS = 30
 """Maximum length of a story's title, in characters."""
@@ -84,6 +84,13 @@ def as_laid_out(sources: Sequence[RowSource]) -> tuple[tuple[RowSource, ...], tu
             f'the rows of {name}{more.en} are read from the list in "{key}"',
         ),
     )
+
+
+def header_of(source: RowSource) -> tuple[str, ...]:
+    """Return the names in the header of a table, () for files without one."""
+    if not source.cells_are_text:
+        return ()
+    return xlsx_header(source) if source.kind == "xlsx" else csv_header(source)
 
 
 def require_harmless_files(sources: Sequence[RowSource]) -> None:

@@ -60,6 +60,13 @@ def xlsx_rows(source: RowSource) -> Iterator[Found]:
         )
 
 
+def xlsx_header(source: RowSource) -> tuple[str, ...]:
+    """Return the names in the header of a sheet, () if it is empty."""
+    with source.file() as file, _opened(file, source.name) as workbook:
+        rows = _written_rows(workbook.get_sheet_by_index(source.sheet))
+        return next((tuple(cell.strip() for cell in cells) for _, cells in rows), ())
+
+
 def tried(files: Sequence[Packed]) -> Mapping[str, Any] | None:
     """Run in a child: read files as `xlsx_rows` does, to the end; return what is wrong with the first bad one."""
     try:
