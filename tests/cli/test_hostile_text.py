@@ -410,3 +410,35 @@ def test_nobody_else_prints() -> None:
     package = Path(tonghua.__file__).parent
     found = {path.relative_to(package).as_posix(): printers(path) for path in package.rglob("*.py")}
     assert {name: calls for name, calls in found.items() if calls} == DOORS
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("<think>\n先\x1b[2J想。\n</think>\n\n好 a<b。", "⟦<think>\n先\\x1b[2J想。\n</think>⟧\n\n好 a<b。\n"),
+        (" <think>没想完 </thi", "⟦ <think>没想完 </thi⟧\n"),
+        ("<thin 不是。<think>也不是。</think>", "<thin 不是。<think>也不是。</think>\n"),
+        ("<th", "<th\n"),
+        ("[red]好。", "[red]好。\n"),
+    ],
+)
+def test_reasoning_is_dimmed_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, answer: str, shown: str, size: int
+) -> None:
+    """However it is cut into pieces; where stdout is no terminal, the same characters come without a style."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stdout", stream)
+        pieces = Pieces()
+        for start in range(0, len(answer), size):
+            pieces.add(answer[start : start + size])
+        pieces.end()
+        seen = re.sub("(\x1b\\[0m)(\\s*)\x1b\\[2m", r"\2", stream.getvalue())
+        seen = seen.replace("\x1b[2m", "⟦").replace("\x1b[0m", "⟧")
+        assert seen == (shown if stream.isatty() else shown.replace("⟦", "").replace("⟧", ""))

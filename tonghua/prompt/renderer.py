@@ -27,14 +27,12 @@ from ..text import shown
 from .conversation import Conversation, Message, Thinking, with_system
 from .grammar import Grammar, Shape, Slot
 from .template_file import grammars_of, read_template, unfit
-from .thoughts import settled, thinks
+from .thoughts import CLOSED, OPENED, settled, thinks
 from .tokenizer_file import read_tokenizer
 from .vocabulary import LineBreaks, TextStream, Vocabulary
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 """Files of the base model that prompting needs. A run folder keeps a copy of those that the base has."""
-
-OPENED, CLOSED = "<think>", "</think>"
 
 _NO_THOUGHT = re.compile(r"^\s*(<think>)?\s*</think>\s*")
 

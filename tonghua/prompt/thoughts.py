@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from .conversation import Message, Thinking
 
+OPENED, CLOSED = "<think>", "</think>"
+
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\n*", re.DOTALL)
 
 

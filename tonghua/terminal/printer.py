@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from ..text import json_text, one_line, printable
+from .reasoning import ReasoningSplitter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,26 +44,39 @@ def put_traceback(kind: type[BaseException], error: BaseException, trace: Traceb
 
 
 class Pieces:
-    """Prints a text on stdout piece by piece as `printable` shows the whole."""
+    """Prints a text on stdout piece by piece as `printable` shows the whole; on a terminal, reasoning is dimmed."""
 
     def __init__(self) -> None:
         self._held = ""  # a carriage return, whose line feed may come with the next piece
         self._last = ""  # the last character: it decides if a joiner after it is shown
+        self._console = results() if sys.stdout.isatty() else None
+        self._reasoning = ReasoningSplitter()
 
     def add(self, piece: str) -> None:
         """Print one more piece."""
-        text = self._held + piece
-        self._held = "\r" if text.endswith("\r") else ""
-        self._print(text.removesuffix("\r"))
+        for text, is_reasoning in self._reasoning.add(piece) if self._console else [(piece, False)]:
+            self._add(text, is_reasoning)
 
     def end(self) -> None:
         """Print what is held back, and a line break."""
-        self._print(self._held)
+        for text, is_reasoning in self._reasoning.end():
+            self._add(text, is_reasoning)
+        self._print(self._held, False)
         print(flush=True)
 
-    def _print(self, text: str) -> None:
+    def _add(self, piece: str, is_dim: bool) -> None:
+        text = self._held + piece
+        self._held = "\r" if text.endswith("\r") else ""
+        self._print(text.removesuffix("\r"), is_dim)
+
+    def _print(self, text: str, is_dim: bool) -> None:
         before = printable(self._last)
-        print(printable(self._last + text)[len(before) :], end="", flush=True)
+        shown = printable(self._last + text)[len(before) :]
+        if is_dim and self._console:
+            self._console.print(shown, style="dim", end="", soft_wrap=True)
+            self._console.file.flush()
+        else:
+            print(shown, end="", flush=True)
         if text:
             self._last = text[-1]
 
