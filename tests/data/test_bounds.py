@@ -1,6 +1,8 @@
 """Files of a few kilobytes that become gigabytes, and folders of many or of very deep files."""
 
+import errno
 import inspect
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -219,6 +221,31 @@ def test_a_folder_that_links_to_itself_or_may_not_be_read(folder: Path) -> None:
     written(folder, "a.jsonl", '{"instruction": "q", "output": "a"}')
     (folder / "loop").symlink_to(folder, target_is_directory=True)
     assert len(read_rows(folder).kept) == 1
+
+
+def test_a_folder_that_may_not_be_opened_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(folder, "一.jsonl", '{"instruction": "q", "output": "a"}')
+    closed = written(folder, "锁/二.jsonl", '{"instruction": "q", "output": "a"}').parent
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    error = refused(folder)
+    assert error.exit_code == 3
+    assert error.text.en == f"cannot read {closed} (Permission denied); check the path and the permissions"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not find such a file")
+@pytest.mark.parametrize("name", ["长" * 300 + ".csv", "x" * 5_000 + ".json", "d/" * 3_000 + "a.csv"])
+def test_a_name_that_is_too_long_is_told_in_a_line_that_is_not(folder: Path, name: str) -> None:
+    error = refused(folder / name)
+    assert error.exit_code == 3
+    assert "its name is too long" in error.text.en
+    assert len(error.text.en) < 500
 
 
 def test_a_file_that_vanishes_before_it_is_read(folder: Path) -> None:

@@ -217,6 +217,20 @@ def test_workbooks_in_folders_and_archives(folder: Path) -> None:
         assert {name.replace("\\", "/") for name in read.file_names} >= {"一.xlsx", "深/二.XLSX/甲", "深/二.XLSX/乙"}
 
 
+def test_spreadsheets_of_other_kinds_in_a_folder_are_told(folder: Path) -> None:
+    for name in ("a.xls", "b.ODS", "~$c.xls"):
+        written(folder, name, "x")
+    assert f"{folder / 'a.xls'} is a spreadsheet, but .xls is not read" in refused(folder).text.en
+    written(folder, "c.csv", "instruction,output\n问,答\n")
+    with zipfile.ZipFile(folder.parent / "a.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    for path in (folder, folder.parent / "a.zip"):
+        assert [note.en for note in read_rows(path).notes] == [
+            "spreadsheets not read: a.xls, b.ODS (they are if saved as .xlsx)"
+        ]
+
+
 def test_a_workbook_that_changes_while_it_is_read(folder: Path) -> None:
     path = workbook(folder / "a.xlsx", {"表": pairs(一="1")})
     stream = stream_rows(path)

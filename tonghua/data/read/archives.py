@@ -14,6 +14,9 @@ SUFFIXES = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".xlsx")
 
 STORY_SUFFIX = ".txt"
 
+OTHER_TABLES = (".xls", ".xlsm", ".xlsb", ".ods", ".et", ".numbers")
+"""Spreadsheets that are not read, and told."""
+
 HIDDEN = (".", "~$")
 """How the names of files begin that are no data; Excel writes ~$ before the name of a workbook that is open."""
 
@@ -63,7 +66,7 @@ def zip_origins(path: Path, name: str) -> list[tuple[str, Path | ArchiveEntry]]:
             what = Text("是压缩包里的压缩包", "is an archive inside the archive")
         else:
             hidden = any(part.startswith(HIDDEN) or part == "__MACOSX" for part in parts)
-            if suffix in (*SUFFIXES, STORY_SUFFIX) and not hidden and parts[-1] not in NOT_ROWS:
+            if suffix in (*SUFFIXES, STORY_SUFFIX, *OTHER_TABLES) and not hidden and parts[-1] not in NOT_ROWS:
                 found.append((str(path / "/".join(parts)), ArchiveEntry(archive, info, packed_bytes)))
             continue
         raise RefusedError(

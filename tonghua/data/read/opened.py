@@ -1,5 +1,6 @@
 """Open one file of a dataset, on disk or in an archive, and hash it to detect changes."""
 
+import errno
 import hashlib
 import io
 import os
@@ -56,6 +57,11 @@ def changed(name: str) -> DataError:
 
 def unreadable(name: str, error: OSError) -> DataError:
     """Return the error for a file that cannot be opened or read."""
+    if error.errno == errno.ENAMETOOLONG:
+        return DataError(
+            f"打不开 {name}（名字太长）；请改短文件夹或文件的名字",
+            f"cannot read {name} (its name is too long); give the file or its folders shorter names",
+        )
     return DataError(
         f"打不开 {name}（{error.strerror}）；请检查路径和权限",
         f"cannot read {name} ({error.strerror}); check the path and the permissions",

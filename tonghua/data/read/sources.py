@@ -32,8 +32,8 @@ from pathlib import Path, PurePath
 from typing import IO, Literal, NamedTuple, TextIO
 
 from ...errors import DataError, RefusedError
-from ...text import Text, shown
-from .archives import HIDDEN, NOT_ROWS, STORY_SUFFIX, SUFFIXES, zip_origins
+from ...text import Text, listed, shown
+from .archives import HIDDEN, NOT_ROWS, OTHER_TABLES, STORY_SUFFIX, SUFFIXES, zip_origins
 from .encodings import ENCODING_NAMES, candidates, decodable, look_through
 from .opened import (
     CHUNK_BYTES,
@@ -57,8 +57,6 @@ HEAD_CHARACTERS = 4_096
 
 _BINARY: Mapping[str, tuple[FileKind, bytes]] = {".parquet": ("parquet", b"PAR1"), ".xlsx": ("xlsx", ZIP_MARK)}
 """Kind and first bytes of the files that are no text."""
-
-_OTHER_TABLES = (".xls", ".xlsm", ".xlsb", ".ods", ".et", ".numbers")
 
 _MESSAGE_BEGINS = re.compile(r'\s*\[\s*\{\s*"(role|from|content|value)"\s*:')
 
@@ -205,11 +203,8 @@ def _origins(path: Path) -> tuple[list[tuple[str, Path | ArchiveEntry]], list[Te
         origins = _rows_or_stories(zip_origins(path, name), name, notes)
     elif suffix in SUFFIXES:
         origins = [(str(path), path)]
-    elif suffix in _OTHER_TABLES:
-        raise DataError(
-            f"{name} 是表格，但不读 {suffix}；请另存为 .xlsx 或 CSV UTF-8",
-            f"{name} is a spreadsheet, but {suffix} is not read; save it as .xlsx or CSV UTF-8",
-        )
+    elif suffix in OTHER_TABLES:
+        raise _other_table(name, suffix)
     elif suffix == STORY_SUFFIX:
         raise DataError(
             f"{name} 是一篇文字；请写出它所在的文件夹（每个 .txt 是一篇故事）",
@@ -263,7 +258,10 @@ def _in_folder(folder: Path) -> list[tuple[str, Path | ArchiveEntry]]:
         child = ahead.pop()
         if child.is_dir(follow_symlinks=False):
             ahead += _children(child.path)
-        elif PurePath(child.name).suffix.lower() in (*SUFFIXES, STORY_SUFFIX) and child.name not in NOT_ROWS:
+        elif (
+            PurePath(child.name).suffix.lower() in (*SUFFIXES, STORY_SUFFIX, *OTHER_TABLES)
+            and child.name not in NOT_ROWS
+        ):
             found.append((child.path, Path(child.path)))
     return found
 
@@ -281,6 +279,18 @@ def _children(folder: str) -> list[os.DirEntry[str]]:
 def _rows_or_stories(
     found: list[tuple[str, Path | ArchiveEntry]], name: str, notes: list[Text]
 ) -> list[tuple[str, Path | ArchiveEntry]]:
+    tables = [each for each, _ in found if each.lower().endswith(OTHER_TABLES)]
+    found = [each for each in found if not each[0].lower().endswith(OTHER_TABLES)]
+    if tables and not found:
+        raise _other_table(shown(tables[0]), PurePath(tables[0]).suffix)
+    if tables:
+        others = listed([PurePath(each).name for each in tables])
+        notes.append(
+            Text(
+                f"没有读的表格：{others.zh}（另存为 .xlsx 才读）",
+                f"spreadsheets not read: {others.en} (they are if saved as .xlsx)",
+            )
+        )
     rows = [each for each in found if not each[0].lower().endswith(STORY_SUFFIX)]
     stories = len(found) - len(rows)
     if rows and stories:
@@ -306,6 +316,13 @@ def _rows_or_stories(
         if isinstance(origin, Path) and not origin.is_file():
             raise _not_regular(shown(each))
     return chosen
+
+
+def _other_table(name: str, suffix: str) -> DataError:
+    return DataError(
+        f"{name} 是表格，但不读 {suffix}；请另存为 .xlsx 或 CSV UTF-8",
+        f"{name} is a spreadsheet, but {suffix} is not read; save it as .xlsx or CSV UTF-8",
+    )
 
 
 def _not_regular(name: str) -> DataError:
