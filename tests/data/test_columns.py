@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from user_files import written
 
 from tonghua.data.read.dataset import SAMPLE_ROWS, ReadRows, read_rows
 from tonghua.data.read.roles import OTHER_NAMES, ROLE_OF
@@ -287,3 +288,26 @@ def test_a_weaker_name_counts_only_if_no_other_column_has_the_role(tmp_path: Pat
     rows = read(tmp_path, {"messages": [USER, ASSISTANT], "user": "某人", "assistant": "某"})
     assert (talk(rows), rows.ignored) == (ONE, ("user", "assistant"))
     assert "user、human 都像是问题" in refusal(tmp_path, {"user": "一", "human": "二", "output": "答"})[0]
+
+
+@pytest.mark.parametrize("column", ["content", "story", "introduction", "contact"])
+def test_a_word_of_its_own_is_no_slip(folder: Path, column: str) -> None:
+    """Beside the columns of a row it is counted and not used; alone it is not guessed at."""
+    row = {"instruction": "问", "output": "答", column: "甲"}
+    rows = read_rows(written(folder, "a.jsonl", json.dumps(row)))
+    assert (len(rows.kept), [tuple(remark) for remark in rows.remarks]) == (1, [("column", column, 1)])
+    with pytest.raises(DataError) as caught:
+        read_rows(written(folder, "b.jsonl", json.dumps({column: "甲", "id": 1})))
+    assert "slip" not in caught.value.text.en and "looks like" not in caught.value.text.en
+
+
+@pytest.mark.parametrize(("title", "body"), [("title", "content"), ("标题", "正文")])
+def test_the_advice_for_stories_with_titles_reads_them(folder: Path, title: str, body: str) -> None:
+    path = written(folder, "a.jsonl", json.dumps({title: "柳树", body: "从前有一棵柳树。", "id": 1}))
+    with pytest.raises(DataError) as caught:
+        read_rows(path)
+    advice = caught.value.text.en.partition("columns=")[2]
+    assert advice == f"instruction:{title},output:{body}"
+    columns = dict(each.split(":") for each in advice.split(","))
+    (talk,) = read_rows(path, columns).kept
+    assert [message.content for message in talk.messages] == ["柳树", "从前有一棵柳树。"]
