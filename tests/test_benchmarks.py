@@ -290,6 +290,24 @@ def test_check_rows_finds_what_was_put_in(tmp_path: Path) -> None:
     assert number(size["MB added"]) == pytest.approx(told.figures["added_mb"], abs=0.1)
 
 
+@case("harmful_files.py")
+def test_harmful_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("json-brackets", "template-padding")
+    told = run("harmful_files.py", *names, folder=tmp_path)
+    rows, template = told.table
+    assert [rows["file"], template["file"]] == [*told.figures["files"]] == [*names]
+    assert [rows["exit"], template["exit"]] == ["3", "4"]
+    assert rows["bytes"] == "900,000" and "cannot be used for chat" in template["says"]
+    for row, exact in zip(told.table, told.figures["files"].values(), strict=True):
+        assert positive(exact["seconds"]) and 0.05 < number(row["GB"]) < 1
+    script = imported("harmful_files.py", monkeypatch)
+    for name in script.TEXTS:
+        (tmp_path / name).mkdir()
+        assert script.made(name, tmp_path / name)[1] > 100_000
+    stopped = script.cost([], tmp_path, most_bytes=1, most_s=60)
+    assert stopped.said == "killed: memory" and stopped.exit_code != 0
+
+
 @case("prepare_rows.py")
 def test_prepare_rows(tmp_path: Path) -> None:
     told = run("prepare_rows.py", "--model", "tiny", "--rows", 50, "--baseline-rows", 0, folder=tmp_path)
