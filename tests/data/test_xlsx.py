@@ -192,7 +192,7 @@ def test_every_visible_sheet_is_read_and_the_others_are_told(folder: Path) -> No
         ({"表": pairs(一="1")}, ("表",), "has no sheet that holds rows"),
         ({"表": pairs()}, (), "has a header and no rows"),
         ({"表": sheet({1: ["问题", "回答", "回答"], 2: ["q", "a", "b"]})}, (), "more than one column 回答"),
-        ({"表": sheet({1: HEADER, 2: ["q", 't="s"><v>7</v>']})}, (), "is damaged or no Excel workbook"),
+        ({"表": sheet({1: HEADER, 2: ["q", 't="no"><v>7</v>']})}, (), "is damaged or no Excel workbook"),
     ],
 )
 def test_a_workbook_without_rows(folder: Path, sheets: Mapping[str, str], hidden: tuple[str, ...], what: str) -> None:

@@ -9,8 +9,8 @@ so `tried` reads the whole workbook in a child first, by the same steps.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -41,8 +41,8 @@ def xlsx_rows(source: RowSource) -> Iterator[Found]:
     """
     header: list[str] = []
     rows = 0
-    with source.file() as file, _opened(file, source.name) as workbook:
-        for line, cells in _written_rows(workbook.get_sheet_by_index(source.sheet)):
+    with source.file() as file:
+        for line, cells in _rows_in(file, source.name, source.sheet):
             if not header:
                 header = [cell.strip() for cell in cells]
                 refuse_doubled(header, source.name)
@@ -62,8 +62,7 @@ def xlsx_rows(source: RowSource) -> Iterator[Found]:
 
 def xlsx_header(source: RowSource) -> tuple[str, ...]:
     """Return the names in the header of a sheet, () if it is empty."""
-    with source.file() as file, _opened(file, source.name) as workbook:
-        rows = _written_rows(workbook.get_sheet_by_index(source.sheet))
+    with source.file() as file, closing(_rows_in(file, source.name, source.sheet)) as rows:
         return next((tuple(cell.strip() for cell in cells) for _, cells in rows), ())
 
 
@@ -72,10 +71,10 @@ def tried(files: Sequence[Packed]) -> Mapping[str, Any] | None:
     try:
         for each in files:
             unpacked = Unpacked(each["name"], each["packed_bytes"])
-            with Path(each["path"]).open("rb") as file, _opened(file, each["name"]) as workbook:
-                for sheet in _sheets(workbook):
+            with Path(each["path"]).open("rb") as file:
+                for sheet in _sheets_in(file, each["name"]):
                     if not sheet.passed_over:
-                        for _, cells in _written_rows(workbook.get_sheet_by_index(sheet.place)):
+                        for _, cells in _rows_in(file, each["name"], sheet.place):
                             unpacked.add(1, CONTAINER_CHARACTERS + sum(map(len, cells)))
     except UserError as error:
         return outcome(error)
@@ -163,6 +162,24 @@ def _unless_empty(sheet: Sheet, workbook: Any) -> Sheet:
     return sheet._replace(passed_over=Text("空的", "empty"))
 
 
+def _sheets_in(file: IO[bytes], name: str) -> list[Sheet]:
+    with _opened(file, name) as workbook:
+        return _sheets(workbook)
+
+
+def _rows_in(file: IO[bytes], name: str, place: int) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield (1-based row, text of each cell) of the rows of a sheet in which something is written."""
+    file.seek(0)
+    with _opened(file, name) as workbook:
+        sheet = workbook.get_sheet_by_index(place)
+        if sheet.start is None:
+            return
+        for line, cells in enumerate(sheet.iter_rows(), 1):
+            texts = [_text(cell) for cell in cells]
+            if any(texts):
+                yield line, texts
+
+
 @contextmanager
 def _opened(file: IO[bytes], name: str) -> Iterator[Any]:
     """Open a workbook. An error of the library while the block runs becomes DataError."""
@@ -175,16 +192,6 @@ def _opened(file: IO[bytes], name: str) -> Iterator[Any]:
             f"{name} 损坏了，或者不是 Excel 工作簿（{said}）；请在 Excel 里另存为 .xlsx",
             f"{name} is damaged or no Excel workbook ({said}); open it in Excel and save it as .xlsx",
         ) from error
-
-
-def _written_rows(sheet: Any) -> Iterator[tuple[int, list[str]]]:
-    """Yield (1-based row, text of each cell) of the rows in which something is written."""
-    if sheet.start is None:
-        return
-    for line, cells in enumerate(sheet.iter_rows(), 1):
-        texts = [_text(cell) for cell in cells]
-        if any(texts):
-            yield line, texts
 
 
 def _text(cell: object) -> str:
