@@ -181,6 +181,8 @@ def test_every_visible_sheet_is_read_and_the_others_are_told(folder: Path) -> No
     assert problem.place.en == "乙 line 5"
     workbook(path, {"说明": sheet({1: ["这是说明"], 2: ["略"]}), "甲": pairs(一="1")})
     assert f"{path}/说明 has no column instruction" in refused(path).text.en
+    workbook(path, {"甲": sheet({1: ["训练数据", None], 2: ["问题", "回答"]})})
+    assert "columns found: 训练数据; expected" in refused(path).text.en
     workbook(path, {"说明": sheet({1: ["这是说明"]}), "甲": pairs(一="1")}, hidden=("说明",))
     assert said(read_rows(path)) == [("一", "1")]
 

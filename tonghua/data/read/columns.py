@@ -143,7 +143,7 @@ def _missing(candidates: Mapping[str, list[str]], names: Sequence[str], name: st
     near = {column: resembled(column, tuple(ROLE_OF)) for column in names[:12] if not role_named(column)}
     zh = "".join(f"（{shown(column, 40)} 像是 {target} 写错了）" for column, target in near.items() if target)
     en = "".join(f' ("{shown(column, 40)}" looks like {target})' for column, target in near.items() if target)
-    found, lacking = listed(names), listed(missing)
+    found, lacking = listed(list(filter(None, names))), listed(missing)
     if len(names) == 1 and separated:
         zh, en = zh + "（各列要用英文逗号隔开）", en + " (columns are separated by commas)"
     return DataError(
