@@ -17,7 +17,7 @@ from tonghua.config.load import load
 from tonghua.data.names import dataset_path, from_anywhere
 from tonghua.data.samples.prepare import prepare
 from tonghua.errors import RefusedError, Stopped, UsageError
-from tonghua.models import shipped, store
+from tonghua.models import network, shipped, store
 from tonghua.models.download import download
 from tonghua.models.hubs import MEANWHILE
 from tonghua.models.manifest import Model
@@ -144,6 +144,7 @@ def test_where_a_model_is_not_to_be_had_tiny_is_offered(monkeypatch: pytest.Monk
     monkeypatch.delenv("TONGHUA_OFFLINE")
     for name in ("MODELSCOPE_ENDPOINT", "HF_ENDPOINT"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setattr(network, "sleep", lambda seconds: None)  # between two attempts
     with pytest.raises(Stopped) as unreachable:
         download("qwen2.5-0.5b", source="modelscope")
     assert unreachable.value.text.zh.endswith(MEANWHILE.zh)
