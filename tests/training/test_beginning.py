@@ -224,9 +224,9 @@ def named(folder: Path, base: object) -> AdapterFiles:
         "Qwen/Qwen2.5-0.5B-Instruct",
         "unsloth/qwen2.5-0.5b-instruct-unsloth-bnb-4bit",
         "unsloth/Qwen2.5-0.5B-Instruct-bnb-4bit",
-        "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-0___5B-Instruct",
+        "/home/她/.cache/modelscope/hub/models/Qwen/Qwen2___5-0___5B-Instruct",
         "C:\\模型\\Qwen2.5-0.5B-Instruct",
-        "/root/.cache/huggingface/hub/models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf67be50417f59c2c2f167def9a775",
+        "/home/她/.cache/huggingface/hub/models--Qwen--Qwen2.5-0.5B-Instruct/snapshots/7ae557604adf67be50417f59c2c2f167def9a775",
     ],
 )
 def test_the_name_of_the_same_base(theirs: Path, tmp_path: Path, told: str) -> None:

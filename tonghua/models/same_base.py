@@ -1,8 +1,8 @@
 """Whether an adapter was trained on a base, as far as the name in adapter_config.json tells.
 
-    unsloth/qwen2.5-0.5b-instruct-bnb-4bit    ─┐
-    /root/models/Qwen/Qwen2___5-0___5B-Instruct ├─►  qwen2.5-0.5b-instruct
-    Qwen/Qwen2.5-0.5B-Instruct                ─┘
+    unsloth/qwen2.5-0.5b-instruct-bnb-4bit ─┐
+    D:/models/Qwen2___5-0___5B-Instruct    ├─►  qwen2.5-0.5b-instruct
+    Qwen/Qwen2.5-0.5B-Instruct             ─┘
 
 Base and Instruct have the same shapes, so the name is all that tells them apart.
 """
