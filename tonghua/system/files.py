@@ -97,16 +97,21 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all. Raises ResourceError if it cannot be written, such as on a full disk."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file completely or not at all. Raises OSError if it cannot be written."""
     part = path.with_name(f".{path.name}.part")
+    try:
+        write_durably(part, content)
+        rename(part, path)
+        sync_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file of a run as `replace_file` does. Raises ResourceError if it cannot, such as on a full disk."""
     with writing(path):
-        try:
-            write_durably(part, content)
-            rename(part, path)
-            sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(path, content)
 
 
 def quoted(path: Path) -> str:

@@ -1,15 +1,23 @@
 """Data of a run: the record of a step, the state that a checkpoint keeps, and the final figures."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..runs.checkpoint import Checkpoint
 from ..text import Text
 
 STATE, TENSORS = "state.json", "state.safetensors"
 
 Note = Callable[[str, Text], None]
 """Takes the kind of an event and its text."""
+
+
+def state_of(found: Checkpoint) -> dict[str, Any]:
+    """Return what the trainer kept in a checkpoint beside its tensors. Raises OSError."""
+    state: dict[str, Any] = json.loads(found.read(STATE))
+    return state
 
 
 @dataclass(frozen=True, slots=True)

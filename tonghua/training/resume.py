@@ -5,7 +5,6 @@ state.json: trained_on   <-- compared -->  settings, rows, base, tokenizer, temp
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..runs.checkpoint import Checkpoint
 from ..system.environment import home
 from ..system.files import user_path
 from ..text import Text
-from .progress import STATE
+from .progress import state_of
 
 FREE = (
     *("model", "dataset", "eval_dataset"),  # paths; their content is compared by hash
@@ -70,7 +69,7 @@ def order_sha256(samples: Samples) -> str:
 
 def was_trained_on(found: Checkpoint) -> dict[str, Any]:
     """Return what a checkpoint was trained on, as `setup.trained_on` wrote it."""
-    return dict(json.loads(found.read(STATE))["trained_on"])
+    return dict(state_of(found)["trained_on"])
 
 
 def newest(run: Path) -> tuple[Checkpoint, list[Text]]:
@@ -86,7 +85,7 @@ def newest(run: Path) -> tuple[Checkpoint, list[Text]]:
 
 
 def _rate_scale(found: Checkpoint) -> float:
-    return float(json.loads(found.read(STATE))["learning_rate_scale"])
+    return float(state_of(found)["learning_rate_scale"])
 
 
 def require_settled(found: Checkpoint, config: Config) -> None:

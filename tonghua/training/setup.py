@@ -3,7 +3,6 @@
 device, settings, rows, base, adapter, plan    cheap checks first, so that an error comes early
 """
 
-import json
 import math
 import platform
 from dataclasses import asdict, dataclass, replace
@@ -41,7 +40,7 @@ from ..version import __version__
 from . import plan
 from .diary import Diary, choose_prompts
 from .events import Started, Tell
-from .progress import STATE, Note
+from .progress import Note, state_of
 from .resume import order_sha256, require_settled, settled
 from .trainer import Trainer
 
@@ -136,7 +135,7 @@ def _choose_device(config: Config, found: Checkpoint | None) -> DevicePlace:
     if found is None or config.dtype != "auto":
         return place
     # "auto" times both dtypes: measured again on a busy machine, it could choose the other one and change the bits.
-    device, _, dtype = str(json.loads(found.read(STATE))["place"]).partition(" ")
+    device, _, dtype = str(state_of(found)["place"]).partition(" ")
     return DevicePlace(place.device, devices.DTYPES[dtype]) if device == place.device.type else place
 
 

@@ -41,7 +41,7 @@ from ..system.signals import Stop
 from ..text import Text
 from .optimizer import Optimizer, learning_rate
 from .plan import Plan, machine, no_memory_left
-from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult
+from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult, state_of
 
 SPIKE = 20.0
 """A loss above this multiple of the median of the last 50 steps is reported; nothing else happens."""
@@ -310,7 +310,7 @@ class Trainer:
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore the state of the trainer that wrote the checkpoint."""
-        state = json.loads(checkpoint.read(STATE))
+        state = state_of(checkpoint)
         self.between_steps = False  # an error before True must not save a mixed state
         self.progress = TrainingProgress(**{key: state[key] for key in asdict(TrainingProgress())})
         self._fit_here(state)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...errors import ResourceError, UsageError
 from ...system.environment import home
-from ...system.files import rename, write_durably
+from ...system.files import replace_file
 from ...text import shown
 
 
@@ -51,11 +51,9 @@ def kept_rows(rows: Sequence[Any]) -> Path:
     path = home() / "given" / f"rows-in-memory-{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
     if path.is_file() and path.stat().st_size == len(content):
         return path
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(part, content)
-        rename(part, path)
+        replace_file(path, content)
     except OSError as error:
         raise ResourceError(
             f"写不下内存里的数据：{path.parent}（{error.strerror}）；请腾出空间，或用环境变量 TONGHUA_HOME 换个地方",
