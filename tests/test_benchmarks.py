@@ -174,6 +174,40 @@ def test_too_few_rows_for_the_steps_are_told(rows: Path, monkeypatch: pytest.Mon
     assert len(report.read_rows(rows, 1)) == 16
 
 
+@case("sense.py")
+def test_measures_of_sense(tmp_path: Path) -> None:
+    told = run("sense.py", "--reader", "tiny", "--tales", 2, "--stories", 1, "--shuffles", 2, folder=tmp_path)
+    texts, within, across = told.tables
+    measures = ["plain", "surprise", "explained", "share", "both", "order"]
+    assert list(texts[0]) == ["texts", "number", *measures]
+    means = {row["texts"]: row for row in texts}
+    for kind, named in told.figures["means"].items():
+        assert [number(means[kind][name]) for name in measures] == pytest.approx([named[m] for m in measures], abs=1e-3)
+    assert means["original"]["number"] == "2" and means["people"]["number"] == "1"
+    assert [row["measure"] for row in within] == [row["measure"] for row in across] == measures
+    # Words in no order are seen by any reader, also by one that learned to write nonsense.
+    assert within[1]["original > words"] == "100%"
+    assert set(within[0]) == {"measure", *told.figures["within"]["plain"]}
+    # What a reader wrote itself surprises it least: more sense than people make, as it seems to it.
+    assert told.figures["across"]["surprise"]["people > tiny before training"] == 0
+
+
+def test_the_forms_of_a_tale_are_what_they_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    sense = imported("sense.py", monkeypatch)
+    names = json.loads((BENCHMARKS / "sense.json").read_text(encoding="utf-8"))["names"]
+    made = sense.tales(50, names)
+    assert len(names) == 50 and all(len(texts) == 50 for texts in made.values())
+    for number_, (_, tale) in enumerate(made["original"]):
+        named, shuffled, words, loop = (made[kind][number_][1] for kind in ("names", "shuffled", "words", "loop"))
+        half = next(i for i, (a, b) in enumerate(zip(tale, named, strict=False)) if a != b)
+        assert half >= len(tale) // 2 and all(name in tale for name in names[number_])
+        assert sorted(shuffled) == sorted(words) == sorted(tale)
+        assert len({tale, named, shuffled, words, loop}) == 5
+        assert sorted(filter(None, map(str.strip, sense.sentences(shuffled)))) == sorted(
+            filter(None, map(str.strip, sense.sentences(tale)))
+        )
+
+
 @case("baselines/tutorial.py")
 def test_the_tutorial_without_checkpointing(tmp_path: Path) -> None:
     given = ("--model", ROOT / "tonghua" / "tiny", "--data", ROOT / "dataset" / "daiyu.json", "--steps", 1)
