@@ -94,7 +94,7 @@ def scores(reader: Reader, texts: Sequence[tuple[str, str]], only: Sequence[str]
     """The measures of each text; a text without a word has none, and is left out."""
     texts = [(wish, text) for wish, text in texts if text.strip()]
     read = reader.read(texts)
-    found: Scores = {"surprise": [-each.nats / each.tokens for each in read]}
+    found: Scores = {"surprise": [-each.per_token for each in read]}
     if "plain" in only:
         talks = [Conversation((Message("user", wish), Message("assistant", text))) for wish, text in texts]
         whole = losses(reader.decoder, reader.renderer.examples(talks, None))

@@ -10,7 +10,7 @@ import torch
 from reference import CPU, reference_model
 
 from tonghua.errors import DataError
-from tonghua.evaluation.reader import Reader, Reading, open_reader, sentences
+from tonghua.evaluation.reader import Reader, Surprise, open_reader, sentences
 from tonghua.evaluation.sense import compare_sense
 from tonghua.models.shipped import tiny
 from tonghua.prompt.conversation import Message
@@ -26,7 +26,7 @@ def reader(request: pytest.FixtureRequest, tiny_folder: Path) -> Reader:
     return open_reader(tiny() if request.param == "tiny" else tiny_folder, PLACE)
 
 
-def plainly(reader: Reader, wish: str, parts: Sequence[str], counted: Sequence[bool]) -> Reading:
+def plainly(reader: Reader, wish: str, parts: Sequence[str], counted: Sequence[bool]) -> Surprise:
     """What transformers finds: one text alone, unpacked, its surprise summed token by token."""
     model = reference_model(reader.renderer.folder)
     ids = reader.renderer.prompt([Message("user", wish)])
@@ -37,7 +37,7 @@ def plainly(reader: Reader, wish: str, parts: Sequence[str], counted: Sequence[b
         ids += own
     with torch.no_grad():
         log_p = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
-    return Reading(-sum(float(log_p[at - 1, ids[at]]) for at in wanted), len(wanted))
+    return Surprise(-sum(float(log_p[at - 1, ids[at]]) for at in wanted), len(wanted))
 
 
 def test_a_reading_is_that_of_the_plain_model(reader: Reader) -> None:
@@ -45,7 +45,7 @@ def test_a_reading_is_that_of_the_plain_model(reader: Reader) -> None:
     parts = list(sentences(TEXT))
     expected = plainly(reader, WISH, parts, [True] * len(parts))
     assert (found.tokens, found.unread) == (expected.tokens, 0)
-    assert found.nats / found.tokens == pytest.approx(expected.nats / expected.tokens, abs=1e-4)
+    assert found.per_token == pytest.approx(expected.per_token, abs=1e-4)
     # Another wish, and another order, are other readings.
     others = reader.read([("hello", TEXT), (WISH, "".join(reversed(parts)))])
     assert all(abs(other.nats - found.nats) > 0.01 for other in others)
@@ -56,7 +56,7 @@ def test_what_was_said_before_is_read_but_not_counted(reader: Reader) -> None:
     (found,) = reader.read([(WISH, "".join(parts))])
     expected = plainly(reader, WISH, parts, [True, True, False, True])
     assert found.tokens == expected.tokens
-    assert found.nats / found.tokens == pytest.approx(expected.nats / expected.tokens, abs=1e-4)
+    assert found.per_token == pytest.approx(expected.per_token, abs=1e-4)
     once, looped = reader.read([(WISH, TEXT), (WISH, TEXT + "".join(list(sentences(TEXT))[-3:-1]) * 9)])
     assert (looped.tokens, looped.nats) == (once.tokens, pytest.approx(once.nats, rel=1e-4))
 
@@ -90,11 +90,11 @@ def test_every_text_is_the_sum_of_its_sentences() -> None:
     draw = random.Random(3)
     for _ in range(300):
         text = "".join(draw.choices("天黑了a。！”\n  .…“", k=draw.randrange(40)))
-        assert "".join(sentences(text)) == text.strip()
+        assert "".join(sentences(text)) == text.lstrip()
 
 
 def test_a_text_without_a_word_has_no_tokens(reader: Reader) -> None:
-    empty = Reading(0.0, 0)
+    empty = Surprise(0.0, 0)
     one = reader.read([(WISH, ""), (WISH, "天黑了"), (WISH, "\n"), (WISH, "<think>嗯")])
     assert [one[0], one[2], one[3]] == [empty, empty, empty] and one[1].tokens > 0
     assert reader.read([(WISH, "")]) == [empty]
@@ -131,7 +131,7 @@ def test_a_comparison_is_the_mean_of_its_answers(reader: Reader) -> None:
     found = compare_sense(reader, answers, done.append)
     for model in ("base", "tuned"):
         read = [reader.read([(each["prompt"], each[model])])[0] for each in answers]
-        assert found[model] == pytest.approx(sum(r.nats / r.tokens for r in read) / 5, rel=1e-4)
+        assert found[model] == pytest.approx(sum(r.per_token for r in read) / 5, rel=1e-4)
     low, high = found["interval"]
     assert found["delta"] == pytest.approx(found["tuned"] - found["base"]) and low < found["delta"] < high
     assert (found["reader"], found["better"], found["answers"]) == (reader.renderer.folder.name, "lower", 5)
@@ -182,5 +182,5 @@ def test_a_real_reader_puts_texts_in_order(real_folder: Path) -> None:
     other_order = "".join(parts[i] for i in (3, 1, 0, 2))
     no_order = sense[:40] + "".join(random.Random(1).sample(sense[40:], len(sense) - 40))
     read = reader.read([("请讲一个刺猬的故事。", text) for text in (sense, other_order, no_order)])
-    surprises = [each.nats / each.tokens for each in read]
+    surprises = [each.per_token for each in read]
     assert surprises == sorted(surprises) and surprises[2] > surprises[0] + 1

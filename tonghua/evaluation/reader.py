@@ -27,7 +27,7 @@ _SENTENCE = re.compile(rf"[^{ENDINGS}\n]*(?:[{ENDINGS}]+[{re.escape(CLOSERS)}]*|
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Surprise:
     """How much one text surprised its reader: summed -log p in nats of the tokens that count, and their number.
 
     `unread`: tokens after these that did not fit into the context of the reader.
@@ -36,6 +36,11 @@ class Reading:
     nats: float
     tokens: int
     unread: int = 0
+
+    @property
+    def per_token(self) -> float:
+        """Mean surprise in nats per token; there must be one."""
+        return self.nats / self.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,8 @@ class Reader:
 
     def read(
         self, texts: Sequence[tuple[str, str]], advance: Callable[[int], None] = lambda done: None
-    ) -> list[Reading]:
-        """Return the reading of each (wish, text); `advance` gets the number of further texts read.
+    ) -> list[Surprise]:
+        """Return the surprise at each (wish, text); `advance` gets the number of further texts read.
 
         The end of the turn is not counted, and reasoning before the text is not read. A text without a word, and one
         whose wish alone fills the context, have no tokens.
@@ -61,7 +66,7 @@ class Reader:
         sums = iter([] if found is None else zip(found.nll, found.targets, strict=True))
         nothing = (0.0, 0.0)
         read = [(*(nothing if example is None else next(sums)), unread) for example, unread in laid]
-        return [Reading(float(nats), int(tokens), unread) for nats, tokens, unread in read]
+        return [Surprise(float(nats), int(tokens), unread) for nats, tokens, unread in read]
 
     def _lay_out(self, wish: str, text: str) -> tuple[Example | None, int]:
         """Return the ids of a text after its wish, None if nothing of it can be counted, and the tokens left out."""
@@ -95,8 +100,8 @@ def open_reader(folder: Path, place: DevicePlace) -> Reader:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, with the white space after each; joined they are the text without its margins.
+    """Yield the sentences of a text, with the white space after each; joined they are the text from its first word.
 
     A sentence ends at its marks and the closing quotes after them, or at a line break.
     """
-    yield from (match.group() for match in _SENTENCE.finditer(text.strip()) if match.group())
+    yield from (match.group() for match in _SENTENCE.finditer(text.lstrip()) if match.group())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import paired_bootstrap
-from .reader import Reader, Reading
+from .reader import Reader, Surprise
 
 
 def compare_sense(
@@ -36,10 +36,10 @@ def compare_sense(
     read = reader.read([*texts, *rows], advance)
     base, tuned, human = read[: len(answers)], read[len(answers) : len(texts)], read[len(texts) :]
     pairs = [(b, t, a["prompt"]) for b, t, a in zip(base, tuned, answers, strict=True) if b.tokens and t.tokens]
-    before = np.array([_surprise(reading) for reading, _, _ in pairs])
-    after = np.array([_surprise(reading) for _, reading, _ in pairs])
+    before = np.array([reading.per_token for reading, _, _ in pairs])
+    after = np.array([reading.per_token for _, reading, _ in pairs])
     interval = paired_bootstrap(before, after, np.ones(len(pairs)), [wish for _, _, wish in pairs])
-    marks = [_surprise(reading) for reading in human if reading.tokens]
+    marks = [reading.per_token for reading in human if reading.tokens]
     mark = float(np.mean(marks)) if marks else None
     return {
         "reader": reader.name,
@@ -56,9 +56,5 @@ def compare_sense(
     }
 
 
-def _surprise(reading: Reading) -> float:
-    return reading.nats / reading.tokens
-
-
-def _empty(readings: Sequence[Reading]) -> int:
-    return sum(not reading.tokens for reading in readings)
+def _empty(read: Sequence[Surprise]) -> int:
+    return sum(not each.tokens for each in read)
