@@ -167,7 +167,7 @@ def test_rows_in_memory_are_checked_trained_and_compared(tmp_path: Path, own_hom
     held = write_rows(tmp_path / "held.json", ROWS[:3])
     same = tonghua.train(dataset=file, eval_dataset=held, quiet=True, **given)
     assert (same.train_loss, same.heldout_loss) == (result.train_loss, result.heldout_loss)
-    assert tonghua.evaluate(result.run, ROWS[:3], on_event=print)["rows"] == 3
+    assert tonghua.evaluate(result.run, ROWS[:3], generate=0, on_event=print)["loss"]["rows"] == 3
 
     (recorded,) = json.loads((Path(result.run) / "facts.json").read_text(encoding="utf-8"))["dataset"]
     assert Path(recorded).parent == own_home / "given"

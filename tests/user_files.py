@@ -16,6 +16,7 @@ RUN_FILES = (
     "config.yaml",
     "facts.json",
     "metrics.jsonl",
+    "evaluation.json",
     "result.json",
     "run.lock",
     "samples.jsonl",

@@ -222,7 +222,7 @@ def evaluate(
     run: StrPath | None = None,
     data: StrPath | Sequence[Mapping[str, Any]] | None = None,
     *,
-    generate: int = 0,
+    generate: int = 8,
     output_dir: StrPath = "runs",
     model: StrPath | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -234,12 +234,14 @@ def evaluate(
     """Compare a run with its base on rows that neither has learned; return what `tonghua eval --json` prints.
 
     data        rows to compare on, a file or a list in memory; None: those that the training held out
-    generate    number of prompts that both also answer
+    generate    number of prompts that both answer; 0: none, and their endings and sense are not measured
 
-    >>> found = tonghua.evaluate(result.run, "qa.heldout")
-    >>> print(found["delta"], found["interval"])    # nats per token: below 0 is better; 95 % interval
+    >>> found = tonghua.evaluate(result.run, "qa.heldout", generate=0)
+    >>> print(found["verdict"]["headline"]["en"])
+    >>> print(found["loss"]["delta"], found["loss"]["interval"])    # nats per token: below 0 is better
 
-    Raises UsageError if nothing was held out and `data` is None, DataError for fewer than two different questions.
+    Also writes evaluation.json and report.html of a run of tonghua. Raises UsageError if nothing was held out and
+    `data` is None.
     """
     from .data.read.in_memory import as_named
     from .evaluation.evaluate import evaluate_teller

@@ -537,20 +537,31 @@ def test_the_model_may_have_another_name_in_chat(work: Work, tmp_path: Path) -> 
 
 
 def test_eval_compares_on_what_was_held_out(work: Work) -> None:
-    called = call("eval", work.run, "--json", "dtype=float32")
+    called = call("eval", work.run, "--json", "dtype=float32", "--generate", 0)
     assert called.code == 0, called.err
     assert called.out.count("\n") == 1
     found = called.json
-    assert set(found) == {"rows", "targets", "base", "tuned", "delta", "interval", "generated"}
-    assert set(found["base"]) == set(found["tuned"]) == {"nll_per_token", "bits_per_char"}
-    assert (found["rows"], found["generated"]) == (3, {})
+    assert set(found) == {
+        *("data", "loss", "sense", "endings", "knowledge", "generated", "answers", "verdict"),
+    }
+    loss = found["loss"]
+    assert set(loss) == {"base", "tuned", "delta", "interval", "items", "rows", "targets", "bits_per_char"}
+    assert (found["data"], loss["rows"], found["generated"], found["answers"]) == (None, 3, {}, [])
     before, *after = logged(work.run, "heldout_loss")
-    assert found["base"]["nll_per_token"] == pytest.approx(before, abs=1e-5)
-    assert found["tuned"]["nll_per_token"] == pytest.approx(min(after), abs=1e-5)
-    assert found["delta"] == pytest.approx(min(after) - before, abs=1e-5)
-    low, high = found["interval"]
-    assert low <= found["delta"] <= high < 0
-    assert "tuned is better" in called.err
+    assert loss["base"] == pytest.approx(before, abs=1e-5)
+    assert loss["tuned"] == pytest.approx(min(after), abs=1e-5)
+    assert loss["delta"] == pytest.approx(min(after) - before, abs=1e-5)
+    low, high = loss["interval"]
+    assert low <= loss["delta"] <= high < 0
+    # Three rows are too few for a verdict, whatever their interval says.
+    assert found["verdict"]["lines"] == {
+        **{"loss": "too few", "sense": "not measured", "endings": "not measured"},
+        "knowledge": found["verdict"]["lines"]["knowledge"],
+    }
+    assert found["verdict"]["lines"]["knowledge"] in ("gained", "same", "lost")
+    assert "too few to tell  closer to your rows" in called.err
+    assert json.loads((work.run / "evaluation.json").read_text(encoding="utf-8")) == found
+    assert found["verdict"]["headline"]["en"] in (work.run / "report.html").read_text(encoding="utf-8")
 
 
 def test_eval_takes_other_rows_and_lets_both_answer(work: Work, tmp_path: Path) -> None:
@@ -558,19 +569,19 @@ def test_eval_takes_other_rows_and_lets_both_answer(work: Work, tmp_path: Path) 
     called = call("eval", work.run, "--json", "--data", rows, "--generate", 2, *SHORT)
     assert called.code == 0, called.err
     found = called.json
-    assert found["rows"] == 5
+    assert (found["loss"]["rows"], found["data"]) == (5, str(rows))
     measures = {"stop_rate", "ends_complete", "rep4", "chars", "clause_length", "dialogue_share"}
     assert {name: set(values) for name, values in found["generated"].items()} == {"base": measures, "tuned": measures}
     assert [one["prompt"] for one in found["answers"]] == [row["instruction"] for row in ROWS[4:6]]
-    assert [set(one) for one in found["answers"]] == [{"prompt", "base", "tuned"}] * 2
-    targets, nll = found["targets"], found["tuned"]["nll_per_token"]
+    assert [set(one) for one in found["answers"]] == [{"prompt", "base", "tuned", "ended"}] * 2
+    targets, nll = found["loss"]["targets"], found["loss"]["tuned"]
     characters = sum(len(row["output"].replace(" ", "")) for row in ROWS[4:9])
-    assert found["tuned"]["bits_per_char"] == pytest.approx(targets * nll / math.log(2) / characters)
+    assert found["loss"]["bits_per_char"]["tuned"] == pytest.approx(targets * nll / math.log(2) / characters)
 
 
 def test_eval_shows_that_overfitting_pays_on_its_own_rows_alone(overfitted: Any, work: Work) -> None:
-    held = call("eval", overfitted.run, "--json", "dtype=float32").json
-    assert held["tuned"]["nll_per_token"] == pytest.approx(overfitted.heldout_loss, abs=1e-5)
+    held = call("eval", overfitted.run, "--json", "dtype=float32", "--generate", 0).json
+    assert held["loss"]["tuned"] == pytest.approx(overfitted.heldout_loss, abs=1e-5)
 
 
 # Python

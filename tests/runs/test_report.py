@@ -1,5 +1,6 @@
 """report and curves: a page that is whole for every run and says what its numbers say, in which texts are only text."""
 
+import json
 import math
 import os
 import random
@@ -23,7 +24,8 @@ from tonghua.runs import curves
 from tonghua.runs.curves import Series, draw, evenly, smooth, thin, write_loss_plot
 from tonghua.runs.record import read_record
 from tonghua.runs.report import report_page, write_report
-from tonghua.runs.verdict import FALL, RISE, SPIKE, headline, warnings
+from tonghua.runs.verdict import headline
+from tonghua.runs.warnings import FALL, RISE, SPIKE, warnings
 from tonghua.text import Language, Text
 
 HOSTILE = (
@@ -31,7 +33,7 @@ HOSTILE = (
     "\u202eedoc\u2066\ud800"
 )
 VOID = ("meta", "input", "br")
-SECTIONS = ["state", "curves", "diary", "events", "trained", "use"]
+SECTIONS = ["stories", "state", "curves", "events", "trained", "use", "diary"]
 FALLING = [3.3 - 0.01 * step for step in range(60)]
 HELD_OUT = [(0, 3.3), (30, 3.0), (60, 2.8)]
 
@@ -246,16 +248,17 @@ NOT_MEASURED = Text("训练开始后还没有在没学过的数据上量过", "h
             [(0, 3.0), (30, 2.4), (60, 2.7)],
             {},
             Text(
-                "变好了：没学过的数据上，损失 3.000 → 2.400（−20.0%）。",
-                "It got better: the loss of rows it has not learned went 3.000 → 2.400 (−20.0 %).",
+                "更贴近你的数据了：没学过的数据上，损失 3.000 → 2.400（−20.0%）。是否说得通、写得完，还没有量过。",
+                "It came closer to your rows: the loss of rows it has not learned went 3.000 → 2.400 (−20.0 %)."
+                " Whether it makes sense and ends has not been measured.",
             ),
         ),
         (
             [(0, 3.0), (60, 3.3)],
             {},
             Text(
-                "没有变好：没学过的数据上，损失 3.000 → 3.300（+10.0%）。",
-                "It did not get better: the loss of rows it has not learned went 3.000 → 3.300 (+10.0 %).",
+                "没有更贴近你的数据：没学过的数据上，损失 3.000 → 3.300（+10.0%）。",
+                "It came no closer to your rows: the loss of rows it has not learned went 3.000 → 3.300 (+10.0 %).",
             ),
         ),
         ([(0, 3.0), (60, 2.99)], {}, Text("几乎没有变化：", "It hardly changed: ")),
@@ -331,7 +334,7 @@ def test_the_facts_stand_on_the_page(run: Path) -> None:
     assert counted == ["131", "129", "2", "0", "0", "129", "50", "412", "903"]
 
 
-def test_the_diary_shows_base_and_last_side_by_side_and_the_rest_folded(run: Path) -> None:
+def test_the_diary_is_folded_and_last(run: Path) -> None:
     page = page_of(run)
     folded = page.inside("details")
     beside = "".join(data for open_, data in page.texts if ("div", "ends") in open_)
@@ -340,15 +343,80 @@ def test_the_diary_shows_base_and_last_side_by_side_and_the_rest_folded(run: Pat
         assert f"末了 {i}" in beside
         assert f"后来 {i}" in folded
         assert f"再后来 {i}" in folded
-    assert "末了" not in folded
+    assert all(("details", "") in open_ for open_, _ in page.texts if ("p", "told") in open_)
     assert "cut off at the limit of its length" in beside
-    assert "cut off" not in folded
+    assert page.read_in("en").index("PeftModel") < page.read_in("en").index("从前 0")
 
 
 def test_a_diary_of_one_entry_shows_it_once(tmp_path: Path) -> None:
     page = page_of(a_run(tmp_path, diary=[diary_line(0, "从前")]))
     assert page.inside("p", "told") == "从前 0从前 1从前 2从前 3从前 4"
-    assert page.all("details") == []
+    assert len(page.all("details")) == 1
+
+
+# Whole stories, and the verdict
+
+
+def told(prompt: str, words: str = "很久以前，海边住着一只螃蟹。", **more: Any) -> dict[str, Any]:
+    return {"prompt": prompt, "base": f"{words}甲", "tuned": f"{words}乙", **more}
+
+
+def evaluated(run: Path, evaluation: object) -> Page:
+    (run / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    return page_of(run)
+
+
+MEASURED = {"base": 3.0, "tuned": 2.5, "interval": [-0.6, -0.4], "items": 20}
+
+
+def test_a_page_opens_with_the_verdict_and_whole_stories(run: Path) -> None:
+    long = "很久以前，海边住着一只螃蟹。" * 300
+    answers = [told(f"愿望 {i}", long, ended={"base": True, "tuned": i != 1}) for i in range(5)]
+    page = evaluated(run, {"loss": MEASURED, "answers": answers, "sense": {**MEASURED, "reader": "qwen2.5-1.5b"}})
+    read = page.read_in("en")
+    head = page.inside("p", "headline")
+    assert "Gained: closer to your rows, makes sense" in head
+    assert [row.get("class") for row in page.all("tr")] == ["gained", "gained", "note", *["not-measured", "note"] * 2]
+    assert "read by qwen2.5-1.5b" in page.inside("table", "verdict")
+    assert "3.000 → 2.500" in page.inside("td", "figure")
+    order = [read.index(words) for words in ("Gained: closer", "愿望 0", long + "甲", long + "乙", "愿望 4", "Curves")]
+    assert order == sorted(order)
+    folded = page.inside("details")
+    assert ("愿望 2" in folded, "愿望 3" in folded) == (False, True)
+    assert read.count("cut off at the limit of its length") == 1 + 5  # one story, and five entries of the diary
+
+
+def test_a_page_without_whole_answers_says_how_to_get_them(run: Path, tmp_path: Path) -> None:
+    assert "There are no whole answers yet." in page_of(run).read_in("en")
+    assert f"tonghua eval {run}" in page_of(run).inside("code").replace("'", "")
+    page = evaluated(run, {"loss": MEASURED})
+    assert "There are no whole answers yet." in page.read_in("en")
+
+
+ODD = ([], "x", 3, {"answers": 3}, {"answers": ["x", None, {"prompt": 1}, {"prompt": "好", "base": [], "ended": 7}]})
+
+
+@pytest.mark.parametrize("evaluation", ODD)
+def test_an_odd_evaluation_gives_a_page(run: Path, evaluation: object) -> None:
+    page = evaluated(run, evaluation)
+    assert page.faults == []
+    assert [each["id"] for each in page.all("section")] == SECTIONS
+
+
+def test_stories_and_readers_stay_text_and_the_page_stays_small(run: Path) -> None:
+    sense = {**MEASURED, "reader": HOSTILE, "note": {"zh": HOSTILE, "en": HOSTILE}}
+
+    def built(words: str) -> Page:
+        named = {**sense, "reader": words, "note": {"zh": words, "en": words}}
+        why = {"why": {"zh": words, "en": words}}
+        return evaluated(run, {"sense": named, "loss": why, "answers": [told(words, words)] * 100})
+
+    page, plain = built(HOSTILE), built("words")
+    assert page.faults == []
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
+    assert not re.search("[\u202e\u2066\ud800]", page.read_in("zh"))
+    evaluated(run, {"answers": [told("愿望", "很长的故事" * 100_000)] * 1000})
+    assert write_report(read_record(run), "zh").stat().st_size < 1_000_000
 
 
 def test_what_happened_is_listed_and_a_skipped_step_told_once(run: Path, tmp_path: Path) -> None:

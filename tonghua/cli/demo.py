@@ -61,9 +61,7 @@ def demo(
     with following(screen.event) as tell:
         result = api.train_run(loaded, tell)
         teller, found = _compared(result.run, tell)
-    for wish, texts in zip(WISHES, found["answers"], strict=True):
-        screen.side_by_side(wish, texts["base"], texts["tuned"])
-    screen.comparison({**found, "generated": {}})
+    screen.comparison(found, with_figures=False)
     _what_next(result.run, loaded, screen)
     if as_json:
         put_json({**asdict(result), **found})
@@ -95,15 +93,18 @@ def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: b
 
 
 def _compared(run: str, tell: OnEvent) -> tuple["Teller", dict[str, Any]]:
-    """Return the trained run, opened, and its comparison with the base: held-out losses, and answers to the wishes."""
-    from ..evaluation.evaluate import compared, held_out
+    """Return the trained run, opened, and its comparison with the base. The wishes are asked first."""
+    from ..evaluation.evaluate import ANSWERS, compared, held_out
     from ..inference.teller import open_teller
     from ..prompt.conversation import Conversation, Message
     from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
     asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]
-    return teller, compared(teller, held_out(teller), asked, teller.run.config.sampling, tell)
+    rows = held_out(teller)
+    # More than are shown: three answers show what was learned, and prove nothing.
+    asked += rows.first_parts.conversations[: ANSWERS - len(asked)]
+    return teller, compared(teller, rows, asked, teller.run.config.sampling, tell)
 
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:

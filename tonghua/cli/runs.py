@@ -82,6 +82,7 @@ def train(
         f"done: {result.run}" + (f" (held-out loss {change})" if change else ""),
     )
     path = quoted(Path(result.run))
+    screen.say(f"看看变好没有：tonghua eval {path}", f"is it better: tonghua eval {path}")
     screen.say(f"接着说话：tonghua chat {path}", f"talk to it: tonghua chat {path}")
     if as_json:
         put_json(asdict(result))
@@ -219,7 +220,7 @@ Generate = Annotated[
         "--generate",
         min=0,
         max=1000,
-        help=help_text("另外让两者各回答这么多题", "also let both answer this many prompts"),
+        help=help_text("让两者各回答这么多题，0 为不答", "prompts that both answer; 0 = none"),
     ),
 ]
 
@@ -227,7 +228,7 @@ Generate = Annotated[
 def evaluate(
     context: typer.Context,
     data: Data = None,
-    generate: Generate = 0,
+    generate: Generate = 8,
     style: Style = None,
     offline: Offline = False,
     as_json: AsJson = False,

@@ -1,34 +1,52 @@
-"""Compare a run with its base model on held-out rows.
+"""Compare a run with its base: loss, knowledge, and answers of both; then the verdict, kept in the run folder.
 
-rows of --data, or those held out in training  ->  loss of both, with an interval
-the first of their prompts                     ->  answers of both, if requested
+    rows of --data, or those held out in training  ->  loss of both, with an interval      ─┐
+    general questions and texts that come along    ->  the same: what it still knows        ├─> evaluation.json,
+    the first prompts of the rows                  ->  answers of both: do they end well?   │   report.html
+    these answers, read by another model           ->  do they make sense?                 ─┘
+
+What cannot be measured says why, and the rest is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..config.schema import Sampling
 from ..data.samples.prepare import prepare, require_usable, split
 from ..data.samples.samples import Samples
-from ..errors import UsageError
+from ..errors import ResourceError, UsageError, UserError
 from ..events import Counting
 from ..inference.teller import Teller
 from ..prompt.conversation import Conversation
+from ..runs.folder import Run, run_of
+from ..runs.pages import write_evaluation, write_pages
+from ..runs.verdict import judge
 from ..text import Text
+from .bootstrap import not_measured
 from .compare import compare_answers, compare_losses
+from .knowledge import compare_knowledge
 
 Tell = Callable[[Counting], None]
+
+ANSWERS = 8
+"""Prompts that both answer if nobody says how many: all at a time, and enough for an interval."""
+
+NO_ANSWERS: Mapping[str, Any] = {
+    **{name: not_measured(Text("没有让它们写回答", "no answers were written")) for name in ("sense", "endings")},
+    "generated": {},
+    "answers": [],
+}
 
 
 def evaluate_teller(teller: Teller, data: str | None, generate: int, sampling: Sampling, tell: Tell) -> dict[str, Any]:
     """Return the comparison of base and tuned on `data`, or on the held-out rows if it is None.
 
-    Both also answer the questions of the first `generate` rows. Raises what `held_out` raises, and DataError if all
-    rows ask the same.
+    Both also answer the questions of the first `generate` rows. Raises what `held_out` raises.
     """
     samples = held_out(teller, data)
     # Only the first part of a row asks what the row asks; the others say "go on".
-    return compared(teller, samples, samples.first_parts.conversations[:generate], sampling, tell)
+    return compared(teller, samples, samples.first_parts.conversations[:generate], sampling, tell, data)
 
 
 def held_out(teller: Teller, data: str | None = None) -> Samples:
@@ -55,20 +73,55 @@ def _nothing_held_out() -> UsageError:
 
 
 def compared(
-    teller: Teller, samples: Samples, asked: Sequence[Conversation], sampling: Sampling, tell: Tell
+    teller: Teller,
+    samples: Samples,
+    asked: Sequence[Conversation],
+    sampling: Sampling,
+    tell: Tell,
+    data: str | None = None,
 ) -> dict[str, Any]:
-    """Return the comparison of the losses of the samples, and of the answers to the last questions of `asked`."""
+    """Return what `settled` returns, on these samples and on the answers to the last questions of `asked`.
+
+    Writes it and the pages into the run folder.
+    """
     engine, adapter = teller.engine, teller.adapter
-    advance = _counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
-    found = compare_losses(engine, adapter, samples, advance)
-    found["generated"] = {}
+    advance = counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
+    found: dict[str, Any] = {"data": data, "loss": compare_losses(engine, adapter, samples, advance), **NO_ANSWERS}
+    found["knowledge"] = knowledge_kept(teller)
     if asked:
-        advance = _counting(2 * len(asked), Text("生成回答", "writing answers"), tell)
-        found["generated"], found["answers"] = compare_answers(engine, adapter, asked, sampling, advance)
+        advance = counting(2 * len(asked), Text("生成回答", "writing answers"), tell)
+        found |= compare_answers(engine, adapter, asked, sampling, advance)
+    found = settled(found)
+    _keep(teller.run, found)
     return found
 
 
-def _counting(total: int, what: Text, tell: Tell) -> Callable[[int], None]:
+def knowledge_kept(teller: Teller) -> dict[str, Any]:
+    """Return what `compare_knowledge` returns, or why the model's template takes no such question."""
+    try:
+        return compare_knowledge(teller.engine, teller.adapter)
+    except UserError as error:
+        return not_measured(error.text)
+
+
+def settled(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the comparison with its verdict.
+
+    {"loss", "sense", "endings", "knowledge": as in `bootstrap`, "data", "generated", "answers", "verdict"}
+    """
+    return {**found, "verdict": judge(found).as_json()}
+
+
+def _keep(run: Run, found: Mapping[str, Any]) -> None:
+    """Write evaluation.json and report.html into the folder of the run whose adapter this is."""
+    # A checkpoint is not the adapter that the page tells of, and an adapter made elsewhere has no page.
+    if run.adapter == run.folder and run_of(run.folder) is not None:
+        with suppress(ResourceError):  # somebody else's folder, or a full disk: the figures are still shown
+            write_evaluation(run.folder, found)
+            write_pages(run.folder)
+
+
+def counting(total: int, what: Text, tell: Tell) -> Callable[[int], None]:
     """Return a callback that takes the number of newly done parts and reports the total done so far."""
     done = 0
 

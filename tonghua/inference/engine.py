@@ -8,7 +8,7 @@ Several prompts share one loop, so each step reads the weights once for all of t
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -89,13 +89,20 @@ class Engine:
         yield Answer(text, ended, count, first, rate)
 
     def answers(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling
+        self,
+        conversations: Sequence[Sequence[Message]],
+        sampling: Sampling,
+        look: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[int, str, StopReason]]:
-        """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does."""
+        """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does.
+
+        Calls `look` for every token; it may raise.
+        """
         coming = self._pieces(conversations, sampling)
         texts = [*map(self._lead, conversations)]
         cut_off = dict.fromkeys(range(len(conversations)))
         for row, text, stopped in coming:
+            look()
             texts[row] += text
             if stopped:
                 del cut_off[row]

@@ -8,6 +8,7 @@ runs/<name>-<time>/
   metrics.jsonl                                    every step, every held-out loss, every event
   samples.jsonl                                    answers to the same prompts during training
   checkpoints/step-000120/                         state to resume from; see `checkpoint`
+  evaluation.json                                  base against tuned: at the end of training, and after each eval
   result.json                                      only if the run has finished
   report.html  loss.png                            for people; see `report`, `curves`
   run.lock                                         held by the process that trains
@@ -41,6 +42,8 @@ METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
 
 RESULT = "result.json"
+
+EVALUATION = "evaluation.json"
 
 LOCK = "run.lock"
 

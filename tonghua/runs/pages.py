@@ -1,4 +1,4 @@
-"""Write report.html and loss.png of a run together."""
+"""Write report.html and loss.png of a run together, and its evaluation, which the page shows."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,9 +9,10 @@ from typing import Any
 from ..errors import ResourceError
 from ..events import Doing, Ended
 from ..system.environment import language
-from ..text import Text
+from ..system.files import write_atomic
+from ..text import Text, json_text
 from .curves import write_loss_plot
-from .folder import LOSS_PLOT, finished
+from .folder import EVALUATION, LOSS_PLOT, finished
 from .record import read_record
 from .report import REPORT, write_report
 
@@ -27,6 +28,11 @@ def write_pages(run: Path, result: Mapping[str, Any] | None = None) -> None:
     record = record if result is None else replace(record, result=result)
     write_report(record, language())
     write_loss_plot(record, run / LOSS_PLOT, language())
+
+
+def write_evaluation(run: Path, evaluation: Mapping[str, Any]) -> None:
+    """Write evaluation.json. Raises ResourceError if it cannot be written."""
+    write_atomic(run / EVALUATION, (json_text(evaluation, indent=2) + "\n").encode())
 
 
 def write_missing_pages(run: Path, tell: Callable[[Doing | Ended], None]) -> None:

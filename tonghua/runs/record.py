@@ -1,11 +1,12 @@
 """Reads the files of a run back, for its report, its curves and the list of runs.
 
-    facts.json     what was known before the first step     ──► facts
-    metrics.jsonl  steps, held-out losses, events           ──► steps, heldout, events
-    samples.jsonl  answers to the same prompts              ──► diary
-    result.json    exists if the run has finished           ──► result
-    contract.json  exists if an adapter has been published  ──► contract
-    config.yaml    the settings                             ──► config
+    facts.json       what was known before the first step     ──► facts
+    metrics.jsonl    steps, held-out losses, events           ──► steps, heldout, events
+    samples.jsonl    answers to the same prompts              ──► diary
+    result.json      exists if the run has finished           ──► result
+    evaluation.json  the last comparison of base and tuned    ──► evaluation
+    contract.json    exists if an adapter has been published  ──► contract
+    config.yaml      the settings                             ──► config
 
 A run may be killed at any moment, and people copy and edit files. Data that is missing, incomplete or of the wrong
 type counts as absent.
@@ -21,7 +22,7 @@ from ..config.load import load
 from ..config.schema import Config
 from ..errors import UserError
 from ..text import Text
-from .folder import CONTRACT, FACTS, METRICS, RESULT, SAMPLES
+from .folder import CONTRACT, EVALUATION, FACTS, METRICS, RESULT, SAMPLES
 
 LARGEST_NUMBER = 1e15
 """Numbers from this magnitude on count as absent, as do infinity and nan: no run writes them."""
@@ -88,6 +89,7 @@ class RunRecord:
     events: tuple[LoggedEvent, ...]
     diary: tuple[DiaryEntry, ...]
     result: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
     contract: Mapping[str, Any]
     config: Config | None
 
@@ -143,6 +145,7 @@ def read_record(run: Path) -> RunRecord:
         events=tuple(events),
         diary=_one_per_step(filter(None, map(_entry, read_lines(run / SAMPLES)))),
         result=_object(run / RESULT),
+        evaluation=_object(run / EVALUATION),
         contract=_object(run / CONTRACT),
         config=_config(run / "config.yaml"),
     )

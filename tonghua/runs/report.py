@@ -1,7 +1,8 @@
 """The report of a run: report.html, one page in both languages.
 
-    RunRecord ──► headline, warnings, facts, charts, diary, events, commands ──report.html.j2──► "<!doctype html>…"
+    RunRecord ──► headline, verdict, stories, charts, facts, diary, events ──report.html.j2──► "<!doctype html>…"
 
+What people look for comes first: whether it got better, and whole stories before and after. Numbers follow.
 The page loads nothing and runs nothing: no script, no picture, no font. Two radio buttons and the style sheet switch
 the language. The content of rows and answers is always escaped.
 """
@@ -18,7 +19,8 @@ from ..system.files import quoted, write_atomic
 from ..text import Language, Text, duration, shown, visible
 from .curves import WORDS, Chart, Series, draw, evenly, smooth, thin
 from .record import DiaryAnswer, RunRecord, found, number, text
-from .verdict import MOST_MARKS, headline, listed_steps, loss_points, warnings, when
+from .verdict import JUDGED, headline, judge
+from .warnings import MOST_MARKS, listed_steps, loss_points, warnings, when
 
 REPORT = "report.html"
 
@@ -31,6 +33,12 @@ MOST_EVENTS = 200
 ANSWER_CHARACTERS = 1500
 
 PROMPT_CHARACTERS = 300
+
+MOST_STORIES, STORIES_OPEN = 12, 3
+"""Stories on the page, and how many of them are not folded."""
+
+STORY_CHARACTERS = 8000
+"""A story is whole on the page up to this length."""
 
 Named = tuple[Text, Text | str]
 """A row of a table: its name and its value."""
@@ -59,6 +67,10 @@ def report_page(record: RunRecord, language: Language) -> str:
         record=record,
         name=shown(record.name),
         headline=headline(record),
+        verdict=judge(record.evaluation) if record.evaluation else None,
+        judged=JUDGED,
+        stories=_stories(record),
+        stories_open=STORIES_OPEN,
         warnings=warnings(record),
         trained=_trained(record),
         data=_data(record),
@@ -207,6 +219,37 @@ def _small_charts(record: RunRecord) -> list[tuple[Text, Chart]]:
     return [(name, chart) for name, chart in drawn if chart]
 
 
+def _stories(record: RunRecord) -> list[Mapping[str, Any]]:
+    """Return for each prompt of the evaluation the whole answers of base and tuned."""
+    answers = found(record.evaluation, "answers")
+    answers = answers if isinstance(answers, list) else []
+    return [
+        {"prompt": _cut(text(each, "prompt"), PROMPT_CHARACTERS), "ends": [_told(each, *side) for side in SIDES]}
+        for each in answers[:MOST_STORIES]
+        if text(each, "prompt")
+    ]
+
+
+SIDES = (("base", Text("训练前", "before")), ("tuned", Text("训练后", "after")))
+
+
+def _told(answer: Mapping[str, Any], side: str, name: Text) -> Mapping[str, Any]:
+    words = text(answer, side)
+    more = len(words) - STORY_CHARACTERS
+    return {
+        "when": name,
+        "text": _cut(words, STORY_CHARACTERS),
+        "more": _more(more, "evaluation.json"),
+        "whole": found(answer, "ended", side) is not False,
+    }
+
+
+def _more(characters: int, name: str) -> Text | None:
+    if characters <= 0:
+        return None
+    return Text(f"还有 {characters} 字，都在 {name} 里", f"{characters} more characters are in {name}")
+
+
 def _diary(record: RunRecord) -> list[Mapping[str, Any]]:
     """Return for each prompt its first answer, its last, and those between."""
     entries = [record.diary[place] for place in evenly(len(record.diary), MOST_ENTRIES)]
@@ -225,13 +268,10 @@ def _diary(record: RunRecord) -> list[Mapping[str, Any]]:
 
 
 def _shown_answer(step: int, answer: DiaryAnswer) -> Mapping[str, Any]:
-    more = len(answer.text) - ANSWER_CHARACTERS
     return {
         "when": when(step),
         "text": _cut(answer.text, ANSWER_CHARACTERS),
-        "more": Text(f"还有 {more} 字，都在 samples.jsonl 里", f"{more} more characters are in samples.jsonl")
-        if more > 0
-        else None,
+        "more": _more(len(answer.text) - ANSWER_CHARACTERS, "samples.jsonl"),
         "whole": answer.whole,
     }
 
@@ -284,7 +324,7 @@ def _commands(record: RunRecord) -> Mapping[str, str]:
         commands["again"] = f"tonghua train {quoted(record.folder / 'config.yaml')}"
     if record.contract:
         commands["chat"] = f"tonghua chat {run}"
-        commands["eval"] = f"tonghua eval {run} --data rows.json"
+        commands["eval"] = f"tonghua eval {run}"
         commands["peft"] = (
             "from peft import PeftModel\n"
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"

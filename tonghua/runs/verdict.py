@@ -1,46 +1,222 @@
-"""The verdict on a run: one headline, and warnings from its curves."""
+"""The verdict on a run: four lines that say what it gained and lost, and a headline that says no more than they do.
 
-import statistics
-from collections import deque
-from collections.abc import Sequence
+    evaluation.json                                      figure         change, interval          judgement
+    loss       surprise at held-out rows                 4.38 → 3.86    −0.53  −0.55 … −0.51      gained
+    sense      surprise of a reader at its answers       4.86 → 5.72    +0.86  +0.61 … +1.10      lost
+    endings    answers that end well and do not loop     62 % → 100 %   +38 points …              gained
+    knowledge  surprise at general questions and texts   3.10 → 3.12    +0.02  −0.01 … +0.05      same
 
-from ..text import Text
-from .curves import Points, smooth
-from .record import RunRecord, number
+A line is gained or lost if its whole interval lies on one side and the change exceeds `TOLERANCE`. With fewer than
+`LEAST_ITEMS` items nothing is said. The headline is "better" only if something was gained, all four lines were measured,
+and none was lost.
+"""
 
-MOST_MARKS = 50
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-MOST_STEPS_LISTED = 20
+from ..text import Text, shown
+from .curves import smooth
+from .record import RunRecord, found, number, text
+from .warnings import loss_points
 
-SAME = 0.005
-"""A held-out loss that changes by less than this share counts as unchanged."""
+Judgement = Literal["gained", "same", "lost", "too few", "not measured"]
 
-RISE = 0.02
-"""Overfitting: the last held-out loss is at least this share above the lowest, and the mean training loss is lower
-after the lowest than before it."""
+TOLERANCE = 0.05
+"""A smaller change counts for nothing: nats per token of a surprise, and a share of the answers (5 of 100)."""
 
-FALL, FALL_STEPS = 0.01, 20
-"""Not falling: the mean loss of the last tenth of the steps is at least (1 - FALL) times that of the first tenth.
-Needs at least FALL_STEPS steps with a loss."""
+LEAST_ITEMS = 6
+"""Fewer questions or answers show nothing: five coins fall on one side in 6 of 100 throws, six in 3 (sign test)."""
 
-SPIKE, SPIKE_WINDOW, SPIKE_STEPS = 1.5, 20, 5
-"""A spike: a loss above SPIKE times the highest of the last SPIKE_WINDOW steps before it. Needs at least SPIKE_STEPS of
-them."""
+NAMES = {
+    "loss": Text("更贴近你的数据", "closer to your rows"),
+    "sense": Text("说得通", "makes sense"),
+    "endings": Text("写得完、不绕圈", "ends and does not loop"),
+    "knowledge": Text("原来会的还会", "still knows what it knew"),
+}
+"""The lines in their order, and what each asks."""
+
+JUDGED: Mapping[Judgement, Text] = {
+    "gained": Text("变好了", "gained"),
+    "same": Text("没有明显变化", "no clear change"),
+    "lost": Text("变差了", "lost"),
+    "too few": Text("太少，说不准", "too few to tell"),
+    "not measured": Text("没有量", "not measured"),
+}
+
+ADVICE = {
+    "loss": Text(
+        "把 learning_rate 调到四分之一，或多准备些同类的数据",
+        "a quarter of the learning_rate, or more rows of the same kind",
+    ),
+    "sense": Text(
+        "少训练几轮，learning_rate 小一点，或换大一点的基座；写的时候试试 min_p=0.1 top_p=1 repetition_penalty=1",
+        "fewer epochs, a lower learning_rate or a larger base; when it writes, min_p=0.1 top_p=1 repetition_penalty=1",
+    ),
+    "endings": Text(
+        "多用结尾完整的数据（tonghua check 会指出没写完的行），或把 max_new_tokens 调大",
+        "more rows that end whole (tonghua check names those that do not), or a larger max_new_tokens",
+    ),
+    "knowledge": Text(
+        "少训练几轮，learning_rate 或 lora_rank 小一点", "fewer epochs, a lower learning_rate or a lower lora_rank"
+    ),
+}
+"""What to try if a line is lost."""
+
+_SAME_SHARE = 0.005
+"""Without an interval: a held-out loss that changes by less than this share counts as unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictLine:
+    """One line. `figure` and `change` are None if nothing was measured; `note` says why, by whom, or what to try."""
+
+    key: str
+    judgement: Judgement
+    figure: str | None
+    change: Text | None
+    note: Text | None
+
+    @property
+    def name(self) -> Text:
+        """What the line asks."""
+        return NAMES[self.key]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The headline, and the four lines in the order of `NAMES`."""
+
+    headline: Text
+    lines: tuple[VerdictLine, ...]
+    is_better: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return {"better", "headline": {"zh", "en"}, "lines": {name of the line: judgement}}."""
+        judged = {line.key: line.judgement for line in self.lines}
+        return {"better": self.is_better, "headline": self.headline._asdict(), "lines": judged}
+
+
+def judge(evaluation: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on the figures of an evaluation. What is missing or of the wrong type was not measured."""
+    lines = tuple(_line(key, found(evaluation, key)) for key in NAMES)
+    by = {judged: [line for line in lines if line.judgement == judged] for judged in JUDGED}
+    is_better = bool(by["gained"]) and not (by["lost"] or by["too few"] or by["not measured"])
+    start = _start(by, is_better)
+    parts = [_part(judged, by[judged]) for judged in JUDGED if by[judged] and judged != "same"]
+    if is_better:
+        parts.append(Text("没有一项变差", "none of the four got worse"))
+    tries = [ADVICE[line.key] for line in by["lost"]]
+    end = Text("", "")
+    if tries:
+        end = Text("可以试试：" + "；".join(each.zh for each in tries) + "。", f" Try {'; '.join(t.en for t in tries)}.")
+    zh, en = "；".join(each.zh for each in parts), "; ".join(each.en for each in parts)
+    said = Text(f"{zh}。{end.zh}", f" {en[:1].upper()}{en[1:]}.{end.en}") if parts else Text("", "")
+    return Verdict(Text(f"{start.zh}。{said.zh}", f"{start.en}.{said.en}"), lines, is_better)
+
+
+def _start(by: Mapping[Judgement, list[VerdictLine]], is_better: bool) -> Text:
+    if is_better:
+        return Text("变好了", "Better")
+    if by["lost"]:
+        return Text("有得有失", "Gains and losses") if by["gained"] else Text("变差了", "Worse")
+    if by["gained"]:
+        return Text("有长进，但没有全量过", "Something was gained, but not everything is known")
+    measured = by["same"] or by["too few"]
+    return Text("没有明显变化", "No clear change") if measured else Text("还没有量过", "Not measured yet")
+
+
+def _part(judged: Judgement, lines: list[VerdictLine]) -> Text:
+    heads = {"gained": "变好的", "lost": "变差的", "too few": "太少、说不准的", "not measured": "没有量的"}
+    names = Text("、".join(f"“{line.name.zh}”" for line in lines), ", ".join(line.name.en for line in lines))
+    return Text(f"{heads[judged]}是{names.zh}", f"{JUDGED[judged].en}: {names.en}")
+
+
+def _line(key: str, measured: Any) -> VerdictLine:
+    before, after = number(measured, "base"), number(measured, "tuned")
+    if before is None or after is None:
+        zh, en = text(measured, "why", "zh"), text(measured, "why", "en")
+        why = Text(zh or en, en or zh) if zh or en else Text("这次没有量", "not part of this evaluation")
+        return VerdictLine(key, "not measured", None, None, why)
+    is_share = key == "endings"
+    change = after - before
+    items, bounds = number(measured, "items") or 0, _interval(measured)
+    figure = f"{_percent(before)} → {_percent(after)}" if is_share else f"{before:.3f} → {after:.3f}"
+    if bounds is None or items < LEAST_ITEMS:
+        few = Text(
+            f"只有 {items:.0f} 个，{LEAST_ITEMS} 个起才说得准", f"only {items:.0f}; from {LEAST_ITEMS} on it can be told"
+        )
+        return VerdictLine(key, "too few", figure, _change(change, None, is_share), _noted(measured, few))
+    shown_change = _change(change, bounds, is_share)
+    # Of a share more is better, of a surprise less.
+    worse = -1 if is_share or text(measured, "better") == "higher" else 1
+    low, high = sorted(worse * bound for bound in bounds)
+    judged: Judgement = "same"
+    if abs(change) > TOLERANCE and low > 0:
+        judged = "lost"
+    elif abs(change) > TOLERANCE and high < 0:
+        judged = "gained"
+    advice = None
+    if judged == "lost":
+        advice = Text(f"试试：{ADVICE[key].zh}", f"try {ADVICE[key].en}")
+    return VerdictLine(key, judged, figure, shown_change, _noted(measured, advice))
+
+
+def _interval(measured: Any) -> tuple[float, float] | None:
+    bounds = found(measured, "interval")
+    if not isinstance(bounds, list) or len(bounds) != 2:
+        return None
+    low, high = (number({"bound": bound}, "bound") for bound in bounds)
+    return None if low is None or high is None or low > high else (low, high)
+
+
+def _noted(measured: Any, note: Text | None) -> Text | None:
+    """Return the note of a line, with the reader's name before it and what the measuring said."""
+    reader = shown(text(measured, "reader"), 80)
+    notes = [Text(f"读者是 {reader}", f"read by {reader}")] if reader else []
+    told = Text(text(measured, "note", "zh"), text(measured, "note", "en"))
+    notes += [each for each in (told, note) if each is not None and each.zh and each.en]
+    return Text("；".join(each.zh for each in notes), "; ".join(each.en for each in notes)) if notes else None
+
+
+def _change(change: float, bounds: tuple[float, float] | None, is_share: bool) -> Text:
+    written = _points if is_share else _signed
+    if bounds is None:
+        return Text(written(change), written(change))
+    low, high = map(written, bounds)
+    return Text(f"{written(change)}（95% 区间 {low} 到 {high}）", f"{written(change)} (95 % interval {low} to {high})")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.0f}".replace("-", "−")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
 
 
 def headline(record: RunRecord) -> Text:
-    """Return one sentence that says if the model got better, by its held-out loss."""
+    """Return the headline of the run's evaluation; without one, a sentence on its held-out loss alone."""
+    if record.evaluation:
+        return judge(record.evaluation).headline
     before, best = record.before, record.best
+    rest = Text("是否说得通、写得完，还没有量过。", "Whether it makes sense and ends has not been measured.")
     if before and best:
         change = best.loss / before.loss - 1 if before.loss > 0 else 0.0
         losses, percent = f"{before.loss:.3f} → {best.loss:.3f}", f"{100 * change:+.1f}".replace("-", "−")
-        if abs(change) < SAME:
+        if abs(change) < _SAME_SHARE:
             verdict = Text("几乎没有变化", "It hardly changed")
+        elif change < 0:
+            verdict = Text("更贴近你的数据了", "It came closer to your rows")
         else:
-            verdict = Text("变好了", "It got better") if change < 0 else Text("没有变好", "It did not get better")
+            verdict = Text("没有更贴近你的数据", "It came no closer to your rows")
         return Text(
-            f"{verdict.zh}：没学过的数据上，损失 {losses}（{percent}%）。",
-            f"{verdict.en}: the loss of rows it has not learned went {losses} ({percent} %).",
+            f"{verdict.zh}：没学过的数据上，损失 {losses}（{percent}%）。{rest.zh}",
+            f"{verdict.en}: the loss of rows it has not learned went {losses} ({percent} %). {rest.en}",
         )
     if best:
         return Text(
@@ -61,81 +237,3 @@ def headline(record: RunRecord) -> Text:
         f"没有留出验证数据，看不出是否真的变好；训练损失 {losses}。",
         f"Nothing was held out, so whether it really got better cannot be seen; the training loss went {losses}.",
     )
-
-
-def warnings(record: RunRecord) -> list[Text]:
-    """Return the warnings of the curves (overfitting, not falling, spikes) by the rules at the top of this file."""
-    losses = loss_points(record)
-    return [each for each in (_by_heart(record), _not_falling(losses), _spikes(losses)) if each]
-
-
-def when(step: int) -> Text:
-    """Return `after step N`, or `before training` for step 0."""
-    return Text(f"第 {step} 步", f"after step {step}") if step else Text("训练前", "before training")
-
-
-def loss_points(record: RunRecord) -> Points:
-    """Return the training loss by step; None if a step was skipped."""
-    return [(step.step, step.loss) for step in record.steps]
-
-
-def _by_heart(record: RunRecord) -> Text | None:
-    if not record.heldout:
-        return None
-    lowest, last = min(record.heldout, key=lambda each: each.loss), record.heldout[-1]
-    turn = lowest.step or last.step / 2
-    before = [step.loss for step in record.steps if step.loss is not None and step.step <= turn]
-    after = [step.loss for step in record.steps if step.loss is not None and turn < step.step <= last.step]
-    has_risen = last.loss >= lowest.loss * (1 + RISE)
-    if not has_risen or not before or not after or statistics.fmean(after) >= statistics.fmean(before):
-        return None
-    where = when(lowest.step)
-    return Text(
-        f"在死记硬背：验证损失在{where.zh}最低（{lowest.loss:.3f}），后来升到 {last.loss:.3f}，训练损失却还在降。"
-        "下次少训练几轮（num_train_epochs），或多准备些数据。",
-        f"It is learning by heart: the held-out loss was lowest {where.en} ({lowest.loss:.3f}) and rose to"
-        f" {last.loss:.3f} afterwards, while the training loss went on falling."
-        " Train for fewer epochs next time (num_train_epochs), or gather more rows.",
-    )
-
-
-def _not_falling(losses: Points) -> Text | None:
-    values = [value for _, value in losses if value is not None]
-    if len(values) < FALL_STEPS:
-        return None
-    tenth = len(values) // 10
-    first, last = statistics.fmean(values[:tenth]), statistics.fmean(values[-tenth:])
-    if last < first * (1 - FALL):
-        return None
-    return Text(
-        f"训练损失没有降下来（{first:.3f} → {last:.3f}）：学习率不合适（learning_rate 太小学不动，太大学不稳），"
-        "或者数据有问题；可以先用 tonghua check 看看数据。",
-        f"The training loss did not fall ({first:.3f} → {last:.3f}): the rate does not fit (learning_rate; too low"
-        " learns nothing, too high does not settle), or something is wrong with the rows; tonghua check looks at them.",
-    )
-
-
-def _spikes(losses: Points) -> Text | None:
-    before: deque[float] = deque(maxlen=SPIKE_WINDOW)
-    steps = []
-    for step, value in losses:
-        if value is None:
-            continue
-        if len(before) >= SPIKE_STEPS and value > SPIKE * max(before):
-            steps.append(step)
-        before.append(value)
-    if not steps:
-        return None
-    listed = listed_steps(steps)
-    return Text(
-        f"训练损失突然跳高了 {len(steps)} 次（第 {listed.zh} 步）。若总是这样，请把 learning_rate 调小，"
-        "再看看是不是有特别怪的数据。",
-        f"The training loss jumped up suddenly; times: {len(steps)} (step {listed.en})."
-        " If that goes on, lower learning_rate, and see whether some rows are very odd.",
-    )
-
-
-def listed_steps(steps: Sequence[int]) -> Text:
-    """Return the first `MOST_SKIPPED` of these steps as text, and a mark if there are more."""
-    first, more = steps[:MOST_STEPS_LISTED], len(steps) > MOST_STEPS_LISTED
-    return Text("、".join(map(str, first)) + " 等" * more, ", ".join(map(str, first)) + ", ..." * more)

@@ -18,8 +18,10 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
+from ..runs.verdict import Verdict, judge
 from ..text import Language, Text, duration, one_line, printable
 from .tables import NARROW_COLUMNS, recomputing, rendered
+from .verdicts import figures, verdict_lines
 
 if TYPE_CHECKING:
     from ..core.example import Example
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ..training.events import Evaluating, Event, Started
     from ..training.plan import Estimate
     from ..training.progress import StepRecord
+
+MOST_STORIES = 3
+"""Pairs of answers that a comparison shows."""
 
 QUIET_EVERY_S = 10.0
 """Time between two lines of progress without a terminal, in seconds."""
@@ -196,7 +201,7 @@ class Screen:
 
     def _training_event(self, event: "Event") -> None:
         # Here and not in `event`: these modules load torch, which other commands do without.
-        from ..training.events import Evaluating, HeldOutLoss, Planned, Started
+        from ..training.events import Evaluating, HeldOutLoss, Judged, Planned, Started
         from ..training.progress import StepRecord
 
         match event:
@@ -211,6 +216,9 @@ class Screen:
                 self._evaluating(event)
             case HeldOutLoss():
                 self.held_out(event.step, event.loss, event.best)
+            case Judged():
+                self.stop()
+                self.verdict(event.verdict)
 
     def _started(self, event: "Started") -> None:
         share = 100 * event.trainable / event.parameters
@@ -302,38 +310,19 @@ class Screen:
             f"step {step}: held-out loss {loss:.3f}{mark.en}",
         )
 
-    def comparison(self, found: dict[str, Any]) -> None:
-        """Print the comparison of base and tuned model that `eval` found."""
-        grid = Table(show_edge=False)
-        for zh, en in (("", ""), ("基座", "base"), ("训练后", "tuned")):
-            grid.add_column(Text(zh, en).to(self.language), justify="right")
-        lines = [
-            ("每 token 损失", "loss per token", found["base"]["nll_per_token"], found["tuned"]["nll_per_token"]),
-            ("每字比特", "bits per character", found["base"]["bits_per_char"], found["tuned"]["bits_per_char"]),
-        ]
-        if found["generated"]:
-            base, tuned = found["generated"]["base"], found["generated"]["tuned"]
-            names = {
-                "stop_rate": ("自己停下", "stops by itself"),
-                "ends_complete": ("结尾完整", "complete ending"),
-                "rep4": ("重复（rep-4）", "repetition (rep-4)"),
-                "chars": ("平均字数", "characters"),
-                "clause_length": ("小句字数", "characters per clause"),
-                "dialogue_share": ("对话占比", "dialogue share"),
-            }
-            lines += [(zh, en, base[key], tuned[key]) for key, (zh, en) in names.items()]
-        for zh, en, before, after in lines:
-            grid.add_row(Text(zh, en).to(self.language), f"{before:.3f}", f"{after:.3f}")
-        self.console.print(grid)
-        low, high = found["interval"]
-        better = Text("训练后更好", "tuned is better") if high < 0 else Text("训练后更差", "tuned is worse")
-        verdict = better if low > 0 or high < 0 else Text("分不出高下", "no clear difference")
-        self.say(
-            f"{found['rows']} 行，{found['targets']} 个 token；损失之差 {found['delta']:+.3f}"
-            f"（95% 区间 {low:+.3f} 到 {high:+.3f}）：{verdict.zh}",
-            f"{found['rows']} rows, {found['targets']} tokens; difference of the loss {found['delta']:+.3f}"
-            f" (95 % interval {low:+.3f} to {high:+.3f}): {verdict.en}",
-        )
+    def comparison(self, found: dict[str, Any], with_figures: bool = True) -> None:
+        """Print what base and tuned wrote, the verdict, and the figures of the comparison that `eval` found."""
+        for told in found["answers"][:MOST_STORIES]:
+            self.side_by_side(told["prompt"], told["base"], told["tuned"])
+        self.verdict(judge(found))
+        if with_figures:
+            self.console.print(figures(found, self.language))
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Print the headline and the four lines."""
+        self.console.print()
+        for line in verdict_lines(verdict, self.language):
+            self.console.print(line)
 
     def side_by_side(self, wish: str, base: str, tuned: str) -> None:
         """Print the answers of both to a wish: in two columns if there is room, else one after the other."""

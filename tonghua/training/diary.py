@@ -44,7 +44,10 @@ def choose_prompts(prompts: Iterable[PromptMessages]) -> list[PromptMessages]:
 
 
 class Diary:
-    """Writes the answers of the model to the same `prompts`."""
+    """Writes the answers of the model to the same `prompts`.
+
+    `token_s` is the time in seconds that one more token of all answers took in the last entry; 0 before the first.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Diary:
         # A fixed seed: entries differ because the weights differ, and not by chance.
         self._sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
         self._tokens: int | None = None
-        self._spent_s = 0.0
+        self._spent_s = self.token_s = 0.0
 
     def is_affordable(self, training_s: float) -> bool:
         """True if the entries of the run so far took at most SHARE of `training_s`, in seconds."""
@@ -71,6 +74,7 @@ class Diary:
         """Take over the token limit and the time of `entries`, which were written before the run was resumed."""
         self._spent_s = sum(number(entry, "seconds") or 0.0 for entry in entries)
         if entries:
+            self.token_s = (number(entries[-1], "seconds") or 0.0) / (number(entries[-1], "tokens") or 1)
             # Timed again, the first entry would set another limit, and the entries would not compare.
             self._tokens = entries[0].get("tokens")
 
@@ -101,6 +105,7 @@ class Diary:
         self._tokens = self._tokens or max(LEAST_TOKENS, *counts)
         elapsed = time.perf_counter() - start
         self._spent_s += elapsed
+        self.token_s = elapsed / max(1, *counts)
         answers = [
             {"prompt": asked, "text": text, "stop": "stop" if done else "length"}
             for asked, text, done in zip(self._asked, texts, ended, strict=True)

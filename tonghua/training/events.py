@@ -9,6 +9,7 @@ from ..data.samples.prepare import Prepared
 from ..data.samples.samples import Samples
 from ..events import Counting, Doing, Ended, Happened, ReadingRows, Said
 from ..models.delivery import DownloadProgress
+from ..runs.verdict import Verdict
 from ..system.device import DevicePlace
 from ..text import Text
 from . import plan
@@ -59,6 +60,13 @@ class HeldOutLoss:
     best: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on the run, at its end."""
+
+    verdict: Verdict
+
+
 REHEARSING = Doing(Text("试算最长的一批", "trying the longest batch"))
 
 Event = (
@@ -74,6 +82,7 @@ Event = (
     | StepRecord
     | Evaluating
     | HeldOutLoss
+    | Judged
 )
 """Every event that `on_event` may get."""
 

@@ -1,7 +1,7 @@
 """Training from a config to a run folder, in order of time.
 
     check the model and the rows -> load the base -> add LoRA -> steps, a held-out loss each epoch -> the best adapter
-                                                                 ^
+                                                                 ^                                     -> is it better?
                          tonghua train --resume: a checkpoint ---'
 
 `train` does all of it and reports progress to `tell` as events.
@@ -11,26 +11,29 @@ import math
 import statistics
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..config.load import Loaded
 from ..errors import DivergedError, ResourceError, Stopped, UsageError
+from ..evaluation.losses import Losses
 from ..events import Doing, Ended, Happened
 from ..runs import checkpoint
 from ..runs.book import Book, LookForStop, Unsaved, needed_bytes, now
 from ..runs.checkpoint import Checkpoint, Damaged
 from ..runs.folder import finished
-from ..runs.pages import WRITING_PAGES, write_pages
+from ..runs.pages import WRITING_PAGES, write_evaluation, write_pages
 from ..runs.trackers import require_installed
+from ..runs.verdict import judge
 from ..system.files import quoted
 from ..system.memory import available_bytes, give_back_memory, is_out_of_memory
 from ..system.signals import Asked, Stop, stopping
 from ..text import Text
 from . import plan
+from .comparison import compare_at_end
 from .diary import Diary
-from .events import REHEARSING, Evaluating, HeldOutLoss, Planned, Started, Tell
+from .events import REHEARSING, Evaluating, HeldOutLoss, Judged, Planned, Started, Tell
 from .progress import TrainingResult, step_record
 from .resume import newest, require_same
 from .setup import ReadyRun, get_ready, open_book, run_facts, trained_on
@@ -63,6 +66,7 @@ class _TrainingRun:
     trained_on: dict[str, Any]
     stop: Stop
     tell: Tell
+    measured: dict[int, Losses] = field(default_factory=dict)  # before the first step, and after each best one
 
 
 def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None = None) -> TrainingResult:
@@ -88,8 +92,21 @@ def train(loaded: Loaded, tell: Tell = lambda event: None, resumed: Path | None 
             with Watch(book.run, book.note) as watch:
                 _learn(run, watch)
             result = trainer.result(book.run)
-            _finish(run, result)
+            try:
+                _compare(run)
+            finally:
+                _finish(run, result)
     return result
+
+
+def _compare(run: _TrainingRun) -> None:
+    """Compare the best adapter with the base, as far as a share of the training time allows."""
+    run.tell(Doing(Text("比较训练前后", "comparing before and after")))
+    compared = compare_at_end(run.ready, run.trainer, run.book.run, run.measured, run.diary.token_s, run.stop.look)
+    if compared is not None:
+        with suppress(ResourceError):  # a full disk: the run is complete without it
+            write_evaluation(run.book.run, compared)
+        run.tell(Judged(judge(compared)))
 
 
 def _finish(run: _TrainingRun, result: TrainingResult) -> None:
@@ -203,8 +220,11 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
 def _evaluate(run: _TrainingRun) -> None:
     """Measure the held-out loss if rows are held out, write a diary entry if time permits, and save a checkpoint."""
     trainer, book, heldout = run.trainer, run.book, run.ready.rows.heldout
-    loss = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
+    measured = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
+    loss = None if measured is None else measured.per_token
     best = trainer.note_best(loss)
+    if measured is not None and (best or not trainer.done):
+        run.measured[trainer.done] = measured
     if loss is not None:
         finite = math.isfinite(loss)  # JSON has no NaN
         book.log({"step": trainer.done, "epoch": trainer.epoch, "heldout_loss": loss if finite else None})

@@ -31,7 +31,7 @@ from ..core.model import Decoder
 from ..core.packing import pack
 from ..data.samples.samples import Samples
 from ..errors import DivergedError
-from ..evaluation.losses import TOKENS_PER_BATCH, losses
+from ..evaluation.losses import TOKENS_PER_BATCH, Losses, losses
 from ..models.peft import PEFT_PREFIX, adapter_files
 from ..runs.checkpoint import Checkpoint
 from ..system import device as devices
@@ -248,8 +248,8 @@ class Trainer:
             ),
         )
 
-    def evaluate(self, heldout: Samples, tell: Callable[[int], None]) -> float | None:
-        """Return the held-out loss in nats per token, None if nothing is held out; `tell` gets the samples done so far.
+    def evaluate(self, heldout: Samples, tell: Callable[[int], None]) -> Losses | None:
+        """Return the losses of the held-out samples, None if there are none; `tell` gets the samples done so far.
 
         Raises Asked and ResourceError.
         """
@@ -265,7 +265,7 @@ class Trainer:
             try:
                 found = losses(self.decoder, heldout.examples, self.tokens_per_evaluation, advance)
                 self.evaluation_s = time.perf_counter() - start
-                return found.per_token
+                return found
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
