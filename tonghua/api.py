@@ -223,6 +223,7 @@ def evaluate(
     data: StrPath | Sequence[Mapping[str, Any]] | None = None,
     *,
     generate: int = 8,
+    reader: StrPath | None = None,
     output_dir: StrPath = "runs",
     model: StrPath | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -235,6 +236,7 @@ def evaluate(
 
     data        rows to compare on, a file or a list in memory; None: those that the training held out
     generate    number of prompts that both answer; 0: none, and their endings and sense are not measured
+    reader      another model on this machine, which reads the answers; None: that of the run, or the largest here
 
     >>> found = tonghua.evaluate(result.run, "qa.heldout", generate=0)
     >>> print(found["verdict"]["headline"]["en"])
@@ -250,6 +252,7 @@ def evaluate(
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         rows = None if data is None else str(as_named("dataset", data))
+        asked |= {} if reader is None else {"reader": reader}
         asked |= {} if system is None else {"system": system}
         teller, sampling = open_to_talk(run, asked, {}, tell, offline)
         return evaluate_teller(teller, rows, generate, sampling, tell)

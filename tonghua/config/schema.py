@@ -246,6 +246,10 @@ class Config(BaseModel):
         description="向哪些工具报告数字：tensorboard、swanlab、wandb、trackio，可以写几个，none 为不报告"
         " / trackers that get the numbers: tensorboard, swanlab, wandb, trackio, or several; none = sent nowhere",
     )
+    reader: OptionalPath = Field(
+        default=None,
+        description="评估时读回答的另一个模型，不给则用本机最大的 / reads the answers in eval; none = the largest here",
+    )
     sampling: Sampling = Field(default_factory=Sampling, description="怎样生成回答 / how answers are drawn")
 
     @property

@@ -66,4 +66,5 @@ class Settings(TypedDict, total=False):
     save_total_limit: int
     run_name: str | None
     report_to: str | Sequence[str]
+    reader: str | PathLike[str] | None
     sampling: SamplingSettings

@@ -24,6 +24,7 @@ from ..runs.pages import write_evaluation, write_pages
 from ..runs.verdict import judge
 from ..text import Text
 from .bootstrap import not_measured
+from .choice import read_answers
 from .compare import compare_answers, compare_losses
 from .knowledge import compare_knowledge
 
@@ -91,6 +92,10 @@ def compared(
     if asked:
         advance = counting(2 * len(asked), Text("生成回答", "writing answers"), tell)
         found |= compare_answers(engine, adapter, asked, sampling, advance)
+        # What people answered to such questions; a wish that stands in no row has none.
+        rows = [(c.messages[-2].content, c.messages[-1].content) for c in asked if c.messages[-1].content]
+        advance = counting(2 * len(asked) + len(rows), Text("另一个模型读这些回答", "another model reads them"), tell)
+        found["sense"] = read_answers(teller, found["answers"], rows, advance)
     found = settled(found)
     _keep(teller.run, found)
     return found

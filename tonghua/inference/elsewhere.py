@@ -26,7 +26,7 @@ from .teller import Teller
 
 SET_HERE = (
     *("model", "device", "dtype", "quantization_bit", "system", "enable_thinking", "output_dir"),
-    *("columns", "max_length", "overlong", "skip_bad_rows"),  # to read the rows of an evaluation
+    *("columns", "max_length", "overlong", "skip_bad_rows", "reader"),  # of an evaluation
 )
 """Settings that count for such an adapter, besides those of sampling."""
 

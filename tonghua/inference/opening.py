@@ -1,6 +1,7 @@
 """Open a run, or an adapter of another trainer, to talk to it: settings, base, model."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .teller import Teller, open_teller
 
 LOADING = Doing(Text("载入模型", "loading the model"))
 
-SET_ANEW = ("model", "device", "dtype", "output_dir", "sampling")
+SET_ANEW = ("model", "device", "dtype", "output_dir", "reader", "sampling")
 """Settings that may differ when a run is opened to talk; its training fixed all others."""
 
 Tell = Callable[[DownloadProgress | Said | Happened | Doing | Ended], None]
@@ -50,6 +51,7 @@ def open_to_talk(
         tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
     require_model(config.model, tell, offline)
     tell(LOADING)
+    opened = replace(opened, config=opened.config.model_copy(update={"reader": config.reader}))
     return _told(open_teller(opened, config.model, config.device, config.dtype), tell), config.sampling
 
 

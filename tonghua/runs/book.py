@@ -19,7 +19,7 @@ from ..models.shipped import tiny
 from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
 from ..prompt.renderer import Renderer
-from ..system.files import quoted, sync, user_path, write_files, writing
+from ..system.files import is_folder, quoted, sync, user_path, write_files, writing
 from ..text import Text, json_text
 from . import checkpoint
 from . import folder as runs
@@ -126,6 +126,8 @@ class Book:
         paths["output_dir"] = str(user_path(self.config.output_dir).resolve())
         if self.config.adapter is not None:
             paths["adapter"] = str(user_path(self.config.adapter).resolve())
+        if self.config.reader is not None and is_folder(user_path(self.config.reader)):
+            paths["reader"] = str(user_path(self.config.reader).resolve())
         return self.config.model_copy(update={"model": self._model(), "run_name": self.name, **paths})
 
     def _model(self) -> str:

@@ -152,7 +152,8 @@ def _line(key: str, measured: Any) -> VerdictLine:
     worse = -1 if is_share or text(measured, "better") == "higher" else 1
     low, high = sorted(worse * bound for bound in bounds)
     judged: Judgement = "same"
-    if abs(change) > TOLERANCE and low > 0:
+    # `worse` is false if the reader finds the answers no odder than those of the rows: plain words are no loss.
+    if abs(change) > TOLERANCE and low > 0 and found(measured, "worse") is not False:
         judged = "lost"
     elif abs(change) > TOLERANCE and high < 0:
         judged = "gained"

@@ -8,9 +8,9 @@
 The training is over and saved: nothing here changes it.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from ..data.samples.samples import Samples
@@ -82,7 +82,7 @@ class _Comparison:
     def __init__(self, ready: ReadyRun, trainer: Trainer, run: Path, token_s: float, look: Callable[[], None]):
         self._ready, self._trainer, self._token_s, self._look = ready, trainer, token_s, look
         self._run = run
-        self._end = time.perf_counter() + SHARE * trainer.training_s
+        self._end = perf_counter() + SHARE * trainer.training_s
 
     def of_training(self, measured: Mapping[int, Losses]) -> dict[str, Any]:
         """Return a comparison with the loss alone, if the evaluations during training give it."""
@@ -107,7 +107,7 @@ class _Comparison:
         if found["loss"] is _LATER and self._affords(2 * int(heldout.tokens.sum())):
             teller = teller or self._opened()
             found["loss"] = compare_losses(teller.engine, teller.adapter, heldout, lambda done: self._look())
-        if self._expected_answers_s() <= self._left:
+        if self._expected_answers_s() < self._left:
             found |= self._answers(teller or self._opened())
 
     @property
@@ -117,13 +117,13 @@ class _Comparison:
     @property
     def _left(self) -> float:
         """Seconds left."""
-        return self._end - time.perf_counter()
+        return self._end - perf_counter()
 
     def _affords(self, tokens: int) -> bool:
         """True if there is time to read so many tokens, by the time of the steps."""
         self._look()
         read = sum(stepped.tokens for stepped in self._trainer.history)
-        return bool(read) and FORWARD * self._trainer.training_s / read * tokens <= self._left
+        return bool(read) and FORWARD * self._trainer.training_s / read * tokens < self._left
 
     def _loss(self, measured: Mapping[int, Losses]) -> dict[str, Any]:
         if not len(self._heldout):
