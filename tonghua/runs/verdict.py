@@ -69,7 +69,7 @@ _SAME_SHARE = 0.005
 
 @dataclass(frozen=True, slots=True)
 class VerdictLine:
-    """One line. `figure` and `change` are None if nothing was measured; `note` says why, by whom, or what to try."""
+    """One line. `figure` and `change` are None if nothing was measured; `note` says why, or who read."""
 
     key: str
     judgement: Judgement
@@ -157,10 +157,7 @@ def _line(key: str, measured: Any) -> VerdictLine:
         judged = "lost"
     elif abs(change) > TOLERANCE and high < 0:
         judged = "gained"
-    advice = None
-    if judged == "lost":
-        advice = Text(f"试试：{ADVICE[key].zh}", f"try {ADVICE[key].en}")
-    return VerdictLine(key, judged, figure, shown_change, _noted(measured, advice))
+    return VerdictLine(key, judged, figure, shown_change, _noted(measured, None))
 
 
 def _interval(measured: Any) -> tuple[float, float] | None:
@@ -182,10 +179,12 @@ def _noted(measured: Any, note: Text | None) -> Text | None:
 
 def _change(change: float, bounds: tuple[float, float] | None, is_share: bool) -> Text:
     written = _points if is_share else _signed
+    unit = Text(" 个百分点", " points") if is_share else Text("", "")
+    told = Text(f"{written(change)}{unit.zh}", f"{written(change)}{unit.en}")
     if bounds is None:
-        return Text(written(change), written(change))
+        return told
     low, high = map(written, bounds)
-    return Text(f"{written(change)}（95% 区间 {low} 到 {high}）", f"{written(change)} (95 % interval {low} to {high})")
+    return Text(f"{told.zh}（95% 区间 {low} 到 {high}）", f"{told.en} (95 % interval {low} to {high})")
 
 
 def _signed(value: float) -> str:
