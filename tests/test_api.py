@@ -39,11 +39,12 @@ def test_every_public_function_has_an_example_and_one_of_them_after_the_other_ru
         assert examples(name), f"{name} has no example"
         exec("\n".join(examples(name)), names)
     (run,) = (tmp_path / "runs").iterdir()
-    kept, total_s, trained, said, compared = capsys.readouterr().out.splitlines()[:5]
+    kept, total_s, trained, said, headline, compared = capsys.readouterr().out.splitlines()[:6]
     assert kept == "90 0"
     assert float(total_s.split()[1]) > 0
     assert trained.startswith(f"{Path('runs') / run.name} ")
     assert said
+    assert "not measured: makes sense, ends and does not loop" in headline.lower()
     assert re.fullmatch(r"-?\d\.\S+ \[-?\d\S+, -?\d\S+\]", compared)
     assert (run / "report.html").is_file()
 

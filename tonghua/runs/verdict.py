@@ -7,8 +7,8 @@
     knowledge  surprise at general questions and texts   3.10 → 3.12    +0.02  −0.01 … +0.05      same
 
 A line is gained or lost if its whole interval lies on one side and the change exceeds `TOLERANCE`. With fewer than
-`LEAST_ITEMS` items nothing is said. The headline is "better" only if something was gained, all four lines were measured,
-and none was lost.
+`LEAST_ITEMS` items nothing is said. The headline is "better" only if something was gained, all four were measured, and
+none was lost.
 """
 
 from collections.abc import Mapping
@@ -54,8 +54,9 @@ ADVICE = {
         "fewer epochs, a lower learning_rate or a larger base; when it writes, min_p=0.1 top_p=1 repetition_penalty=1",
     ),
     "endings": Text(
-        "多用结尾完整的数据（tonghua check 会指出没写完的行），或把 max_new_tokens 调大",
-        "more rows that end whole (tonghua check names those that do not), or a larger max_new_tokens",
+        "learning_rate 小一点，多用结尾完整的数据（tonghua check 会指出没写完的行），或把 max_new_tokens 调大",
+        "a lower learning_rate, more rows that end whole (tonghua check names those that do not), or a larger"
+        " max_new_tokens",
     ),
     "knowledge": Text(
         "少训练几轮，learning_rate 或 lora_rank 小一点", "fewer epochs, a lower learning_rate or a lower lora_rank"
@@ -109,7 +110,9 @@ def judge(evaluation: Mapping[str, Any]) -> Verdict:
     tries = [ADVICE[line.key] for line in by["lost"]]
     end = Text("", "")
     if tries:
-        end = Text("可以试试：" + "；".join(each.zh for each in tries) + "。", f" Try {'; '.join(t.en for t in tries)}.")
+        end = Text(
+            "可以试试：" + "；".join(each.zh for each in tries) + "。", f" Try {'; '.join(t.en for t in tries)}."
+        )
     zh, en = "；".join(each.zh for each in parts), "; ".join(each.en for each in parts)
     said = Text(f"{zh}。{end.zh}", f" {en[:1].upper()}{en[1:]}.{end.en}") if parts else Text("", "")
     return Verdict(Text(f"{start.zh}。{said.zh}", f"{start.en}.{said.en}"), lines, is_better)
@@ -144,7 +147,8 @@ def _line(key: str, measured: Any) -> VerdictLine:
     figure = f"{_percent(before)} → {_percent(after)}" if is_share else f"{before:.3f} → {after:.3f}"
     if bounds is None or items < LEAST_ITEMS:
         few = Text(
-            f"只有 {items:.0f} 个，{LEAST_ITEMS} 个起才说得准", f"only {items:.0f}; from {LEAST_ITEMS} on it can be told"
+            f"只有 {items:.0f} 个，{LEAST_ITEMS} 个起才说得准",
+            f"only {items:.0f}; from {LEAST_ITEMS} on it can be told",
         )
         return VerdictLine(key, "too few", figure, _change(change, None, is_share), _noted(measured, few))
     shown_change = _change(change, bounds, is_share)
