@@ -2,16 +2,20 @@
 #
 #   make demo    the main job from end to end
 #   make test    checks the project
+#   make wheel   the same demo from the wheel alone, in an empty environment
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test wheel lint types unit clean
 
 demo: .venv/installed
 	$(BIN)/tonghua demo
 
 test: lint types unit
+
+wheel: .venv/installed
+	$(BIN)/python .ci/wheel.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

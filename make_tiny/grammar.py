@@ -180,7 +180,16 @@ def told(plot: Plot, teller: Teller) -> str:
         found = joined(found, {"short": 6, "middle": 8, "long": 9}[teller.length])
     elif plot.style == WHOLE and teller.length == "short":
         found = joined(found, 6, first=1)
-    return "\n\n".join(found)
+    return introduced("\n\n".join(found), teller)
+
+
+def introduced(text: str, teller: Teller) -> str:
+    """Return the story with the kind before the first mention of each name, unless it was told before: 刺猬米粒."""
+    for one in (teller.hero, teller.friend, teller.other):
+        before, name, after = text.partition(one.name)
+        if name and one.kind not in before:
+            text = before + one.full + after
+    return text
 
 
 def plots_in(folder: Path, known: Set[str]) -> list[Plot]:

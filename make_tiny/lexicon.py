@@ -5,7 +5,7 @@ The tables were written for this project. They hold no text of the datasets in `
 
 from dataclasses import dataclass
 
-from make_tiny.tables import table, words
+from make_tiny.tables import classes, table, words
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def _season(name: str, days: str, weathers: str, *storm: str) -> Season:
 
 
 BEINGS = tuple(Being(*row) for row in table("beings"))
+GUESTS = tuple(Being(*row, "它", "小路尽头的屋子", "烤饼", "慢慢地", "有一副好心肠") for row in table("guests"))
 ELDERS = words("elders")
-NAMES = words("names")
+NAMES_OF = classes("names")
+NAMES = tuple(name for names in NAMES_OF.values() for name in names)
 PLACES = tuple(Place(*row) for row in table("places"))
 SEASONS = {row[0]: _season(*row) for row in table("seasons")}

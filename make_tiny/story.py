@@ -9,10 +9,12 @@ The plots are in `make_tiny/plots`; `make_tiny/grammar.py` turns them into stori
 import random
 from dataclasses import dataclass, field
 
-from make_tiny.lexicon import BEINGS, ELDERS, NAMES, PLACES, SEASONS, Being, Place, Season
+from make_tiny.lexicon import BEINGS, ELDERS, GUESTS, NAMES, NAMES_OF, PLACES, SEASONS, Being, Place, Season
 
 CHARACTERS = {"主角": "hero", "朋友": "friend", "伙伴": "other"}
 LENGTHS = {"short": "短", "middle": "中", "long": "长"}
+NAMED_SHARE = 0.1  # of the stories have a hero with any name, which the wish gives
+GUEST_SHARE = 0.12  # of the stories have a hero whom the tables know by kind alone
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Teller:
 
     chance: random.Random
     length: str = "middle"  # "short", "middle" or "long": how much `maybe` adds
+    is_named: bool = field(init=False)  # the wish gives the hero's name
     hero: Character = field(init=False)
     friend: Character = field(init=False)
     other: Character = field(init=False)
@@ -75,7 +78,13 @@ class Teller:
     weather: str = field(init=False)
 
     def __post_init__(self) -> None:
-        beings, names = self.chance.sample(BEINGS, 3), self.chance.sample(NAMES, 3)
+        beings = self.chance.sample(BEINGS, 3)
+        names = [self.chance.choice(NAMES_OF[role]) for role in CHARACTERS]
+        self.is_named = self.chance.random() < NAMED_SHARE
+        if self.is_named:
+            names[0] = self.chance.choice([name for name in NAMES if name not in names])
+        if self.chance.random() < GUEST_SHARE:
+            beings[0] = self.chance.choice(GUESTS)
         self.hero, self.friend, self.other = map(Character, beings, names)
         self.elder = self(*ELDERS)
         self.place = self.chance.choice(PLACES)

@@ -25,6 +25,8 @@ def wish(t: Teller, lesson: str) -> str:
     else:
         way = "地点"
     asked = WISH.asked(t.chance, way, values)
+    if t.is_named:
+        return asked + "\n" + WISH.asked(t.chance, "名字", values)
     if t.chance.random() < PLAIN_SHARE:
         return asked
     return asked + "\n" + WISH.asked(t.chance, LENGTHS[t.length], values)

@@ -23,6 +23,8 @@ import processes
 import pytest
 from command_line import ROWS, write_rows
 
+import tonghua
+
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 SHARED = "report.py"
@@ -397,6 +399,18 @@ def test_download_kills(tmp_path: Path) -> None:
     assert 1 <= found["bytes over size mean"] <= found["bytes over size max"]
     assert found["model bytes"] > 4e5
     assert {name.replace("_", " "): told.figures[name.replace(" ", "_")] for name in found} == found
+
+
+@case("stories.py")
+def test_stories(tmp_path: Path) -> None:
+    small = {"max_steps": 1, "val_size": 0, "eval_dataset": None, "sampling": {"max_new_tokens": 24}}
+    trained = tonghua.train("demo", output_dir=tmp_path, quiet=True, **small)
+    told = run("stories.py", trained.run, "--wishes", 2, "--out", tmp_path / "answers", folder=tmp_path)
+    assert [row["stories"] for row in told.table] == ["tiny, wishes of all plots", "before, bedtime", "after, bedtime"]
+    for row in told.table:
+        assert number(row["ended"]) == number(row["lamp"]) == 0  # cut off after 24 tokens
+        assert 10 < number(row["chars"]) < 100
+    assert "(cut off)" in (tmp_path / "answers" / "tiny.md").read_text(encoding="utf-8")
 
 
 def test_every_script_has_a_case() -> None:

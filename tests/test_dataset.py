@@ -36,7 +36,16 @@ def test_the_doctor_finds_nothing(name: str) -> None:
     assert [(finding.kind, finding.lines) for finding in together.found] == []
 
 
-@pytest.mark.parametrize(("name", "least", "held_out"), [("fairytale", 120, 50), ("daiyu", 400, 40), ("qa", 80, 15)])
+def test_the_doctor_finds_only_the_refrains_of_the_lamp() -> None:
+    learned, held_out = (read_rows(DATASETS / f"bedtime{side}.json") for side in ("", ".heldout"))
+    assert not learned.problems and not held_out.problems
+    findings = examine(learned.kept, held_out.kept, "有系统提示词")
+    assert {finding.kind for finding in findings.found} == {"repeated_phrases"}
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "held_out"), [("fairytale", 120, 50), ("daiyu", 400, 40), ("qa", 80, 15), ("bedtime", 100, 50)]
+)
 def test_there_are_enough(name: str, least: int, held_out: int) -> None:
     assert len(rows(name)) >= least
     assert len(rows(f"{name}.heldout")) >= held_out

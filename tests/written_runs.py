@@ -18,7 +18,7 @@ PROMPTS = ("讲一个故事。", "你是谁？", "山里有什么？", "睡前�
 STARTED: dict[str, Any] = {
     "started": "2026-11-22T13:50:12+08:00",
     "name": "fairytale",
-    "versions": {"tonghua": "0.1.0", "torch": "2.13.0", "python": "3.11.7"},
+    "versions": {"tonghua": "0.2.0", "torch": "2.13.0", "python": "3.11.7"},
     "system": "Linux x86_64",
     "place": "cpu bfloat16",
     "base": {"name": "qwen2.5-0.5b", "parameters": 494032768},

@@ -847,9 +847,9 @@ def test_eval_where_nothing_was_held_out(desk: Desk) -> None:
 
 def test_eval_of_a_single_question(run: Path, desk: Desk) -> None:
     rows = write_rows(desk.folder / "一.json", ROWS[:1] * 2)
-    zh = "比较需要至少两个不同的问题；请给更多的数据"
-    en = "a comparison needs two different questions; give more rows"
-    refused(lambda language: call("eval", run, "--data", rows, language=language), 3, zh, en)
+    for language, few in (("zh", "只有 1 个，6 个起才说得准"), ("en", "only 1; from 6 on it can be told")):
+        called = call("eval", run, "--data", rows, "max_new_tokens=4", language=language)
+        assert (called.code, called.err.count(few)) == (0, 2)  # the loss, and the endings
 
 
 # The disk
@@ -903,10 +903,11 @@ def full_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None
 NAMES = {
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.yaml",
     "facts.json", "metrics.jsonl", "adapter_model.safetensors", "adapter_config.json", "MANIFEST.json", "run.lock",
-    "state.json", "state.safetensors", "contract.json", "samples.jsonl", "report.html", "loss.png",
+    "state.json", "state.safetensors", "contract.json", "samples.jsonl", "evaluation.json", "report.html", "loss.png",
 }  # fmt: skip
-WRITES = 6 + 3 * 6 + 2 * 3 + 2 + 1
-"""What a run of two epochs waits for: the start, three checkpoints, two best adapters, two pages, the result."""
+WRITES = 6 + 3 * 6 + 2 * 3 + 1 + 2 + 1
+"""What a run of two epochs waits for: the start, three checkpoints, two best adapters, the comparison,
+two pages, the result."""
 
 
 @pytest.mark.parametrize("writes", range(0, WRITES, 2))

@@ -140,13 +140,20 @@ DIFFERENCES = {
     },
     "demo": {
         "model": "tiny",
-        "dataset": "fairytale",
-        "eval_dataset": "fairytale.heldout",
-        "system": "你是一个优秀的童话故事作家，请根据用户的要求创作一个完整、有教育意义的童话故事。",
+        "dataset": "bedtime",
+        "eval_dataset": "bedtime.heldout",
+        "system": "你是小夜灯，每天晚上给孩子讲一个睡前故事。",
         "learning_rate": 2e-3,
-        "lora_rank": 32,
-        "lora_alpha": 64.0,
-        "num_train_epochs": 5.0,
+        "lora_rank": 16,
+        "num_train_epochs": 4.0,
+        "per_device_train_batch_size": 4,
+        "sampling": {
+            "temperature": 0.3,
+            "min_p": 0.2,
+            "top_p": 1.0,
+            "repetition_penalty": 1.0,
+            "max_new_tokens": 640,
+        },
     },
 }
 

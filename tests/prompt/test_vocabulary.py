@@ -173,7 +173,7 @@ def test_the_line_breaks_of_byte_fallback(kind: str, names: set[str]) -> None:
 
 
 def test_the_line_breaks_of_tiny() -> None:
-    assert len(Renderer(tiny()).breaker_ids()) == 10
+    assert len(Renderer(tiny()).breaker_ids()) == 11
 
 
 def test_the_line_breaks_of_the_real_vocabulary(real_folder: Path) -> None:

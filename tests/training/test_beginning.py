@@ -209,7 +209,7 @@ def test_what_chat_and_eval_need_of_an_adapter_made_elsewhere(place: Place, thei
     assert (called.code, "write system=" in called.err) == (0, False)
     talked = call("chat", *given, stdin="你好\nexit\n")
     assert (talked.code, "checkpoint-30 (base qwen2). exit leaves" in talked.err) == (0, True)
-    assert call("eval", *given, "--data", place.rows, "--json").json["delta"] != 0
+    assert call("eval", *given, "--data", place.rows, "--json").json["loss"]["delta"] != 0
     refused(call("eval", *given), 2, "give rows with --data")
 
 

@@ -11,6 +11,7 @@ from .. import api
 from ..errors import UsageError
 from ..terminal.following import OnEvent, following
 from ..terminal.printer import put_json
+from ..text import Text
 from .runs import talk
 from .shared import (
     AsJson,
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from ..inference.teller import Teller
     from ..terminal.screen import Screen
 
-WISHES = (
-    "请写一个关于刺猬的童话，让孩子懂得分享。",
-    "给我讲一个下雨天的睡前故事，主角是一把雨伞。",
-    "孩子总是等不及，请编一个小种子的故事。",
-)
-"""Prompts for both models; none of them is in the dataset."""
-
 ModelName = Annotated[
     str | None,
     typer.Option("--model", help=help_text("换一个模型，例如 qwen2.5-0.5b", "another model, such as qwen2.5-0.5b")),
@@ -48,16 +42,10 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Train the demo, show answers before and after; in a terminal, start a conversation."""
-    from ..data.names import named
-
     screen = new_screen()
     with following(screen.event) as tell:
         loaded = _settings(model, context.args, tell, offline)
-    rows = named(loaded.config.dataset)
-    screen.say(
-        f"用 {rows} 教 {loaded.config.model} 写童话，然后看训练前后各写得怎样。",
-        f"{loaded.config.model} learns from {rows}; then see what it writes, before and after.",
-    )
+    screen.say(*_what_comes(loaded))
     with following(screen.event) as tell:
         result = api.train_run(loaded, tell)
         teller, found = _compared(result.run, tell)
@@ -69,9 +57,25 @@ def demo(
         talk(teller, teller.run.config.sampling, screen, as_json=False)
 
 
+def _what_comes(loaded: "Loaded") -> Text:
+    """Return what the demo is about to do."""
+    from ..data.names import named
+    from ..models.shipped import is_tiny
+
+    model, rows = loaded.config.model, named(loaded.config.dataset)
+    if is_tiny(str(model)):
+        return Text(
+            f"{model} 会讲简单的故事。现在用 {rows} 教它像小夜灯那样讲，再看训练前后各讲得怎样。",
+            f"{model} tells plain stories. Now it learns from {rows} to tell them as a night lamp does; then see both.",
+        )
+    return Text(
+        f"用 {rows} 教 {model} 写童话，再看训练前后各写得怎样。",
+        f"{model} learns to write fairy tales from {rows}; then see what it writes, before and after.",
+    )
+
+
 def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: bool) -> "Loaded":
-    """Return the settings of the demo; another model than `tiny` gets the recipe `fairytale`, on the same rows."""
-    from ..config.load import load
+    """Return the settings of the demo; another model than `tiny` gets the recipe `fairytale` and its rows."""
     from ..config.overrides import parse_overrides
     from ..models.shipped import TINY, is_tiny
 
@@ -86,45 +90,44 @@ def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: b
     recipe = "demo"
     settings: dict[str, object] = {**asked}
     if not is_tiny(model):
-        shipped = load("demo").config
-        rows = {"dataset": shipped.dataset, "eval_dataset": shipped.eval_dataset}
+        rows = {"dataset": "fairytale", "eval_dataset": "fairytale.heldout"}
         recipe, settings = "fairytale", {"model": model, **rows, "run_name": "demo", **asked}
     return api.load_settings(recipe, [f"{key}={value}" for key, value in settings.items()], tell, offline)
 
 
 def _compared(run: str, tell: OnEvent) -> tuple["Teller", dict[str, Any]]:
-    """Return the trained run, opened, and its comparison with the base. The wishes are asked first."""
+    """Return the trained run, opened, and its comparison with the base on the held-out rows."""
     from ..evaluation.evaluate import ANSWERS, compared, held_out
     from ..inference.teller import open_teller
-    from ..prompt.conversation import Conversation, Message
     from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
-    asked = [Conversation((Message("user", wish), Message("assistant", ""))) for wish in WISHES]
     rows = held_out(teller)
     # More than are shown: three answers show what was learned, and prove nothing.
-    asked += rows.first_parts.conversations[: ANSWERS - len(asked)]
+    asked = rows.first_parts.conversations[:ANSWERS]
     return teller, compared(teller, rows, asked, teller.run.config.sampling, tell)
 
 
 def _what_next(run: str, loaded: "Loaded", screen: "Screen") -> None:
-    """Print commands to try next; with `tiny` they repeat the rate and rank of the demo, which it needs."""
-    from ..models.shipped import TINY
+    """Print what to do next: talk, look, and the same on rows of one's own and on a real model."""
+    from ..models.shipped import is_tiny
+    from ..runs.report import REPORT
     from ..system.files import quoted
 
-    config, call, path = loaded.config, program(), quoted(Path(run))
-    train = f"model={config.model}"
-    if config.model == TINY:
-        train += f" learning_rate={config.learning_rate} lora_rank={config.lora_rank} lora_alpha={config.lora_alpha}"
+    call, path, model = program(), quoted(Path(run)), loaded.config.model
+    own = "qwen2.5-0.5b" if is_tiny(str(model)) else model
     screen.say(f"结果在 {run}", f"the run is in {run}")
     screen.say("接着可以：", "next:")
     screen.say(f"  {call} chat {path}    和它说话", f"  {call} chat {path}    talk to it")
+    page = quoted(Path(run) / REPORT)
+    screen.say(f"  用浏览器打开 {page}    完整的故事和曲线", f"  open {page} in a browser    whole stories, curves")
     screen.say(
-        f"  {call} train fairytale dataset=你的数据.json {train}    用自己的数据训练",
-        f"  {call} train fairytale dataset=YOUR_ROWS.json {train}    your own rows",
+        f"  {call} train fairytale dataset=你的数据.json model={own}    用自己的数据训练",
+        f"  {call} train fairytale dataset=YOUR_ROWS.json model={own}    your own rows",
     )
-    if config.model == TINY:
+    if is_tiny(str(model)):
         screen.say(
-            f"  {call} demo --model qwen2.5-0.5b    换成真的 Qwen2.5（下载约 1 GB，没有显卡约半小时）",
-            f"  {call} demo --model qwen2.5-0.5b    on a real Qwen2.5 (1 GB to fetch, half an hour without a GPU)",
+            f"  {call} demo --model {own}    真的 Qwen2.5 学 130 篇童话（下载约 1 GB，没有显卡约半小时）",
+            f"  {call} demo --model {own}    a real Qwen2.5 learns 130 fairy tales (1 GB to fetch, half an hour"
+            " without a GPU)",
         )
