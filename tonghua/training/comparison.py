@@ -125,16 +125,6 @@ class _Comparison:
         read = sum(stepped.tokens for stepped in self._trainer.history)
         return bool(read) and FORWARD * self._trainer.training_s / read * tokens < self._left
 
-    def _loss(self, measured: Mapping[int, Losses]) -> dict[str, Any]:
-        if not len(self._heldout):
-            return not_measured(Text("没有留出验证数据", "nothing was held out"))
-        # A run that began at an adapter measured that one before its first step, and not the base.
-        base = measured.get(0) if self._ready.config.adapter is None else None
-        tuned = measured.get(self._trainer.progress.best_step)
-        if base is None or tuned is None:
-            return _LATER
-        return loss_difference(self._ready.rows.ready.renderer, self._heldout, base, tuned)
-
     def _opened(self) -> Teller:
         """Return the model with the run's best adapter, which may not be the last one."""
         run, decoder = open_run(self._run, self._run.parent), self._trainer.decoder
