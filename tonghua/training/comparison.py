@@ -131,19 +131,13 @@ class _Comparison:
         engine = Engine(decoder, self._ready.rows.ready.renderer, run.contract)
         return Teller(run, self._ready.rows.ready.model, engine, load_adapter(scan_adapter(run.adapter), decoder))
 
-    @property
-    def _asked(self) -> Samples:
-        rows = self._ready.rows
-        return rows.heldout if len(rows.heldout) else rows.training
-
     def _expected_answers_s(self) -> float:
         """Return the seconds in which both write answers as long as those of the rows; infinite if not known."""
-        return 2 * self._token_s * float(self._asked.row_targets.mean()) if self._token_s else float("inf")
+        return 2 * self._token_s * float(self._ready.rows.asked.row_targets.mean()) if self._token_s else float("inf")
 
     def _answers(self, teller: Teller) -> dict[str, Any]:
         """Return what `compare_answers` returns. Raises _Late if there is no time left."""
-        questions = {c.messages[-2].content: c.messages[:-1] for c in self._asked.first_parts.conversations[:20]}
-        prompts = list(questions.values())[:PROMPTS_ASKED]
+        prompts = self._ready.prompts[:PROMPTS_ASKED]
         asked = [Conversation((*messages, Message("assistant", ""))) for messages in prompts]
         sampling = self._ready.config.sampling
 

@@ -38,7 +38,7 @@ from ..system.signals import Stop
 from ..text import Text
 from ..version import __version__
 from . import plan
-from .diary import Diary, choose_prompts
+from .diary import Diary, PromptMessages, choose_prompts
 from .events import Started, Tell
 from .progress import Note, state_of
 from .resume import order_sha256, require_settled, settled
@@ -52,6 +52,11 @@ class TrainingRows:
     ready: Prepared
     training: Samples
     heldout: Samples
+
+    @property
+    def asked(self) -> Samples:
+        """The samples whose questions the model answers for people: the held-out ones if there are any."""
+        return self.heldout if len(self.heldout) else self.training
 
     @property
     def longest(self) -> int:
@@ -81,13 +86,16 @@ class ReadyRun:
         steps = count_steps(self.config, len(self.rows.training))
         return Trainer(self.config, self.decoder, self.adapter, self.rows.training, steps, self.plan, stop, note)
 
-    def diary(self) -> Diary:
-        """Return the diary. Uses held-out questions if there are any."""
-        asked = self.rows.heldout if len(self.rows.heldout) else self.rows.training
+    @property
+    def prompts(self) -> list[PromptMessages]:
+        """The first prompts of `rows.asked` whose questions differ."""
         # Only the first part of a row asks what the row asks; the others say "go on".
-        prompts = choose_prompts(conversation.messages[:-1] for conversation in asked.first_parts.conversations)
-        ready = self.rows.ready
-        return Diary(self.decoder, ready.renderer, self.config.system, self.config.sampling, prompts, ready.thinking)
+        return choose_prompts(talk.messages[:-1] for talk in self.rows.asked.first_parts.conversations)
+
+    def diary(self) -> Diary:
+        """Return the diary."""
+        ready, config = self.rows.ready, self.config
+        return Diary(self.decoder, ready.renderer, config.system, config.sampling, self.prompts, ready.thinking)
 
 
 def get_ready(config: Config, tell: Tell, found: Checkpoint | None = None) -> ReadyRun:
