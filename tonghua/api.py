@@ -35,6 +35,9 @@ StrPath = str | Path
 Rows = StrPath | Sequence[str] | Sequence[Mapping[str, Any]]
 """A file, a folder, an archive, the name of a shipped dataset, several of these, or rows in memory."""
 
+ANSWERS = 8
+"""Prompts that base and tuned answer if nobody says how many: all at a time, and enough for an interval."""
+
 EXAMPLES_SHOWN = 2
 """Maximum number of samples that `check` returns."""
 
@@ -222,7 +225,7 @@ def evaluate(
     run: StrPath | None = None,
     data: StrPath | Sequence[Mapping[str, Any]] | None = None,
     *,
-    generate: int = 8,
+    generate: int = ANSWERS,
     reader: StrPath | None = None,
     output_dir: StrPath = "runs",
     model: StrPath | None = None,

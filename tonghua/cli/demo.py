@@ -97,14 +97,14 @@ def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: b
 
 def _compared(run: str, tell: OnEvent) -> tuple["Teller", dict[str, Any]]:
     """Return the trained run, opened, and its comparison with the base on the held-out rows."""
-    from ..evaluation.evaluate import ANSWERS, compared, held_out
+    from ..evaluation.evaluate import compared, held_out
     from ..inference.teller import open_teller
     from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))
     rows = held_out(teller)
     # More than are shown: three answers show what was learned, and prove nothing.
-    asked = rows.first_parts.conversations[:ANSWERS]
+    asked = rows.first_parts.conversations[: api.ANSWERS]
     return teller, compared(teller, rows, asked, teller.run.config.sampling, tell)
 
 

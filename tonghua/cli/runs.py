@@ -228,7 +228,7 @@ Generate = Annotated[
 def evaluate(
     context: typer.Context,
     data: Data = None,
-    generate: Generate = 8,
+    generate: Generate = api.ANSWERS,
     style: Style = None,
     offline: Offline = False,
     as_json: AsJson = False,

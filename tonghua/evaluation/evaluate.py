@@ -30,9 +30,6 @@ from .knowledge import compare_knowledge
 
 Tell = Callable[[Counting], None]
 
-ANSWERS = 8
-"""Prompts that both answer if nobody says how many: all at a time, and enough for an interval."""
-
 NO_ANSWERS: Mapping[str, Any] = {
     **{name: not_measured(Text("没有让它们写回答", "no answers were written")) for name in ("sense", "endings")},
     "generated": {},
