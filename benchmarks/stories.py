@@ -21,7 +21,7 @@ import tonghua
 from make_tiny import bedtime, exam
 from make_tiny.grammar import PLOTS
 from make_tiny.story import Teller as Characters
-from make_tiny.topics import ALL_TOPICS
+from make_tiny.wishes import WISH, parts
 from tonghua.data.names import dataset_path
 from tonghua.data.sentences import without_space
 from tonghua.evaluation.measures import rep_n
@@ -43,14 +43,9 @@ class Told:
 def wishes(count: int) -> Iterator[str]:
     """Yield wishes with a hero and a lesson, of all plots in turn."""
     chance = random.Random(SEED)  # noqa: S311 - wishes for a measurement
-    topic = next(topic for topic in ALL_TOPICS if topic.name == "wish")
     for number in range(count):
         plot = PLOTS[number * 29 % len(PLOTS)]
-        hero = Characters(chance).hero
-        values = {"种类": hero.kind, "一只": hero.one, "名字": hero.name, "道理": plot.lesson}
-        for part in ("想要", "故事", "结尾", "编", "关于谁", "为了什么", "谁和道理"):
-            values[part] = topic.asked(chance, part, values)
-        yield values["谁和道理"]
+        yield WISH.asked(chance, "谁和道理", parts(Characters(chance), plot.lesson))
 
 
 def stories(teller: Teller, asked: Sequence[str]) -> list[Told]:

@@ -8,11 +8,17 @@ PARTS = ("想要", "故事", "结尾", "编", "关于谁", "为了什么")
 PLAIN_SHARE = 0.65  # of the wishes that name neither the hero nor a length
 
 
-def wish(t: Teller, lesson: str) -> str:
-    """Return a wish for this story: most name the hero, many the lesson, some a place or a name."""
+def parts(t: Teller, lesson: str) -> dict[str, str]:
+    """Return the values of a wish's texts: its hero, its lesson, and a draw of each of its parts."""
     values = {"种类": t.hero.kind, "一只": t.hero.one, "名字": t.hero.name, "地点": t.place.name, "道理": lesson}
     for part in PARTS:
         values[part] = WISH.asked(t.chance, part, values)
+    return values
+
+
+def wish(t: Teller, lesson: str) -> str:
+    """Return a wish for this story: most name the hero, many the lesson, some a place or a name."""
+    values = parts(t, lesson)
     drawn = t.chance.random()
     if drawn < 0.45:
         way = "谁和道理"
