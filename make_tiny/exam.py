@@ -3,7 +3,8 @@
     hero       it tells of the kind of being that the wish names
     one_name   the hero has one name from beginning to end, and nobody in it appears without being introduced
     lesson     both halves are told after a plot about the lesson that the wish names
-    ended      its last sentence is whole, and its last paragraph is one that a plot ends with
+    ended      its last sentence is whole, and its last paragraph is one that a plot ends with, but for a
+               teller's last words after it
 
 What the four cannot see: whether the words between fit together, and stories that no plot tells.
 
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from make_tiny.corpus import TELLERS
 from make_tiny.grammar import PLOTS, told
 from make_tiny.lexicon import BEINGS, GUESTS, NAMES
 from make_tiny.story import Teller
@@ -23,11 +25,12 @@ from tonghua.data.sentences import ends_complete
 
 TELLINGS = 60  # of each plot, to recognize it by
 RUN_CHARACTERS = 5
-LEAST_SHARE = 0.5  # of the runs of a half that must be its plot's
+LEAST_SHARE = 0.5  # of the runs of a half that must be its plot's, or its ending's
 
 KINDS = sorted({being.kind for being in (*BEINGS, *GUESTS)}, key=len, reverse=True)
 FRIENDS = [being.kind for being in BEINGS]
 LESSONS = sorted({plot.lesson for plot in PLOTS}, key=len, reverse=True)
+LAST_WORDS = frozenset(words for _, *ways in TELLERS for words in ways[-1].split("/"))
 _NAMED = re.compile("|".join(sorted(map(re.escape, NAMES), key=len, reverse=True)))
 _CALLED = re.compile("|".join(map(re.escape, [*NAMES, *KINDS])))
 
@@ -50,7 +53,7 @@ def examine(wish: str, story: str, stopped: bool) -> Marks:
         hero=kind in story,
         one_name=has_one_name(story, kind, plot.least_mentions if plot else 0),
         lesson=None if lesson is None else plot is not None and lesson == plot.lesson,
-        ended=stopped and ends_complete(story) and bool(paragraphs) and _share(paragraphs[-1:], _endings()) >= 0.5,
+        ended=stopped and ends_complete(story) and _has_ending(paragraphs),
     )
 
 
@@ -77,6 +80,11 @@ def has_one_name(story: str, kind: str, least_mentions: int = 0) -> bool:
     introduced = all(any(one in story[: story.index(name)] for one in (kind, *FRIENDS)) for name in names)
     others = max((story.count(name) for name in names if name != hero), default=0)
     return introduced and others >= least_mentions and len(names) <= 3 and hero in story[len(story) // 2 :]
+
+
+def _has_ending(paragraphs: Sequence[str]) -> bool:
+    told = paragraphs[:-1] if paragraphs and paragraphs[-1] in LAST_WORDS else paragraphs
+    return bool(told) and _share(told[-1:], _endings()) >= LEAST_SHARE
 
 
 def _first_in(text: str, words: Sequence[str]) -> str | None:

@@ -40,6 +40,10 @@ def test_each_way_to_fail_the_exam_is_seen(number: int) -> None:
     assert not exam.examine(wish, text.rstrip("。！？”…"), True).ended
     assert not exam.examine(wish, text[:middle], True).ended
     assert not exam.examine(wish, "", True).ended
+    last_words = sorted(exam.LAST_WORDS)[number % len(exam.LAST_WORDS)]
+    assert exam.examine(wish, f"{text}\n\n{last_words}", True).ended, "a teller's last words follow an ending"
+    assert not exam.examine(wish, f"{text[:middle]}\n\n{last_words}", True).ended, "they are none themselves"
+    assert not exam.examine(wish, last_words, True).ended
 
 
 def test_the_hero_and_the_lesson_of_a_wish_are_read() -> None:

@@ -98,11 +98,11 @@ def test_the_rehearsal_changes_nothing(place: Place, monkeypatch: pytest.MonkeyP
     assert place.adapter == other.adapter
 
 
-@pytest.mark.parametrize("tokens", [8, 64, 1024])
+@pytest.mark.parametrize(("tokens", "few_steps"), [(8, 0), (64, 0), (1024, 0), (64, 1000)])
 def test_the_longest_micro_batch_of_the_run_is_rehearsed(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tokens: int
+    place: Place, monkeypatch: pytest.MonkeyPatch, tokens: int, few_steps: int
 ) -> None:
-    """Of the run as it will be, epoch after epoch; not of rows that never come together."""
+    """Of the run as it will be, epoch after epoch; not of rows that never come together. Once in a run of few steps."""
     from tonghua.training import trainer
 
     read: list[int] = []
@@ -113,10 +113,13 @@ def test_the_longest_micro_batch_of_the_run_is_rehearsed(
         return real(decoder, batch)
 
     monkeypatch.setattr(trainer, "hidden_states", noted)
+    monkeypatch.setattr(trainer, "FEW_STEPS", few_steps)
     write_rows(place.rows, [{"instruction": "月亮呢？", "output": "在森林里。" * (i * i + 1)} for i in range(12)])
     assert place.train(tokens_per_micro_batch=tokens).code == 0
-    rehearsed, rest = read[:2], read[2:]
-    assert rehearsed[0] == rehearsed[1] == max(rest)
+    times = 1 if few_steps else 2
+    rehearsed, rest = read[:times], read[times:]
+    assert rehearsed == times * [max(rest)]
+    assert rest.count(max(rest)) < len(rest)
     assert len(set(rest)) > 2
 
 

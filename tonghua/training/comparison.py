@@ -112,7 +112,7 @@ class _Comparison:
 
     @property
     def _heldout(self) -> Samples:
-        return self._ready.rows.heldout
+        return self._ready.measured
 
     @property
     def _left(self) -> float:

@@ -4,6 +4,8 @@
     step 120            刺猬把最后一颗莓果…     the first entry, within FIRST_S, sets it
     ...
 
+A run of few steps on a slow machine has none: its entries would take longer than its steps.
+
 It is for people and does not change training: it draws from generators of its own.
 """
 
@@ -30,6 +32,14 @@ LEAST_TOKENS = 24
 
 SHARE = 0.015
 """Between the first and the last, an entry is written only if the earlier ones took at most this share of the time."""
+
+BRIEF_S, FIRST_SHARE = 1.0, 0.1
+"""The first entry is written if it is expected to take less than BRIEF_S, or than this share of the time of all steps.
+
+Without a first entry there is nothing to compare with, so no later one is written either."""
+
+PASS_TOKENS = 64
+"""One more token of all answers takes about as long as reading this many tokens: reading the weights decides."""
 
 PromptMessages = Sequence[Message]
 
@@ -65,13 +75,20 @@ class Diary:
         self._sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
         self._tokens: int | None = None
         self._spent_s = self.token_s = 0.0
+        self._kept = True
 
-    def is_affordable(self, training_s: float) -> bool:
-        """True if the entries of the run so far took at most SHARE of `training_s`, in seconds."""
-        return self._spent_s <= SHARE * training_s
+    def plan(self, read_s: float, all_steps_s: float) -> None:
+        """Decide if the run has a diary; `read_s`: seconds in which it reads a token without learning."""
+        expected = read_s * (sum(map(len, self._ids)) + PASS_TOKENS * LEAST_TOKENS)
+        self._kept = expected <= max(BRIEF_S, FIRST_SHARE * all_steps_s)
+
+    def is_due(self, first_or_last: bool, training_s: float) -> bool:
+        """True if the run has a diary and its entries so far took at most SHARE of `training_s`, in seconds."""
+        return self._kept and (first_or_last or self._spent_s <= SHARE * training_s)
 
     def go_on(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Take over the token limit and the time of `entries`, which were written before the run was resumed."""
+        self._kept = bool(entries)
         self._spent_s = sum(number(entry, "seconds") or 0.0 for entry in entries)
         if entries:
             self.token_s = (number(entries[-1], "seconds") or 0.0) / (number(entries[-1], "tokens") or 1)

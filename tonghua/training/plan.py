@@ -38,6 +38,10 @@ MOST_KEPT_BYTES = 600_000_000
 
 It is a kernel per row size, and gaps that steps of other sizes left. benchmarks/LOG.md has the measured runs."""
 
+FEW_STEPS = 20
+"""Shorter runs rehearse once. The first time also makes kernels and touches new memory, so it takes up to half longer:
+a second one costs a step or two, and its exact figure is worth more the longer the run is."""
+
 EVALUATION_SHARE = 0.4
 """Time per token of an evaluation, as a share of that in training: there is no backward pass."""
 

@@ -153,7 +153,7 @@ def _measured(trainer: Trainer) -> list[float]:
 def _estimate(ready: ReadyRun, trainer: Trainer, token_s: float) -> plan.Estimate:
     config = trainer.config
     tokens = trainer.samples.packed_tokens(config.samples_per_step)
-    heldout = ready.rows.heldout.packed_tokens(config.samples_per_step)
+    heldout = ready.measured.packed_tokens(config.samples_per_step)
     return plan.Estimate(
         tokens_per_micro_batch=trainer.tokens_per_micro_batch,
         recomputed_layers=trainer.decoder.recomputed_layers,
@@ -196,8 +196,11 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
     trainer, book = run.trainer, run.book
     run.tell(REHEARSING)
     # On resume too: the settings, the device or the free memory may be others.
-    planned = _estimate(run.ready, trainer, trainer.rehearse())
+    token_s = trainer.rehearse()
+    planned = _estimate(run.ready, trainer, token_s)
     run.tell(Planned(planned))
+    if not trainer.done:
+        run.diary.plan(plan.EVALUATION_SHARE * token_s, planned.step_s * planned.steps)
     # Before the first step, or on resume after a stop between a step and its evaluation.
     if trainer.is_evaluation_due and not trainer.progress.evaluated:
         _evaluate(run)
@@ -219,7 +222,7 @@ def _take_steps(run: _TrainingRun, watch: Watch) -> None:
 
 def _evaluate(run: _TrainingRun) -> None:
     """Measure the held-out loss if rows are held out, write a diary entry if time permits, and save a checkpoint."""
-    trainer, book, heldout = run.trainer, run.book, run.ready.rows.heldout
+    trainer, book, heldout = run.trainer, run.book, run.ready.measured
     measured = trainer.evaluate(heldout, lambda done: run.tell(Evaluating(done, len(heldout))))
     loss = None if measured is None else measured.per_token
     best = trainer.note_best(loss)
@@ -232,7 +235,7 @@ def _evaluate(run: _TrainingRun) -> None:
             run.tell(HeldOutLoss(trainer.done, loss, best))
         else:
             book.note("not_finite", Text("验证损失不是有限的数", "the held-out loss is not finite"))
-    if trainer.done in (0, trainer.steps) or run.diary.is_affordable(trainer.training_s):
+    if run.diary.is_due(trainer.done in (0, trainer.steps), trainer.training_s):
         _write_diary(run)
     # Before the save, so that a resume does not evaluate again. A crash in between resumes from an earlier checkpoint
     # and evaluates again; `rewind` removes what was logged here.

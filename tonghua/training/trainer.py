@@ -40,7 +40,7 @@ from ..system.memory import PeakMemory, give_back_memory, is_out_of_memory
 from ..system.signals import Stop
 from ..text import Text
 from .optimizer import Optimizer, learning_rate
-from .plan import Plan, machine, no_memory_left
+from .plan import FEW_STEPS, Plan, machine, no_memory_left
 from .progress import STATE, TENSORS, Note, StepRecord, TrainingProgress, TrainingResult, state_of
 
 SPIKE = 20.0
@@ -108,7 +108,7 @@ class Trainer:
         weights and random states; return the seconds per token. Raises Asked and ResourceError."""
         examples = [self.samples.examples[place] for place in self.places(self._longest_step())]
         largest = max(pack(examples, self.tokens_per_micro_batch), key=lambda batch: len(batch.ids))
-        return self.measure([examples[i] for i in largest.order], times=2)  # the first also makes kernels
+        return self.measure([examples[i] for i in largest.order], times=1 if self.steps < FEW_STEPS else 2)
 
     def _longest_step(self) -> int:
         """Return the step with the longest micro-batch of the run."""
