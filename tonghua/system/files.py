@@ -8,6 +8,7 @@ A crash between any two steps leaves the old file or the new one, never a part.
 import errno
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -137,3 +138,36 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write each file into `folder` with `write_atomic`."""
     for name, content in files.items():
         write_atomic(folder / name, content)
+
+
+@contextmanager
+def replacing(path: Path, needed_bytes: int = 0) -> Iterator[Path]:
+    """Yield the path of a part to write in the block; it becomes the file at `path` when the block ends well.
+
+    After any other end, Ctrl-C too, nothing is left behind. Raises ResourceError if the disk has less than
+    `needed_bytes` free, or for an OSError in the block.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if free < needed_bytes:
+            raise ResourceError(
+                f"{path.parent} 所在磁盘只剩 {free / 1e9:.2f} GB，{path.name} 要 {needed_bytes / 1e9:.2f} GB；"
+                "请腾出空间或换一个地方",
+                f"the disk of {path.parent} has {free / 1e9:.2f} GB left and {path.name} takes"
+                f" {needed_bytes / 1e9:.2f} GB; free some space or choose another place",
+            )
+        yield part
+        with part.open("r+b") as opened:
+            sync(opened)
+        rename(part, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise ResourceError(
+            f"写不进 {path}：{error.strerror or error}；请腾出空间或换一个地方",
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another place",
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
