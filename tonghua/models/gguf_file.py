@@ -45,7 +45,7 @@ HEADER_BYTES = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class _PlannedTensor:
     """A tensor of the file. `blocks` gives its rows as fp32, in order."""
 
     name: str
@@ -144,10 +144,10 @@ def require_writable(config: ModelConfig) -> None:
         )
 
 
-def _planned(gguf: Any, base: ModelFiles, weights: TensorRows, name: str, own: str, kind: str) -> _Planned:
+def _planned(gguf: Any, base: ModelFiles, weights: TensorRows, name: str, own: str, kind: str) -> _PlannedTensor:
     shape = base.tensors[name].shape
     turned = _head_width(base.config, name)
-    return _Planned(own, shape, _kind_of(gguf, name, shape, kind), lambda: _turned(weights, name, turned))
+    return _PlannedTensor(own, shape, _kind_of(gguf, name, shape, kind), lambda: _turned(weights, name, turned))
 
 
 def _kind_of(gguf: Any, name: str, shape: tuple[int, ...], kind: str) -> "GGMLQuantizationType":
@@ -183,7 +183,7 @@ def neighbours(rows: Rows, head_width: int) -> Rows:
     return np.ascontiguousarray(heads.swapaxes(1, 2)).reshape(rows.shape)
 
 
-def _rope_factors(gguf: Any, config: ModelConfig) -> list[_Planned]:
+def _rope_factors(gguf: Any, config: ModelConfig) -> list[_PlannedTensor]:
     """Return what "llama3" divides each frequency by, as a tensor; nothing for other types of RoPE."""
     rope = config.rope
     if rope.kind != "llama3":
@@ -193,7 +193,7 @@ def _rope_factors(gguf: Any, config: ModelConfig) -> list[_Planned]:
     turns = (rope.original_max_position_embeddings or config.context) * config.theta**-half / (2 * np.pi)
     keep = ((turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)).clip(0, 1)
     factors = (1 / (keep + (1 - keep) / rope.factor)).astype(np.float32)
-    return [_Planned("rope_freqs.weight", factors.shape, gguf.GGMLQuantizationType.F32, lambda: iter((factors,)))]
+    return [_PlannedTensor("rope_freqs.weight", factors.shape, gguf.GGMLQuantizationType.F32, lambda: iter((factors,)))]
 
 
 def _add_sizes(gguf: Any, writer: "GGUFWriter", config: ModelConfig) -> None:
@@ -224,14 +224,14 @@ def _describe(writer: "GGUFWriter", described: About) -> None:
             writer.add_base_model_repo_url(0, described.url)
 
 
-def _planned_pairs(gguf: Any, adapter: AdapterFiles, base: ModelFiles) -> Iterator[_Planned]:
+def _planned_pairs(gguf: Any, adapter: AdapterFiles, base: ModelFiles) -> Iterator[_PlannedTensor]:
     pairs = pairs_of(adapter, base)
     named = _gguf_names(gguf, base.config, list(pairs))
     f16 = gguf.GGMLQuantizationType.F16
     for name, (a, b) in pairs.items():
         width = _head_width(base.config, name)
-        yield _Planned(f"{named[name]}.lora_a", a.shape, f16, partial(_whole, a, None))
-        yield _Planned(f"{named[name]}.lora_b", b.shape, f16, partial(_whole, b, width))
+        yield _PlannedTensor(f"{named[name]}.lora_a", a.shape, f16, partial(_whole, a, None))
+        yield _PlannedTensor(f"{named[name]}.lora_b", b.shape, f16, partial(_whole, b, width))
 
 
 def _whole(entry: TensorEntry, head_width: int | None) -> Iterator[Rows]:
@@ -244,7 +244,7 @@ def _write(
     architecture: str,
     target: Path,
     fill: Callable[["GGUFWriter"], None],
-    planned: Sequence[_Planned],
+    planned: Sequence[_PlannedTensor],
 ) -> None:
     sizes = [_size_bytes(gguf, each) for each in planned]
     with (
@@ -265,6 +265,6 @@ def _write(
             writer.write_padding(file, size)
 
 
-def _size_bytes(gguf: Any, planned: _Planned) -> int:
+def _size_bytes(gguf: Any, planned: _PlannedTensor) -> int:
     values, size = gguf.GGML_QUANT_SIZES[planned.kind]
     return math.prod(planned.shape) // int(values) * int(size)

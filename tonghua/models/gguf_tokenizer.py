@@ -52,15 +52,15 @@ def _merges(value: Any) -> list[str]:
     return made
 
 
-class _Model(Typed):
+class _MergesOfModel(Typed):
     type: Word | None = None
     merges: Annotated[list[str], PlainValidator(_merges)] = []  # noqa: RUF012
 
 
-class _Split(Typed):
+class _SplittingFile(Typed):
     """`model` and `pre_tokenizer` of tokenizer.json."""
 
-    model: _Model
+    model: _MergesOfModel
     pre_tokenizer: Any = None
     added_tokens: Any = ()
 
@@ -74,7 +74,7 @@ def add_tokenizer(writer: "GGUFWriter", folder: Path, rows: int, stop_ids: Seque
 
     value = read_object(folder / TOKENIZER, TOKENIZER_LIMIT_BYTES)
     ids = read_typed(TokenizerFile, value, TOKENIZER).ids
-    split = read_typed(_Split, value, TOKENIZER)
+    split = read_typed(_SplittingFile, value, TOKENIZER)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(_pre(split))
     tokens = [f"[PAD{id}]" for id in range(rows)]
@@ -101,7 +101,7 @@ def add_tokenizer(writer: "GGUFWriter", folder: Path, rows: int, stop_ids: Seque
         add(id)
 
 
-def _pre(split: _Split) -> str:
+def _pre(split: _SplittingFile) -> str:
     steps = list(_steps(split.pre_tokenizer))
     kinds = [step.get("type") for step in steps]
     pattern = steps[0].get("pattern") if steps else None
