@@ -27,7 +27,7 @@ ROOMS = (
         "runs",
         "inference",
     ),
-    *("evaluation", "training", "terminal", "doctor", "exits", "api", "cli"),
+    *("evaluation", "training", "terminal", "doctor", "exits", "api", "server", "cli"),
 )
 """A room uses only rooms before it; core uses no other."""
 

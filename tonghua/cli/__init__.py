@@ -14,7 +14,7 @@ from ..exits import print_error
 from ..system.environment import write_utf8
 from ..terminal.printer import put, put_error, put_traceback
 from ..version import __version__
-from . import demo, doctor, listing, models, rows, runs
+from . import demo, doctor, listing, models, rows, runs, serve
 from .shared import help_text
 
 app = typer.Typer(
@@ -98,6 +98,10 @@ _WATCH = help_text(
     "看着一次训练往前走；不写就看正在训练的那个。", "Follow a run while it trains (the newest, if none is named)."
 )
 
+_SERVE = help_text(
+    "让别的程序和浏览器跟训练结果说话（OpenAI 接口）。", "Serve runs to programs and browsers, as OpenAI's API."
+)
+
 _SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 app.command("demo", context_settings=_SETTINGS, help=_DEMO)(demo.demo)
 app.command("check", context_settings=_SETTINGS, help=_CHECK)(rows.check)
@@ -106,6 +110,7 @@ app.command("plan", context_settings=_SETTINGS, help=_PLAN)(runs.plan)
 app.command("sft", context_settings=_SETTINGS, help=_TRAIN, hidden=True)(runs.train)
 app.command("chat", context_settings=_SETTINGS, help=_CHAT)(runs.chat)
 app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(runs.chat)
+app.command("serve", help=_SERVE)(serve.serve)
 app.command("eval", context_settings=_SETTINGS, help=_EVALUATE)(runs.evaluate)
 app.command("report", context_settings=_SETTINGS, help=_REPORT)(runs.report)
 app.command("runs", context_settings=_SETTINGS, help=_RUNS)(listing.runs)

@@ -25,6 +25,11 @@ def is_offline() -> bool:
     return os.environ.get("TONGHUA_OFFLINE", "") not in ("", "0")
 
 
+def server_key() -> str | None:
+    """Return the key that the user set for `tonghua serve`: TONGHUA_KEY, or None."""
+    return os.environ.get("TONGHUA_KEY") or None
+
+
 def bare() -> dict[str, str]:
     """Return the few variables without which a Python of ours does not start; no secret of the user is among them."""
     needed = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")

@@ -1,0 +1,150 @@
+"""One request being answered: a thread writes, the event loop reads, and either can end it.
+
+    Voice.stream --thread--> Part, Part, ..., Finished (of each choice) --queue of the loop--> a response
+                    ^
+         cancel(), the time limit, a stop string: looked at before every token
+
+The queue has no bound of its own: an answer has. So a client that reads slowly never keeps the model waiting.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+
+from ..config.schema import Sampling
+from ..inference.engine import StopReason
+from ..prompt.conversation import Message
+from .queue import Turns
+from .stops import StopFinder
+from .voices import Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to answer, and how: `choices` answers to the same conversation, one after another."""
+
+    voice: Voice
+    messages: Sequence[Message]
+    sampling: Sampling
+    choices: int = 1
+    stops: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Text that one choice goes on with."""
+
+    choice: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One choice has ended."""
+
+    choice: int
+    reason: StopReason
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The answer failed."""
+
+    error: Exception
+
+
+Event = Part | Finished | Broken
+
+
+class Telling:
+    """The events of an order as they come; they end after the last choice, after Broken, or after `cancel`."""
+
+    def __init__(self, order: Order, longest_s: float):
+        self._order = order
+        self._loop = asyncio.get_running_loop()
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._cancelled = threading.Event()
+        self._deadline = time.monotonic() + longest_s
+        self._has_ended = False
+
+    @staticmethod
+    async def begin(order: Order, turns: Turns, client: str, threads: Executor) -> "Telling":
+        """Wait for a turn, then let a thread write. The turn ends with the thread. Raises what `acquire` raises."""
+        await turns.acquire(client)
+        # No await from here on: a cancelled request would keep the turn.
+        telling = Telling(order, turns.limits.answer_s)
+        try:
+            done = telling._loop.run_in_executor(threads, telling._write)
+        except BaseException:
+            turns.release()
+            raise
+        done.add_done_callback(lambda _: turns.release())
+        return telling
+
+    def cancel(self) -> None:
+        """Stop before the next token."""
+        self._cancelled.set()
+
+    async def next(self, seconds: float | None = None) -> Event | None:
+        """Return the next event, or None at the end. Raises TimeoutError if none comes in time; it is not lost."""
+        if self._has_ended:
+            return None
+        async with asyncio.timeout(seconds):
+            event = await self._events.get()
+        self._has_ended = event is None
+        return event
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the events up to the end."""
+        while (event := await self.next()) is not None:
+            yield event
+
+    def _put(self, event: Event | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        except RuntimeError:  # the loop has ended, and nobody reads any more
+            self._cancelled.set()
+
+    def _write(self) -> None:
+        """Run in a thread of its own."""
+        try:
+            for choice in range(self._order.choices):
+                if self._cancelled.is_set():
+                    break
+                self._write_choice(choice)
+        except Exception as error:
+            self._put(Broken(error))
+        finally:
+            self._put(None)
+
+    def _write_choice(self, choice: int) -> None:
+        order, finder, text = self._order, StopFinder(self._order.stops), ""
+        sampling = order.sampling
+        if sampling.seed is not None:
+            # Else all choices of one seed would be the same.
+            sampling = sampling.model_copy(update={"seed": (sampling.seed + choice) % 2**32})
+        with closing(order.voice.stream(order.messages, sampling)) as pieces:
+            for piece in pieces:
+                if self._cancelled.is_set():
+                    return
+                if not isinstance(piece, str):
+                    self._show(choice, finder.end())
+                    self._put(Finished(choice, piece.stop, piece.tokens))
+                    return
+                text += piece
+                self._show(choice, finder.add(piece))
+                if finder.found or time.monotonic() > self._deadline:
+                    # The engine counts an answer at its end only; this one has none.
+                    self._show(choice, finder.end())
+                    reason: StopReason = "stop" if finder.found else "length"
+                    self._put(Finished(choice, reason, order.voice.text_tokens(text)))
+                    return
+
+    def _show(self, choice: int, text: str) -> None:
+        if text:
+            self._put(Part(choice, text))
