@@ -1,4 +1,4 @@
-"""A server on a free port with voices whose answers are written in the test."""
+"""A server on a free port with models whose answers are written in the test."""
 
 import asyncio
 import socket
@@ -14,14 +14,14 @@ from tonghua.config.schema import Sampling
 from tonghua.inference.engine import Answer
 from tonghua.prompt.conversation import Message
 from tonghua.server.limits import Limits
+from tonghua.server.models import Pieces, ServedModel
 from tonghua.server.serve import Server, known_hosts, new_server
-from tonghua.server.voices import Pieces, Voice
 from tonghua.text import Text
 
 
 @dataclass
 class Script:
-    """What a voice says, and what it saw. `gate` lets one piece through for each release; None lets all through."""
+    """What a model says, and what it saw. `gate` lets one piece through for each release; None lets all through."""
 
     pieces: Sequence[str | Exception] = ("从前", "有一", "只小熊", "。")
     gate: threading.Semaphore | None = None
@@ -48,11 +48,11 @@ class Script:
         finally:
             self.closed.release()
 
-    def voice(self, name: str = "熊", system: str | None = "你是熊。", context: int = 500) -> Voice:
+    def model(self, name: str = "熊", system: str | None = "你是熊。", context: int = 500) -> ServedModel:
         def prompt_tokens(messages: Sequence[Message]) -> int:
             return sum(len(message.content) for message in messages)
 
-        return Voice(name, "tiny", system, Sampling(), context, self.stream, prompt_tokens, len)
+        return ServedModel(name, "tiny", system, Sampling(), context, self.stream, prompt_tokens, len)
 
 
 class Served:
@@ -101,7 +101,7 @@ class Served:
 
 @contextmanager
 def running(
-    voices: Sequence[Voice], limits: Limits | None = None, key: str | None = None, hosts: Sequence[str] = ()
+    models: Sequence[ServedModel], limits: Limits | None = None, key: str | None = None, hosts: Sequence[str] = ()
 ) -> Iterator[Served]:
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
@@ -110,7 +110,7 @@ def running(
     def tell(text: Text) -> None:
         pass
 
-    server = new_server(voices, known_hosts("127.0.0.1", hosts), key, limits or Limits(), tell, bugs.append)
+    server = new_server(models, known_hosts("127.0.0.1", hosts), key, limits or Limits(), tell, bugs.append)
     served = Served(server, place, bugs)
     served.thread.start()
     try:

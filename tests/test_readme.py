@@ -25,7 +25,10 @@ from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-TOPICS = ("how-it-works", "dataset", "choosing", "models", "rows", "settings", "talk", "evaluate", "runs", "python", "serve")
+TOPICS = (
+    *("how-it-works", "dataset", "choosing", "models", "rows", "settings"),
+    *("talk", "evaluate", "runs", "python", "serve"),
+)
 PAGES = (*READMES, *(f"docs/{language}/{topic}.md" for topic in TOPICS for language in ("en", "zh")))
 SHELLS = ("bash", "sh", "shell", "console")
 

@@ -21,5 +21,5 @@ def script() -> Script:
 
 @pytest.fixture
 def bear(serving: Callable[..., Served], script: Script) -> Served:
-    """A server of one voice, 熊, that says 从前有一只小熊。"""
-    return serving([script.voice()])
+    """A server of one model, 熊, that says 从前有一只小熊。"""
+    return serving([script.model()])

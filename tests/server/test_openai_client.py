@@ -16,7 +16,7 @@ from tonghua.inference.engine import Answer
 from tonghua.inference.teller import Teller
 from tonghua.prompt.conversation import Message
 from tonghua.server.limits import Limits
-from tonghua.server.voices import voices_of
+from tonghua.server.models import models_of
 
 ASK: list[Any] = [{"role": "user", "content": "请讲一个关于月亮的故事。"}]
 KEY = "a-key-of-the-tests"
@@ -41,9 +41,9 @@ class Told:
 @pytest.fixture(scope="module")
 def told(straight: Place) -> Iterator[Told]:
     teller = tonghua.load(straight.run, device="cpu", dtype="float32", on_event=lambda event: None)
-    voices = voices_of("月", teller, teller.run.config.sampling)
+    models = models_of("月", teller, teller.run.config.sampling)
     with ExitStack() as stack:
-        served = stack.enter_context(running(voices, Limits(), KEY))
+        served = stack.enter_context(running(models, Limits(), KEY))
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key=KEY, max_retries=0)
         yield Told(served, teller, stack.enter_context(client))
 

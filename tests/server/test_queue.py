@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tonghua.server.limits import Limits
+from tonghua.server.models import _FairLock
 from tonghua.server.queue import Turns
 from tonghua.server.refusal import Refusal
-from tonghua.server.voices import _FairLock
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

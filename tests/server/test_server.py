@@ -104,7 +104,7 @@ def test_a_completion_asks_its_prompt_as_a_user(bear: Served, script: Script) ->
 
 def test_models_are_listed_and_no_other_answers(serving: Serving, script: Script) -> None:
     fox = Script(pieces=("狐",))
-    served = serving([script.voice(), fox.voice("狐/狸", system=None)])
+    served = serving([script.model(), fox.model("狐/狸", system=None)])
     listed = served.get("/v1/models").json()
     assert [each["id"] for each in listed["data"]] == ["熊", "狐/狸"]
     assert served.get("/v1/models/狐/狸").json() == listed["data"][1]
@@ -131,7 +131,7 @@ def test_a_mistake_is_told_in_the_language_of_the_client(bear: Served) -> None:
 
 
 def test_a_prompt_without_room_is_refused_before_it_waits(serving: Serving, script: Script) -> None:
-    served = serving([script.voice(context=10)])
+    served = serving([script.model(context=10)])
     found = error(served.chat("好" * 10), 400)
     assert found["code"] == "context_length_exceeded" and "10" in found["message"]
     assert served.chat("好" * 9).status_code == 200 and len(script.asked) == 1
@@ -149,7 +149,7 @@ def test_a_prompt_without_room_is_refused_before_it_waits(serving: Serving, scri
 def test_an_answer_that_fails_at_once(
     serving: Serving, raised: Exception, status: int, words: str, bugs: int, stream: bool
 ) -> None:
-    served = serving([Script(pieces=(raised,)).voice()])
+    served = serving([Script(pieces=(raised,)).model()])
     found = error(served.chat(stream=stream), status)
     assert words in found["message"] and "秘密" not in found["message"]
     assert len(served.bugs) == bugs
@@ -157,7 +157,7 @@ def test_an_answer_that_fails_at_once(
 
 
 def test_an_answer_that_fails_midway_says_so_in_the_stream(serving: Serving) -> None:
-    served = serving([Script(pieces=("从前", RuntimeError("秘密"))).voice()])
+    served = serving([Script(pieces=("从前", RuntimeError("秘密"))).model()])
     *chunks, last = [part for part in served.chat(stream=True).text.split("\n\n") if part]
     assert len(chunks) == 2 and "从前" in chunks[1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "internal_error"
@@ -188,7 +188,7 @@ def test_an_endless_body_is_cut_off(bear: Served) -> None:
 
 
 def test_a_body_at_the_limit_is_read(serving: Serving, script: Script) -> None:
-    served = serving([script.voice(context=10**7)], Limits(body_bytes=2000))
+    served = serving([script.model(context=10**7)], Limits(body_bytes=2000))
     for room, status in ((0, 200), (1, 413)):
         body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "x"}]})
         response = served.post(CHAT, content=body.ljust(2000 + room), headers={"Content-Type": "application/json"})
@@ -201,7 +201,7 @@ def test_a_body_that_is_no_json_is_refused_by_its_type(bear: Served, kind: str) 
 
 
 def test_a_slow_body_and_a_slow_head_are_cut_off(serving: Serving, script: Script) -> None:
-    served = serving([script.voice()], Limits(body_s=0.2, head_s=0.2))
+    served = serving([script.model()], Limits(body_s=0.2, head_s=0.2))
     assert served.raw(head(length=100) + b"{").startswith(b"HTTP/1.1 408 ")
     for begun in (b"", b"GET /health HTTP/1.1\r\nHost: loc"):
         assert served.raw(begun) == b""
@@ -212,7 +212,7 @@ def test_a_slow_body_and_a_slow_head_are_cut_off(serving: Serving, script: Scrip
 
 
 def test_many_slow_clients_keep_out_nobody(serving: Serving, script: Script) -> None:
-    served = serving([script.voice()])
+    served = serving([script.model()])
     lines = [socket.create_connection((served.host, served.port), timeout=30) for _ in range(64)]
     for line in lines:
         line.sendall(head(length=100) + b"{")
@@ -222,7 +222,7 @@ def test_many_slow_clients_keep_out_nobody(serving: Serving, script: Script) -> 
 
 
 def test_more_connections_than_fit_are_refused_and_it_recovers(serving: Serving, script: Script) -> None:
-    served = serving([script.voice()], Limits(connections=4))
+    served = serving([script.model()], Limits(connections=4))
     lines = [socket.create_connection((served.host, served.port), timeout=30) for _ in range(4)]
     wait_until(lambda: len(served.server.server_state.connections) == 4)
     assert served.get("/health").status_code == 503
@@ -250,7 +250,7 @@ def test_another_host_is_refused(bear: Served, host: str, path: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:80", "192.0.2.7", "tale.example"])
 def test_an_address_or_a_name_on_the_list_is_taken(serving: Serving, script: Script, host: str) -> None:
-    assert serving([script.voice()], hosts=["Tale.example"]).get("/health", headers={"Host": host}).status_code == 200
+    assert serving([script.model()], hosts=["Tale.example"]).get("/health", headers={"Host": host}).status_code == 200
 
 
 def test_another_origin_is_refused(bear: Served) -> None:
@@ -262,7 +262,7 @@ def test_another_origin_is_refused(bear: Served) -> None:
 
 def test_a_key_is_asked_for(serving: Serving, script: Script) -> None:
     key = "k" * 20
-    served = serving([script.voice()], Limits(wrong_keys=5), key)
+    served = serving([script.model()], Limits(wrong_keys=5), key)
     wrong: list[dict[str, str]] = [
         {}, {"Authorization": key}, {"Authorization": f"Basic {key}"}, {"Authorization": "Bearer"},
         {"Authorization": f"Bearer {key}x"}, {"Authorization": "Bearer \xff"}, {"X-Api-Key": key},
@@ -299,7 +299,7 @@ def test_every_response_carries_what_protects_a_browser(bear: Served) -> None:
 def test_those_who_find_no_place_are_told_when_to_come_back(serving: Serving) -> None:
     script = Script(gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(running=1, waiting=16))
+    served = serving([script.model()], Limits(running=1, waiting=16))
     with ThreadPoolExecutor(20) as pool:
         asked = [pool.submit(served.chat) for _ in range(17)]
         wait_until(lambda: served.server._service.turns.waiting == 16)
@@ -319,7 +319,7 @@ def test_those_who_find_no_place_are_told_when_to_come_back(serving: Serving) ->
 def test_a_client_that_leaves_ends_its_answer_at_the_next_token(serving: Serving, stream: bool) -> None:
     script = Script(pieces=("好",) * 1000, gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(running=1))
+    served = serving([script.model()], Limits(running=1))
     body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "好"}], "stream": stream}).encode()
     with socket.create_connection((served.host, served.port), timeout=30) as line:
         line.sendall(head(length=len(body)) + body)
@@ -339,7 +339,7 @@ def test_a_client_that_leaves_ends_its_answer_at_the_next_token(serving: Serving
 def test_a_client_that_leaves_the_line_is_never_answered(serving: Serving) -> None:
     script = Script(gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(running=1))
+    served = serving([script.model()], Limits(running=1))
     body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "好"}]}).encode()
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(served.chat)
@@ -355,7 +355,7 @@ def test_a_client_that_leaves_the_line_is_never_answered(serving: Serving) -> No
 
 def test_a_client_that_reads_nothing_holds_up_nobody(serving: Serving) -> None:
     script = Script(pieces=("好" * 20_000,) * 200)
-    served = serving([script.voice()], Limits(running=1, stalled_s=0.3))
+    served = serving([script.model()], Limits(running=1, stalled_s=0.3))
     body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "好"}], "stream": True}).encode()
     with socket.create_connection((served.host, served.port), timeout=30) as line:
         line.sendall(head(length=len(body)) + body)
@@ -367,7 +367,7 @@ def test_a_client_that_reads_nothing_holds_up_nobody(serving: Serving) -> None:
 
 def test_an_answer_has_a_time_limit(serving: Serving) -> None:
     script = Script(pieces=("好",) * 1000)
-    served = serving([script.voice()], Limits(answer_s=0))
+    served = serving([script.model()], Limits(answer_s=0))
     found = served.chat().json()["choices"][0]
     assert (found["finish_reason"], found["message"]["content"]) == ("length", "好")
 
@@ -375,7 +375,7 @@ def test_an_answer_has_a_time_limit(serving: Serving) -> None:
 def test_a_stream_with_nothing_to_say_yet_stays_open(serving: Serving) -> None:
     script = Script(gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(heartbeat_s=0.05))
+    served = serving([script.model()], Limits(heartbeat_s=0.05))
     body = {"model": "熊", "messages": [{"role": "user", "content": "好"}], "stream": True}
     with served.client() as client, client.stream("POST", CHAT, json=body) as response:
         lines = response.iter_lines()
@@ -391,7 +391,7 @@ def test_a_stream_with_nothing_to_say_yet_stays_open(serving: Serving) -> None:
 def test_a_stop_finishes_what_runs_and_refuses_what_comes(serving: Serving) -> None:
     script = Script(gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(running=1))
+    served = serving([script.model()], Limits(running=1))
     with ThreadPoolExecutor(2) as pool:
         running = pool.submit(served.chat, stream=True)
         script.begun.acquire()
@@ -410,7 +410,7 @@ def test_a_stop_finishes_what_runs_and_refuses_what_comes(serving: Serving) -> N
 def test_a_stop_waits_only_so_long(serving: Serving) -> None:
     script = Script(pieces=("好",) * 1000, gate=threading.Semaphore(0))
     assert script.gate is not None
-    served = serving([script.voice()], Limits(finish_s=0.1))
+    served = serving([script.model()], Limits(finish_s=0.1))
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(served.chat)
         script.begun.acquire()

@@ -64,8 +64,8 @@ def serve(
 
     from ..inference.opening import open_to_talk
     from ..server.limits import Limits
+    from ..server.models import ServedModel, by_name, models_of
     from ..server.serve import address_of, known_hosts, new_server, read_key, take_place
-    from ..server.voices import Voice, by_name, voices_of
 
     screen = new_screen()
 
@@ -76,15 +76,15 @@ def serve(
     key = read_key(key_file, server_key(), tell_text)
     place = take_place(host, port, key)
     with place:
-        voices: list[Voice] = []
+        models: list[ServedModel] = []
         newest: list[tuple[str | None, str | None]] = [(None, None)]
         for name, run in named or newest:
             with following(screen.event) as tell:
                 teller, sampling = open_to_talk(run, asked, {}, tell, offline)
-            voices += voices_of(name or teller.run.folder.name, teller, sampling)
-            by_name(voices)  # a name that is taken shows before the next run is loaded
+            models += models_of(name or teller.run.folder.name, teller, sampling)
+            by_name(models)  # a name that is taken shows before the next run is loaded
         server = new_server(
-            voices,
+            models,
             known_hosts(host, allow_host or []),
             key,
             Limits(),
@@ -92,9 +92,9 @@ def serve(
             lambda error: put_traceback(type(error), error, error.__traceback__),
         )
         address = address_of(place)
-        models = "、".join(voice.name for voice in voices)
+        names = "、".join(model.name for model in models)
         screen.say(f"页面：{address}/   接口：{address}/v1", f"page: {address}/   API: {address}/v1")
-        screen.say(f"模型：{models}", f"models: {models.replace('、', ', ')}")
+        screen.say(f"模型：{names}", f"models: {names.replace('、', ', ')}")
         screen.say("Ctrl-C 停下", "Ctrl-C stops")
         asyncio.run(server.serve([place]))
 

@@ -16,7 +16,7 @@ Kind = Literal["chat", "completion"]
 
 
 @dataclass(slots=True)
-class Shape:
+class ReplyShape:
     """The shape of one response; `id` and `created` are the same in all chunks of a stream."""
 
     kind: Kind

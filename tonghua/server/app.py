@@ -55,19 +55,19 @@ def _routes(service: Service) -> FastAPI:
         return Response(service.meter.text(), media_type=service.meter.content_type)
 
     @app.get("/v1/models")
-    async def models() -> Response:
-        entries = [model_entry(voice.name, voice.base, service.created) for voice in service.voices.values()]
+    async def list_models() -> Response:
+        entries = [model_entry(model.name, model.base, service.created) for model in service.models.values()]
         return JSONResponse({"object": "list", "data": entries})
 
     @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> Response:
-        voice = service.voice(name)
-        return JSONResponse(model_entry(voice.name, voice.base, service.created))
+    async def one_model(name: str) -> Response:
+        model = service.model(name)
+        return JSONResponse(model_entry(model.name, model.base, service.created))
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         asked = parsed(ChatRequest, await read_body(request, service.limits))
-        messages = conversation(asked.messages, service.voice(asked.model).system)
+        messages = conversation(asked.messages, service.model(asked.model).system)
         return await service.answer("chat", request, asked, messages)
 
     @app.post("/v1/completions")

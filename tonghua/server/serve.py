@@ -23,8 +23,8 @@ from .app import guarded_app
 from .connections import protocol
 from .guard import OnBug
 from .limits import Limits
+from .models import ServedModel, by_name
 from .service import Service
-from .voices import Voice, by_name
 
 KEY_CHARACTERS = (16, 512)
 """Minimum and maximum length of a key."""
@@ -170,15 +170,15 @@ class Server(uvicorn.Server):
 
 
 def new_server(
-    voices: Sequence[Voice],
+    models: Sequence[ServedModel],
     hosts: Sequence[str],
     key: str | None,
     limits: Limits,
     tell: Callable[[Text], None],
     on_bug: OnBug,
 ) -> Server:
-    """Return a server of these voices. Raises UsageError if two have one name."""
-    service = Service(by_name(voices), limits, on_bug)
+    """Return a server of these models. Raises UsageError if two have one name."""
+    service = Service(by_name(models), limits, on_bug)
     config = uvicorn.Config(
         guarded_app(service, hosts, key, on_bug),
         http=protocol(limits),

@@ -1,6 +1,6 @@
 """Answer a request: check it, wait for a turn, and send the answer whole or as it comes.
 
-body -> request -> voice, messages -> tokens counted -> turn -> Telling -> one JSON object, or a stream of chunks
+body -> request -> model, messages -> tokens counted -> turn -> Telling -> one JSON object, or a stream of chunks
 """
 
 import asyncio
@@ -17,34 +17,34 @@ from ..errors import DataError, UserError
 from ..inference.engine import StopReason
 from ..prompt.conversation import Message
 from ..text import Language, listed, shown
-from .answers import DONE, HEARTBEAT, Kind, Shape, sse, usage_of
+from .answers import DONE, HEARTBEAT, Kind, ReplyShape, sse, usage_of
 from .bodies import while_connected
 from .guard import OnBug, language_of
 from .limits import Limits
 from .metrics import Meter
+from .models import ServedModel
 from .queue import Turns
 from .refusal import Refusal, bad_request, failed, no_such_model
 from .requests import ChatRequest, CompletionRequest, sampled
 from .telling import Broken, Event, Finished, Order, Part, Telling
-from .voices import Voice
 
 
 class Service:
-    """What answers: voices by name, turns, threads and counters. `on_bug` is told what is no mistake of a client."""
+    """What answers: models by name, turns, threads and counters. `on_bug` is told what is no mistake of a client."""
 
-    def __init__(self, voices: Mapping[str, Voice], limits: Limits, on_bug: OnBug):
-        self.voices, self.limits, self._on_bug = voices, limits, on_bug
+    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, on_bug: OnBug):
+        self.models, self.limits, self._on_bug = models, limits, on_bug
         self.created = int(time.time())
         self.turns = Turns(limits)
         self.meter = Meter(lambda: self.turns.running, lambda: self.turns.waiting)
         self._threads = ThreadPoolExecutor(limits.running, "answer")
         self._told: set[Telling] = set()
 
-    def voice(self, name: str) -> Voice:
+    def model(self, name: str) -> ServedModel:
         """Return what answers under this name. Raises Refusal with 404: no other model answers in its place."""
-        if name not in self.voices:
-            raise no_such_model(shown(name, 60), listed(list(self.voices)))
-        return self.voices[name]
+        if name not in self.models:
+            raise no_such_model(shown(name, 60), listed(list(self.models)))
+        return self.models[name]
 
     def stop(self) -> None:
         """End all answers before their next token."""
@@ -57,13 +57,13 @@ class Service:
     ) -> Response:
         """Return the response to a request. Raises Refusal, and ClientDisconnect if the client leaves first."""
         start = time.perf_counter()
-        voice = self.voice(asked.model)
-        prompt_tokens = await _prompt_tokens(voice, messages)
-        order = Order(voice, messages, sampled(asked, voice.sampling), asked.n, asked.stop)
+        model = self.model(asked.model)
+        prompt_tokens = await _prompt_tokens(model, messages)
+        order = Order(model, messages, sampled(asked, model.sampling), asked.n, asked.stop)
         client = request.client.host if request.client else ""
         telling = await while_connected(request, Telling.begin(order, self.turns, client, self._threads))
         self._told.add(telling)
-        reply = _Reply(self, telling, Shape(kind, voice.name), voice, asked, prompt_tokens, start)
+        reply = _Reply(self, telling, ReplyShape(kind, model.name), model, asked, prompt_tokens, start)
         try:
             if not asked.stream:
                 return JSONResponse(await while_connected(request, reply.whole()))
@@ -90,17 +90,17 @@ class Service:
         return failed()
 
 
-async def _prompt_tokens(voice: Voice, messages: Sequence[Message]) -> int:
+async def _prompt_tokens(model: ServedModel, messages: Sequence[Message]) -> int:
     """Return the tokens of the prompt. Raises Refusal if it leaves no room, or the template does not take it."""
     try:
         # In a thread: a long prompt would hold up all other requests.
-        count = await asyncio.to_thread(voice.prompt_tokens, messages)
+        count = await asyncio.to_thread(model.prompt_tokens, messages)
     except DataError as error:
         raise bad_request(*error.text, "messages") from None
-    if count >= voice.context:
+    if count >= model.context:
         raise bad_request(
-            f"对话有 {count} 个 token，模型最多容纳 {voice.context} 个，没有地方写回答了；请缩短它",
-            f"the conversation has {count} tokens and the model takes {voice.context}, so no answer has room;"
+            f"对话有 {count} 个 token，模型最多容纳 {model.context} 个，没有地方写回答了；请缩短它",
+            f"the conversation has {count} tokens and the model takes {model.context}, so no answer has room;"
             " make it shorter",
             "messages",
             "context_length_exceeded",
@@ -115,17 +115,17 @@ class _Reply:
         self,
         service: Service,
         telling: Telling,
-        shape: Shape,
-        voice: Voice,
+        shape: ReplyShape,
+        model: ServedModel,
         asked: ChatRequest | CompletionRequest,
         prompt_tokens: int,
         start: float,
     ):
-        self.service, self.telling, self._shape, self._voice = service, telling, shape, voice
+        self.service, self.telling, self._shape, self._model = service, telling, shape, model
         self._asked, self._prompt_tokens, self._start = asked, prompt_tokens, start
         self._tokens = 0
         self._has_text = False
-        service.meter.tokens.labels(voice.name, "prompt").inc(prompt_tokens)
+        service.meter.tokens.labels(model.name, "prompt").inc(prompt_tokens)
 
     def _usage(self) -> dict[str, int]:
         return usage_of(self._prompt_tokens, self._tokens)
@@ -138,10 +138,10 @@ class _Reply:
             meter.first_token.observe(time.perf_counter() - self._start)
         elif isinstance(event, Finished):
             self._tokens += event.tokens
-            meter.tokens.labels(self._voice.name, "answer").inc(event.tokens)
-            meter.answers.labels(self._voice.name, event.reason).inc()
+            meter.tokens.labels(self._model.name, "answer").inc(event.tokens)
+            meter.answers.labels(self._model.name, event.reason).inc()
         elif isinstance(event, Broken):
-            meter.answers.labels(self._voice.name, "error").inc()
+            meter.answers.labels(self._model.name, "error").inc()
 
     async def whole(self) -> dict[str, Any]:
         """Return the whole response. Raises Refusal if the answer fails."""

@@ -1,6 +1,6 @@
 """One request being answered: a thread writes, the event loop reads, and either can end it.
 
-    Voice.stream --thread--> Part, Part, ..., Finished (of each choice) --queue of the loop--> a response
+    ServedModel.stream --thread--> Part, Part, ..., Finished (of each choice) --queue of the loop--> a response
                     ^
          cancel(), the time limit, a stop string: looked at before every token
 
@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from ..config.schema import Sampling
 from ..inference.engine import StopReason
 from ..prompt.conversation import Message
+from .models import ServedModel
 from .queue import Turns
 from .stops import StopFinder
-from .voices import Voice
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to answer, and how: `choices` answers to the same conversation, one after another."""
 
-    voice: Voice
+    model: ServedModel
     messages: Sequence[Message]
     sampling: Sampling
     choices: int = 1
@@ -128,7 +128,7 @@ class Telling:
         if sampling.seed is not None:
             # Else all choices of one seed would be the same.
             sampling = sampling.model_copy(update={"seed": (sampling.seed + choice) % 2**32})
-        with closing(order.voice.stream(order.messages, sampling)) as pieces:
+        with closing(order.model.stream(order.messages, sampling)) as pieces:
             for piece in pieces:
                 if self._cancelled.is_set():
                     return
@@ -142,7 +142,7 @@ class Telling:
                     # The engine counts an answer at its end only; this one has none.
                     self._show(choice, finder.end())
                     reason: StopReason = "stop" if finder.found else "length"
-                    self._put(Finished(choice, reason, order.voice.text_tokens(text)))
+                    self._put(Finished(choice, reason, order.model.text_tokens(text)))
                     return
 
     def _show(self, choice: int, text: str) -> None:

@@ -25,7 +25,7 @@ Stream = Callable[[Sequence[Message], Sampling], Pieces]
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class ServedModel:
     """One model name and what answers under it.
 
     `system` is the system prompt that the training fixed, or None. `prompt_tokens` counts those of a conversation as
@@ -43,8 +43,8 @@ class Voice:
     text_tokens: Callable[[str], int]
 
 
-def voices_of(name: str, teller: Teller, sampling: Sampling) -> tuple[Voice, Voice]:
-    """Return the two voices of an opened run: itself, and its base."""
+def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedModel, ServedModel]:
+    """Return the two models of an opened run: itself, and its base."""
     contract, renderer = teller.run.contract, teller.engine.renderer
 
     def prompt_tokens(messages: Sequence[Message]) -> int:
@@ -55,7 +55,7 @@ def voices_of(name: str, teller: Teller, sampling: Sampling) -> tuple[Voice, Voi
 
     shared = _Shared(teller)
     tuned, base = (
-        Voice(
+        ServedModel(
             made,
             contract.base["name"],
             contract.system,
@@ -112,21 +112,21 @@ class _FairLock:
                 self._is_held = False
 
 
-def by_name(voices: Sequence[Voice]) -> Mapping[str, Voice]:
-    """Return the voices by their names. Raises UsageError if two have the same, or a name cannot be one."""
-    found: dict[str, Voice] = {}
-    for voice in voices:
-        name = voice.name.removesuffix(BASE)
+def by_name(models: Sequence[ServedModel]) -> Mapping[str, ServedModel]:
+    """Return the models by their names. Raises UsageError if two have the same, or a name cannot be one."""
+    found: dict[str, ServedModel] = {}
+    for model in models:
+        name = model.name.removesuffix(BASE)
         if not name or len(name) > NAME_CHARACTERS or not name.isprintable() or name != name.strip() or "@" in name:
             raise UsageError(
                 f"{shown(name, 40)} 不能用作模型的名字：要 1 到 {NAME_CHARACTERS} 个字，不含 @；请写 名字=结果文件夹",
                 f"{shown(name, 40)} cannot be the name of a model: 1 to {NAME_CHARACTERS} characters without @;"
                 " write NAME=RUN",
             )
-        if voice.name in found:
+        if model.name in found:
             raise UsageError(
                 f"有两个模型都叫 {name}；请给其中一个另起名字：名字=结果文件夹",
                 f"two models are called {name}; name one of them: NAME=RUN",
             )
-        found[voice.name] = voice
+        found[model.name] = model
     return found
