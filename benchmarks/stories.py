@@ -48,12 +48,12 @@ def wishes(count: int) -> Iterator[str]:
         yield WISH.asked(chance, "谁和道理", parts(Characters(chance), plot.lesson))
 
 
-def stories(teller: Teller, asked: Sequence[str]) -> list[Told]:
+def stories(teller: Teller, asked: Sequence[str], tuned: bool) -> list[Told]:
     sampling = teller.run.config.sampling.model_copy(update={"seed": 0})
     told: dict[int, Told] = {}
     for start in range(0, len(asked), AT_A_TIME):
         prompts = [[Message("user", wish)] for wish in asked[start : start + AT_A_TIME]]
-        for row, text, stop in teller.engine.answers(prompts, sampling):
+        for row, text, stop in teller.engine.answers(prompts, sampling, tuned=tuned):
             told[start + row] = Told(asked[start + row], text, stop == "stop")
     return [told[number] for number in sorted(told)]
 
@@ -98,9 +98,11 @@ def main() -> None:
     own = [*wishes(options.wishes)]
     rows = report.read_rows(dataset_path("bedtime.heldout"), 1)[: options.wishes]
     held_out = [row["instruction"] for row in rows]
-    with teller.adapter.off():
-        before = {"tiny, wishes of all plots": stories(teller, own), "before, bedtime": stories(teller, held_out)}
-    told = {**before, "after, bedtime": stories(teller, held_out)}
+    told = {
+        "tiny, wishes of all plots": stories(teller, own, tuned=False),
+        "before, bedtime": stories(teller, held_out, tuned=False),
+        "after, bedtime": stories(teller, held_out, tuned=True),
+    }
     found = {name: figures(some, lit=name.startswith("after")) for name, some in told.items()}
     report.header("stories", *next(iter(found.values())))
     for name, some in found.items():

@@ -66,4 +66,4 @@ def test_a_file_of_llama_factory_is_trained_and_talked_to(
     assert logged(run, "learning_rate") == pytest.approx([1e-4 / 3, 2e-4 / 3, 1e-4])
 
     teller = tonghua.load(run, on_event=print)
-    assert teller.adapter.scale == 32 / 4**0.5
+    assert teller.torch.adapter.scale == 32 / 4**0.5

@@ -23,7 +23,7 @@ from tonghua.data.samples.prepare import Prepared, open_model, prepare, split
 from tonghua.data.samples.samples import Samples
 from tonghua.evaluation.compare import compare_answers, compare_losses
 from tonghua.evaluation.losses import Losses, losses
-from tonghua.inference.engine import Engine
+from tonghua.inference.torch_engine import TorchEngine
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN
 from tonghua.prompt.renderer import Renderer
@@ -70,8 +70,8 @@ def tuned(tiny_folder: Path) -> tuple[Any, Adapter]:
 
 
 @pytest.fixture
-def engine(tiny_folder: Path, tuned: tuple[Any, Adapter]) -> Iterator[Engine]:
-    yield Engine(tuned[0], Renderer(tiny_folder), Contract(None, JOIN, (STOP, 0), "", "", {}))
+def engine(tiny_folder: Path, tuned: tuple[Any, Adapter]) -> Iterator[TorchEngine]:
+    yield TorchEngine(tuned[0], Renderer(tiny_folder), Contract(None, JOIN, (STOP, 0), "", "", {}), tuned[1])
     tuned[1].enable(True)
 
 
@@ -92,7 +92,7 @@ def ready(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return made
 
 
-def both_losses(engine: Engine, adapter: Adapter, samples: Samples) -> tuple[Losses, Losses]:
+def both_losses(engine: TorchEngine, adapter: Adapter, samples: Samples) -> tuple[Losses, Losses]:
     with adapter.off():
         base = losses(engine.decoder, samples.examples)
     return base, losses(engine.decoder, samples.examples)
@@ -128,12 +128,12 @@ def width(interval: Sequence[float]) -> float:
 
 @pytest.mark.parametrize("kind", ["parts of long answers", "a sample for each answer"])
 def test_the_interval_is_that_of_whole_rows(
-    kind: str, ready: Ready, engine: Engine, tuned: tuple[Any, Adapter], thinking_folder: Path
+    kind: str, ready: Ready, engine: TorchEngine, tuned: tuple[Any, Adapter], thinking_folder: Path
 ) -> None:
     rows = long_rows(12) if kind == "parts of long answers" else talks(12)
     samples = ready(rows, thinking_folder if kind == "a sample for each answer" else engine.renderer.folder).samples
     assert len(samples) > 2.5 * len(rows)
-    found = compare_losses(engine, tuned[1], samples)
+    found = compare_losses(engine, samples)
     base, after = both_losses(engine, tuned[1], samples)
     assert found["interval"] == pytest.approx(by_hand(base, after, row_of_each(samples, rows)), abs=1e-12)
     assert found["rows"] == len(rows)
@@ -143,10 +143,10 @@ def test_the_interval_is_that_of_whole_rows(
         assert by_hand(base, after, wrong) != pytest.approx(found["interval"], rel=0.02)
 
 
-def test_rows_that_ask_the_same_are_one_draw(ready: Ready, engine: Engine, tuned: tuple[Any, Adapter]) -> None:
+def test_rows_that_ask_the_same_are_one_draw(ready: Ready, engine: TorchEngine, tuned: tuple[Any, Adapter]) -> None:
     rows = [{**row, "instruction": f"问{place // 3}"} for place, row in enumerate(long_rows(9, 8))]
     samples = ready(rows).samples
-    found = compare_losses(engine, tuned[1], samples)
+    found = compare_losses(engine, samples)
     base, after = both_losses(engine, tuned[1], samples)
     of_rows = row_of_each(samples, rows)
     assert found["interval"] == pytest.approx(by_hand(base, after, [row // 3 for row in of_rows]), abs=1e-12)
@@ -156,18 +156,18 @@ def test_rows_that_ask_the_same_are_one_draw(ready: Ready, engine: Engine, tuned
 
 @pytest.mark.parametrize("copies", [1, 2])
 def test_many_parts_of_one_question_are_no_comparison(
-    ready: Ready, engine: Engine, tuned: tuple[Any, Adapter], copies: int
+    ready: Ready, engine: TorchEngine, tuned: tuple[Any, Adapter], copies: int
 ) -> None:
     samples = ready(long_rows(1, 200) * copies).samples
     assert len(samples) > 5
-    found = compare_losses(engine, tuned[1], samples)
+    found = compare_losses(engine, samples)
     assert (found["interval"], found["items"]) == (None, 1)
     assert found["base"] > 0
 
 
 @pytest.mark.parametrize("kind", ["parts", "turns", "whole"])
 def test_bits_per_character_count_what_is_learned(
-    kind: str, ready: Ready, engine: Engine, tuned: tuple[Any, Adapter]
+    kind: str, ready: Ready, engine: TorchEngine, tuned: tuple[Any, Adapter]
 ) -> None:
     """Each row's answers once, whatever is repeated as context, and nothing of an answer that is not learned."""
     rows = talks(6) if kind == "turns" else long_rows(6, 40 if kind == "parts" else 3)
@@ -180,7 +180,7 @@ def test_bits_per_character_count_what_is_learned(
     repeated = sum(
         len("".join(m.content.split())) for c in samples.conversations for m in c.messages if m.role == "assistant"
     )
-    found = compare_losses(engine, tuned[1], samples)
+    found = compare_losses(engine, samples)
     for name in ("base", "tuned"):
         nats = found[name] * found["targets"]
         assert found["bits_per_char"][name] == pytest.approx(nats / math.log(2) / characters)
@@ -189,7 +189,7 @@ def test_bits_per_character_count_what_is_learned(
 
 @pytest.mark.parametrize("work", ["losses", "answers"])
 def test_an_error_leaves_the_adapter_on(
-    work: str, ready: Ready, engine: Engine, tuned: tuple[Any, Adapter], monkeypatch: pytest.MonkeyPatch
+    work: str, ready: Ready, engine: TorchEngine, tuned: tuple[Any, Adapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever catches it and talks on talks to the tuned model."""
     samples = ready(long_rows(3, 2)).samples
@@ -200,14 +200,18 @@ def test_an_error_leaves_the_adapter_on(
 
     with pytest.raises(KeyboardInterrupt):
         if work == "losses":
-            compare_losses(engine, tuned[1], samples, stopped)
+            compare_losses(engine, samples, stopped)
         else:
-            compare_answers(engine, tuned[1], samples.conversations[:], Sampling(max_new_tokens=2), stopped)
+            compare_answers(engine, samples.conversations[:], Sampling(max_new_tokens=2), stopped)
+    asked = [talk.messages[:-1] for talk in samples.conversations[:2]]
+    greedy = Sampling(max_new_tokens=4, temperature=0)
+    with_it, without = (list(engine.answers(asked, greedy, tuned=tuned)) for tuned in (True, False))
+    assert list(engine.answers(asked, greedy)) == with_it != without
     assert [layer.enabled for layer in tuned[1].layers] == [True] * len(tuned[1].layers)
     assert not engine.decoder.training
 
 
-def test_the_loss_of_an_error_leaves_training_on(ready: Ready, engine: Engine) -> None:
+def test_the_loss_of_an_error_leaves_training_on(ready: Ready, engine: TorchEngine) -> None:
     samples = ready(long_rows(3, 2)).samples
     engine.decoder.train()
 
@@ -285,7 +289,7 @@ def test_rows_are_numbered_over_all_datasets(ready: Ready) -> None:
     ]
 
 
-def test_the_tokens_of_an_epoch_are_those_that_it_reads(ready: Ready, engine: Engine, tmp_path: Path) -> None:
+def test_the_tokens_of_an_epoch_are_those_that_it_reads(ready: Ready, engine: TorchEngine, tmp_path: Path) -> None:
     rows = long_rows(4)
     samples = ready(rows).samples
     called = call("check", tmp_path / "行 rows.jsonl", f"model={engine.renderer.folder}", "max_length=150", "--json")

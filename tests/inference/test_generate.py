@@ -17,14 +17,16 @@ from tonghua.core import attention
 from tonghua.core.lora import Adapter
 from tonghua.core.model import Decoder
 from tonghua.errors import DataError, UsageError
-from tonghua.inference import engine as engine_room
+from tonghua.inference import torch_engine as engine_room
 from tonghua.inference.decode import tokens
-from tonghua.inference.engine import Answer, Engine
+from tonghua.inference.engine import Answer
 from tonghua.inference.teller import _message
+from tonghua.inference.torch_engine import TorchEngine
 from tonghua.models.shipped import tiny
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Message
 from tonghua.prompt.renderer import Renderer
+from tonghua.training import diary as diary_room
 from tonghua.training.diary import Diary
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=14)
@@ -45,9 +47,9 @@ def tuned(tiny_folder: Path) -> tuple[Decoder, Adapter]:
 
 
 @pytest.fixture
-def engine(tiny_folder: Path, tuned: tuple[Decoder, Adapter]) -> Iterator[Engine]:
+def engine(tiny_folder: Path, tuned: tuple[Decoder, Adapter]) -> Iterator[TorchEngine]:
     decoder, adapter = tuned
-    yield Engine(decoder, Renderer(tiny_folder), contract(stop_ids=(STOP, 0)))
+    yield TorchEngine(decoder, Renderer(tiny_folder), contract(stop_ids=(STOP, 0)))
     adapter.enable(True)
 
 
@@ -89,7 +91,7 @@ def test_answers_are_asked_for_as_the_contract_says(
     tiny_folder: Path, tmp_path: Path, tuned: tuple[Decoder, Adapter], thinking: bool
 ) -> None:
     renderer = Renderer(with_template(tiny_folder, tmp_path, QWEN3))
-    asking = Engine(tuned[0], renderer, replace(contract((STOP, 0)), thinking=thinking))
+    asking = TorchEngine(tuned[0], renderer, replace(contract((STOP, 0)), thinking=thinking))
     earlier = [Message("user", "问"), Message("assistant", "<think>\n想。\n</think>\n\n答。"), Message("user", "再问")]
     prompt = renderer.prompt([Message("system", asking.contract.system or ""), *earlier], thinking)
     assert renderer.plain(prompt).endswith("assistant\n" + ("" if thinking else "<think>\n\n</think>\n\n"))
@@ -103,7 +105,7 @@ def test_a_mark_that_the_prompt_opens_belongs_to_the_answer(
     tiny_folder: Path, tmp_path: Path, tuned: tuple[Decoder, Adapter]
 ) -> None:
     renderer = Renderer(with_template(tiny_folder, tmp_path, ALWAYS_THINKING))
-    asking = Engine(tuned[0], renderer, contract((STOP, 0)))
+    asking = TorchEngine(tuned[0], renderer, contract((STOP, 0)))
     *pieces, answer = asking.stream(ASKED, GREEDY)
     assert isinstance(answer, Answer)
     assert pieces[0] == "<think>\n"
@@ -239,7 +241,7 @@ def test_generating_leaves_the_global_generator_alone(decoder: Decoder) -> None:
 ASKED = [Message("user", "请讲一个关于月亮的故事。")]
 
 
-def answered(engine: Engine, messages: Sequence[Message], sampling: Sampling) -> tuple[list[str], Answer]:
+def answered(engine: TorchEngine, messages: Sequence[Message], sampling: Sampling) -> tuple[list[str], Answer]:
     *pieces, answer = engine.stream(messages, sampling)
     assert isinstance(answer, Answer)
     assert all(isinstance(piece, str) and piece for piece in pieces)
@@ -247,7 +249,7 @@ def answered(engine: Engine, messages: Sequence[Message], sampling: Sampling) ->
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_pieces_are_the_answer(engine: Engine, seed: int) -> None:
+def test_the_pieces_are_the_answer(engine: TorchEngine, seed: int) -> None:
     engine.contract = contract(stop_ids=NEVER)
     pieces, answer = answered(engine, ASKED, DRAWN.model_copy(update={"seed": seed, "max_new_tokens": 60}))
     assert "".join(pieces) == answer.text
@@ -256,14 +258,14 @@ def test_the_pieces_are_the_answer(engine: Engine, seed: int) -> None:
     assert answer.tokens_per_s > 0
 
 
-def test_the_contract_puts_its_system_prompt_in_front(engine: Engine) -> None:
+def test_the_contract_puts_its_system_prompt_in_front(engine: TorchEngine) -> None:
     given = [Message("system", engine.contract.system or ""), *ASKED]
     assert answered(engine, ASKED, GREEDY)[1].text == answered(engine, given, GREEDY)[1].text
     other = [Message("system", "Once upon a time"), *ASKED]
     assert answered(engine, other, GREEDY)[1].text != answered(engine, ASKED, GREEDY)[1].text
 
 
-def test_an_answer_says_how_it_ended(engine: Engine) -> None:
+def test_an_answer_says_how_it_ended(engine: TorchEngine) -> None:
     prompt = engine.renderer.prompt([Message("system", engine.contract.system or ""), *ASKED])
     (full,) = generated(engine.decoder, [prompt], DRAWN)
     stop = latest(full)
@@ -277,7 +279,7 @@ def test_an_answer_says_how_it_ended(engine: Engine) -> None:
     assert cut.text == engine.renderer.decode(full)
 
 
-def test_an_answer_of_nothing_but_its_end(engine: Engine) -> None:
+def test_an_answer_of_nothing_but_its_end(engine: TorchEngine) -> None:
     prompt = engine.renderer.prompt([Message("system", engine.contract.system or ""), *ASKED])
     first = generated(engine.decoder, [prompt], GREEDY)[0][0]
     engine.contract = contract(stop_ids=(first,))
@@ -286,7 +288,7 @@ def test_an_answer_of_nothing_but_its_end(engine: Engine) -> None:
     assert list(engine.answers([ASKED], GREEDY)) == [(0, "", "stop")]
 
 
-def test_answers_together_are_those_of_the_stream(engine: Engine) -> None:
+def test_answers_together_are_those_of_the_stream(engine: TorchEngine) -> None:
     asked = [ASKED, [Message("user", "你好")], [*ASKED, Message("assistant", "好。"), Message("user", "moon?")]]
     prompts = [engine.renderer.prompt([Message("system", engine.contract.system or ""), *one]) for one in asked]
     full = generated(engine.decoder, prompts, DRAWN)
@@ -307,10 +309,10 @@ def any_renderer(request: pytest.FixtureRequest, tiny_folder: Path) -> Renderer:
 
 
 def test_an_answer_is_one_text_by_every_way_wherever_it_is_cut(
-    engine: Engine, any_renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+    engine: TorchEngine, any_renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stream, answers side by side and the diary, for tokens of any kind, a stop now and then, and every limit."""
-    engine = Engine(engine.decoder, any_renderer, contract(stop_ids=any_renderer.stop_ids))
+    engine = TorchEngine(engine.decoder, any_renderer, contract(stop_ids=any_renderer.stop_ids))
     draw = random.Random(3)
     size = len(any_renderer.vocabulary)
     halves = [id for id in (draw.randrange(size) for _ in range(4000)) if "\ufffd" in any_renderer.plain([id])]
@@ -330,6 +332,7 @@ def test_an_answer_is_one_text_by_every_way_wherever_it_is_cut(
                 yield from ((row, ids[place]) for row, ids in enumerate(rows[: len(prompts)]) if place < len(ids))  # noqa: B023
 
         monkeypatch.setattr(engine_room, "tokens", given)
+        monkeypatch.setattr(diary_room, "tokens", given)
         for most in range(1, max(map(len, rows)) + 1):
             sampling = GREEDY.model_copy(update={"max_new_tokens": most})
             together = {row: (text, stop) for row, text, stop in engine.answers([ASKED] * 3, sampling)}
@@ -344,7 +347,7 @@ def test_an_answer_is_one_text_by_every_way_wherever_it_is_cut(
             assert set(whole[len(alone.text) :]) <= {"\ufffd"}, "only a character without its end is left out"
 
 
-def test_the_adapter_can_be_turned_off(engine: Engine, tuned: tuple[Decoder, Adapter], decoder: Decoder) -> None:
+def test_the_adapter_can_be_turned_off(engine: TorchEngine, tuned: tuple[Decoder, Adapter], decoder: Decoder) -> None:
     adapter = tuned[1]
     on = generated(engine.decoder, PROMPTS, GREEDY)
     adapter.enable(False)
@@ -355,7 +358,7 @@ def test_the_adapter_can_be_turned_off(engine: Engine, tuned: tuple[Decoder, Ada
     assert generated(engine.decoder, PROMPTS, GREEDY) == on
 
 
-def test_control_tokens_never_reach_the_reader(engine: Engine) -> None:
+def test_control_tokens_never_reach_the_reader(engine: TorchEngine) -> None:
     """<|im_start|> in the middle of an answer, which is no stop token, is not shown."""
     start = 1
     text = engine.renderer.text_stream()
@@ -363,7 +366,7 @@ def test_control_tokens_never_reach_the_reader(engine: Engine) -> None:
     assert "".join(text.push(id) for id in [*ids, start, *ids]) == "你好你好"
 
 
-def test_an_answer_can_be_compared(engine: Engine) -> None:
+def test_an_answer_can_be_compared(engine: TorchEngine) -> None:
     """Times aside, two answers of one seed are equal."""
     one, two = (answered(engine, ASKED, DRAWN)[1] for _ in range(2))
     assert replace(one, first_token_s=0, tokens_per_s=0) == replace(two, first_token_s=0, tokens_per_s=0)

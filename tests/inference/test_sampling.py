@@ -10,14 +10,12 @@ from torch import Tensor
 from tonghua.config.schema import Sampling
 from tonghua.errors import DivergedError
 from tonghua.inference import sampling as room
+from tonghua.inference.dry import LARGEST_PENALTY, LONGEST_EXCESS, dry_penalties
 from tonghua.inference.sampling import (
     HEAD,
-    LARGEST_PENALTY,
-    LONGEST_EXCESS,
     Candidates,
     candidates,
     candidates_plain,
-    dry_penalties,
     penalize,
     pick,
     pick_plain,

@@ -39,12 +39,14 @@ def slow_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Clock, float], No
     def made(clock: Clock, seconds: float) -> None:
         real = compare._answers
 
-        def answers(engine: Any, prompts: Any, sampling: Any, advance: Any, look: Callable[[], None]) -> Any:
+        def answers(
+            engine: Any, prompts: Any, sampling: Any, advance: Any, look: Callable[[], None], tuned: bool
+        ) -> Any:
             def passing() -> None:
                 clock.now += seconds
                 look()
 
-            return real(engine, prompts, sampling, advance, passing)
+            return real(engine, prompts, sampling, advance, passing, tuned)
 
         monkeypatch.setattr(compare, "_answers", answers)
 

@@ -45,6 +45,10 @@ class Member(NamedTuple):
     rows: slice
 
 
+UPDATE = ("rank", "scale", "dropout", "adapted", "lora_A", "lora_B", "A", "B")
+"""The attributes of a layer that `add_lora` sets."""
+
+
 class LoRALinear(nn.Module):
     """One or more frozen linears with a common input, each with or without a LoRA update.
 
@@ -80,8 +84,8 @@ class LoRALinear(nn.Module):
         self.members = [Member(name, slice(a, b)) for name, a, b in zip(outputs, starts[:-1], starts[1:], strict=True)]
         self.bits, self.device = bits, device
         self.quantized: QuantizedWeight | None = None
-        self.rank, self.scale, self.dropout = 0, 0.0, 0.0
-        self.adapted: list[Member] = []
+        self.owner: Adapter | None = None  # of the first layer of a model: the adapter whose updates are in place
+        self.drop_lora()
         self.enabled = True
 
     @property
@@ -105,6 +109,14 @@ class LoRALinear(nn.Module):
             # Keeps shape and dtype, which `add_lora` reads.
             self.frozen = torch.empty_like(self.frozen, device="meta")
 
+    def drop_lora(self) -> None:
+        """Leave the layer without an update; one that was taken from `update` before stays whole."""
+        self.rank, self.scale, self.dropout = 0, 0.0, 0.0
+        self.adapted: list[Member] = []
+        self.lora_A, self.lora_B = nn.ParameterList(), nn.ParameterList()
+        for name in ("A", "B"):
+            self.register_buffer(name, None, persistent=False)
+
     def add_lora(self, targets: Sequence[str], rank: int, scale: float, dropout: float) -> list[tuple[str, int, int]]:
         """Add a zero LoRA update to the members in `targets`; return (name, inputs, outputs) of each.
 
@@ -125,6 +137,16 @@ class LoRALinear(nn.Module):
         for i, member in enumerate(self.adapted):
             columns = slice(i * self.rank, (i + 1) * self.rank)
             yield self.A[columns], self.B[member.rows, columns]
+
+    @property
+    def update(self) -> dict[str, Any]:
+        """All that makes up the LoRA update. A model has one at a time; setting it puts another one in its place."""
+        return {name: getattr(self, name) for name in UPDATE}
+
+    @update.setter
+    def update(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
 
     def forward(self, x: Tensor, gated: bool = False) -> Tensor:
         """Map (T, I) to (T, O); with `gated`, x is gate and up (T, 2I) and the input is swiglu(x)."""
@@ -224,10 +246,14 @@ class Adapter:
         generator: torch.Generator | None = None,
     ):
         self.rank, self.scale, self.dropout, self.targets = rank, scale, dropout, tuple(targets)
-        wanted = [(path, layer) for path, layer in linears if any(m.name in targets for m in layer.members)]
+        named = list(linears)
+        wanted = [(path, layer) for path, layer in named if any(m.name in targets for m in layer.members)]
         if not wanted:
             raise ValueError(f"no layer of this model is named in {list(targets)}")
         self.layers = [layer for _, layer in wanted]
+        self._all = [layer for _, layer in named]
+        for layer in self._all:
+            layer.drop_lora()
         plan = [(path, layer, layer.add_lora(targets, rank, scale, dropout)) for path, layer in wanted]
         # fp32: bf16 masters would lose small updates. It is little: 4.4 million values at 0.5B and rank 8.
         size = sum(rank * (inputs + outputs) for _, _, members in plan for _, inputs, outputs in members)
@@ -249,6 +275,16 @@ class Adapter:
                 with torch.no_grad():
                     layer.lora_A[-1].copy_(start)
         self.refresh()
+        self._updates = [layer.update for layer in self._all]
+        self._all[0].owner = self
+
+    def attach(self) -> None:
+        """Put this adapter back on its model, in the place of one that was made for it later."""
+        if self._all[0].owner is not self:
+            # All layers: the other one may have updates where this one has none.
+            for layer, update in zip(self._all, self._updates, strict=True):
+                layer.update = update
+            self._all[0].owner = self
 
     def _view(self, offset: int, shape: tuple[int, int]) -> nn.Parameter:
         part = slice(offset, offset + shape[0] * shape[1])

@@ -37,7 +37,7 @@ def read_answers(
     advance: Callable[[int], None],
 ) -> dict[str, Any]:
     """Return what `compare_sense` returns, with `items` and a note on empty answers; or why there is no reader."""
-    decoder = teller.engine.decoder
+    decoder = teller.torch.decoder
     try:
         name, reader = _chosen(teller, DevicePlace(decoder.device, decoder.dtype))
         found = compare_sense(reader, answers, advance, rows)

@@ -18,11 +18,10 @@ import numpy as np
 
 from ..config.schema import Sampling
 from ..core.example import Example
-from ..core.lora import Adapter
-from ..core.model import Decoder
 from ..data.samples.samples import Samples
 from ..data.sentences import ends_complete, without_space
 from ..inference.engine import Engine, StopReason
+from ..inference.torch_engine import TorchEngine
 from ..prompt.conversation import Conversation, Message
 from ..prompt.renderer import Renderer
 from ..prompt.thoughts import without_thought
@@ -66,20 +65,23 @@ def health(answers: Sequence[Written]) -> Generated:
 
 
 def compare_losses(
-    engine: Engine, adapter: Adapter, samples: Samples, advance: Callable[[int], None] = lambda done: None
+    engine: TorchEngine, samples: Samples, advance: Callable[[int], None] = lambda done: None
 ) -> dict[str, Any]:
     """Return what `loss_difference` returns. `advance` gets the number of further samples done, over both models.
 
     Leaves the adapter on.
     """
-    base, tuned = both_losses(engine.decoder, adapter, samples.examples, advance)
+    base, tuned = both_losses(engine, samples.examples, advance)
     return loss_difference(engine.renderer, samples, base, tuned)
 
 
 def both_losses(
-    decoder: Decoder, adapter: Adapter, examples: Sequence[Example], advance: Callable[[int], None]
+    engine: TorchEngine, examples: Sequence[Example], advance: Callable[[int], None]
 ) -> tuple[Losses, Losses]:
-    """Return the losses of base and tuned. Leaves the adapter on."""
+    """Return the losses of base and tuned; the engine must have an adapter. Leaves it on."""
+    adapter, decoder = engine.adapter, engine.decoder
+    assert adapter is not None
+    adapter.attach()
     with adapter.off():
         base = losses(decoder, examples, advance=advance)
     return base, losses(decoder, examples, advance=advance)
@@ -107,7 +109,6 @@ def _learned_characters(renderer: Renderer, example: Example) -> int:
 
 def compare_answers(
     engine: Engine,
-    adapter: Adapter,
     conversations: Sequence[Conversation],
     sampling: Sampling,
     advance: Callable[[int], None] = lambda done: None,
@@ -116,14 +117,12 @@ def compare_answers(
     """Return "generated", "endings" and "answers" of base and tuned to the last question of each conversation.
 
     `advance` gets 1 per answer; `look` is called for every token, and may raise. Without a seed in `sampling` the
-    seed is 0. Leaves the adapter on.
+    seed is 0.
     """
     prompts = [c.messages[:-1] for c in conversations]
     # A seed: both models draw with the same random numbers, and a second comparison gives the same texts.
     sampling = sampling if sampling.seed is not None else sampling.model_copy(update={"seed": 0})
-    with adapter.off():
-        base = _answers(engine, prompts, sampling, advance, look)
-    tuned = _answers(engine, prompts, sampling, advance, look)
+    base, tuned = (_answers(engine, prompts, sampling, advance, look, tuned) for tuned in (False, True))
     asked = [prompt[-1].content for prompt in prompts]
     return {
         "generated": {"base": asdict(health(base)), "tuned": asdict(health(tuned))},
@@ -153,12 +152,13 @@ def _answers(
     sampling: Sampling,
     advance: Callable[[int], None],
     look: Callable[[], None],
+    tuned: bool,
 ) -> list[Written]:
     """Return the answer to each prompt."""
     answers: list[Written] = [("", "length")] * len(prompts)
     # Several at a time read the weights once per token; the bound keeps the key-value cache small.
     for start in range(0, len(prompts), ANSWERS_AT_A_TIME):
-        for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling, look):
+        for row, text, stop in engine.answers(prompts[start : start + ANSWERS_AT_A_TIME], sampling, look, tuned):
             answers[start + row] = (text, stop)
             advance(1)
     return answers

@@ -82,13 +82,12 @@ def compared(
 
     Writes it and the pages into the run folder.
     """
-    engine, adapter = teller.engine, teller.adapter
     advance = counting(2 * len(samples), Text("计算损失", "measuring the loss"), tell)
-    found: dict[str, Any] = {"data": data, "loss": compare_losses(engine, adapter, samples, advance), **NO_ANSWERS}
+    found: dict[str, Any] = {"data": data, "loss": compare_losses(teller.torch, samples, advance), **NO_ANSWERS}
     found["knowledge"] = knowledge_kept(teller)
     if asked:
         advance = counting(2 * len(asked), Text("生成回答", "writing answers"), tell)
-        found |= compare_answers(engine, adapter, asked, sampling, advance)
+        found |= compare_answers(teller.engine, asked, sampling, advance)
         # What people answered to such questions; a wish that stands in no row has none.
         rows = [(c.messages[-2].content, c.messages[-1].content) for c in asked if c.messages[-1].content]
         advance = counting(2 * len(asked) + len(rows), Text("另一个模型读这些回答", "another model reads them"), tell)
@@ -101,7 +100,7 @@ def compared(
 def knowledge_kept(teller: Teller) -> dict[str, Any]:
     """Return what `compare_knowledge` returns, or why the model's template takes no such question."""
     try:
-        return compare_knowledge(teller.engine, teller.adapter)
+        return compare_knowledge(teller.torch)
     except UserError as error:
         return not_measured(error.text)
 

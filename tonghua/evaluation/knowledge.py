@@ -14,8 +14,7 @@ from importlib import resources
 from typing import Any
 
 from ..core.example import Example
-from ..core.lora import Adapter
-from ..inference.engine import Engine
+from ..inference.torch_engine import TorchEngine
 from ..prompt.conversation import Conversation, Message
 from ..prompt.renderer import Renderer
 from .bootstrap import difference
@@ -41,13 +40,11 @@ def _without_end(example: Example, renderer: Renderer) -> Example:
     return replace(example, is_target=tuple(targets))
 
 
-def compare_knowledge(
-    engine: Engine, adapter: Adapter, advance: Callable[[int], None] = lambda done: None
-) -> dict[str, Any]:
+def compare_knowledge(engine: TorchEngine, advance: Callable[[int], None] = lambda done: None) -> dict[str, Any]:
     """Return the difference in nats per token (see `bootstrap`). `advance` gets the number of further items done.
 
     Leaves the adapter on. Raises what `knowledge_examples` raises.
     """
     examples = knowledge_examples(engine.renderer)
-    base, tuned = both_losses(engine.decoder, adapter, examples, advance)
+    base, tuned = both_losses(engine, examples, advance)
     return difference(base.nll, tuned.nll, base.targets, range(len(examples)))

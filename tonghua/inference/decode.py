@@ -9,7 +9,7 @@ from ..config.schema import Sampling
 from ..core import attention
 from ..core.lora import linear
 from ..core.model import Decoder
-from ..errors import DataError
+from .engine import room_for_answer
 from .sampling import penalize, pick
 
 
@@ -99,7 +99,7 @@ def tokens(
     An answer ends after a stop token, after `max_new_tokens`, or when the model's context is full.
     Raises DataError if a prompt leaves no room for an answer.
     """
-    room = [_room(decoder, prompt, sampling.max_new_tokens) for prompt in prompts]
+    room = [room_for_answer(p, decoder.shape.max_positions, sampling.max_new_tokens) for p in prompts]
     cache = Cache(decoder, [len(p) + r for p, r in zip(prompts, room, strict=True)])
     # One prompt at a time, so none is padded to the length of another.
     hidden = torch.cat([cache.prefill(row, prompt) for row, prompt in enumerate(prompts)])
@@ -125,17 +125,6 @@ def tokens(
             alive = [alive[line] for line in going]
         last = [answers[row][-1] for row in alive]
         hidden = cache.step(torch.tensor(last, device=decoder.device))
-
-
-def _room(decoder: Decoder, prompt: Sequence[int], wanted: int) -> int:
-    left = decoder.shape.max_positions - len(prompt)
-    if left < 1:
-        raise DataError(
-            f"对话有 {len(prompt)} 个 token，超过模型的上限 {decoder.shape.max_positions}；请开始新的对话",
-            f"the conversation has {len(prompt)} tokens and the model takes {decoder.shape.max_positions};"
-            " start a new one",
-        )
-    return min(left, wanted)
 
 
 def _generator(seed: int | None, row: int) -> torch.Generator:

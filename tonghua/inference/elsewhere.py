@@ -21,8 +21,8 @@ from ..prompt.renderer import Renderer
 from ..runs.folder import Run
 from ..system import device as devices
 from ..text import Text, shown
-from .engine import Engine
 from .teller import Teller
+from .torch_engine import TorchEngine
 
 SET_HERE = (
     *("model", "device", "dtype", "quantization_bit", "system", "enable_thinking", "output_dir"),
@@ -78,4 +78,4 @@ def open_elsewhere(adapter: AdapterFiles, config: Config) -> Teller:
     )
     decoder = load_base(base, devices.choose_place(config.device, config.dtype), config.quantization_bit)
     run = Run(adapter.folder, config, contract, adapter.folder)
-    return Teller(run, base, Engine(decoder, renderer, contract), load_adapter(adapter, decoder))
+    return Teller(run, base, TorchEngine(decoder, renderer, contract, load_adapter(adapter, decoder)))

@@ -1,23 +1,23 @@
-"""Turn prompts into answers, token by token, with a key-value cache.
+"""Turn prompts into answers, token by token, under the prompt contract.
 
-    prompts (ids) --tokens--> (index of the prompt, token) as they come --pieces--> the text that each token completes
+    messages --renderer--> prompt (ids) --Engine.tokens--> (row, token) as they come --pieces--> text of each token
 
-`tokens` is the only generation loop, and `pieces` the only place where tokens become text and end an answer: streams,
-whole answers, comparisons and the diary are all made of pieces. `Engine` applies the prompt contract.
-Several prompts share one loop, so each step reads the weights once for all of them.
+An engine is anything with `tokens`: `torch_engine.py` is ours, `llama_engine.py` hands the work to llama.cpp. `pieces`
+is the only place where tokens become text and end an answer: streams, whole answers, comparisons and the diary are all
+made of pieces. So all engines read the same prompt and stop at the same token.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..config.schema import Sampling
-from ..core.model import Decoder
+from ..errors import DataError
 from ..prompt.contract import Contract
 from ..prompt.conversation import Message, with_system
 from ..prompt.renderer import Renderer
-from .decode import tokens
 
 StopReason = Literal["stop", "length"]
 
@@ -31,14 +31,16 @@ class AnswerPiece(NamedTuple):
 
 
 def pieces(
-    decoder: Decoder, renderer: Renderer, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int]
+    coming: Iterable[tuple[int, int]], renderer: Renderer, prompts: int, stop_ids: Sequence[int]
 ) -> Iterator[AnswerPiece]:
-    """Yield a piece for every token of the answers to `prompts` (ids); an answer that ends otherwise was cut off.
+    """Yield a piece for every token of the answers to so many `prompts`; an answer that ends otherwise was cut off.
 
-    The texts of the pieces of an answer are the text of the answer, wherever it ends. Raises what `tokens` raises.
+    coming    (index of the prompt, token), as the tokens come
+
+    The texts of the pieces of an answer are the text of the answer, wherever it ends.
     """
-    streams = [renderer.text_stream() for _ in prompts]
-    for row, token in tokens(decoder, prompts, sampling, stop_ids, renderer.breaker_ids()):
+    streams = [renderer.text_stream() for _ in range(prompts)]
+    for row, token in coming:
         stopped = token in stop_ids
         yield AnswerPiece(row, "" if stopped else streams[row].push(token), stopped)
 
@@ -50,29 +52,52 @@ class Answer:
     text: str
     stop: StopReason  # "stop": the model ended it; "length": it was cut off
     tokens: int  # with the stop token
+    prompt_tokens: int
     first_token_s: float  # seconds until the first token, reading the prompt included
     tokens_per_s: float  # without the first token
 
 
-class Engine:
-    """A model, with or without its adapter, that answers under its prompt contract."""
+class Engine(ABC):
+    """A model, with or without its adapter, that answers under its prompt contract.
 
-    def __init__(self, decoder: Decoder, renderer: Renderer, contract: Contract):
-        self.decoder, self.renderer, self.contract = decoder, renderer, contract
-        decoder.eval()  # turns dropout off
-        # One answer multiplies one row at a time, which reads a weight by rows fastest.
-        for _, layer in decoder.linears():
-            layer.lay_by_rows()
+    Any number of threads may each read answers of their own at the same time; each in turn gets a token. An answer
+    whose iterator is closed ends at once.
+    """
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
+    def __init__(self, renderer: Renderer, contract: Contract):
+        self.renderer, self.contract = renderer, contract
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What computes, for people: the program, and the type of the weights."""
+
+    @property
+    @abstractmethod
+    def context_tokens(self) -> int:
+        """Maximum tokens of a prompt and its answer."""
+
+    @abstractmethod
+    def tokens(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tuned: bool = True
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (index of the prompt, next token); `tuned`: with the adapter, if there is one.
+
+        An answer ends after a stop token, after `max_new_tokens`, or when the context is full. The same seed and the
+        same prompt give the same tokens, whatever runs beside it. Raises DataError if a prompt leaves no room for an
+        answer, DivergedError if the model gives NaN or infinity.
+        """
+
+    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
         """Yield pieces of text as they come, then the whole `Answer`; the contract's system prompt comes first.
 
-        Raises DataError if the messages leave no room for an answer, DivergedError if the model gives NaN or infinity.
+        Raises what `tokens` raises.
         """
         start = time.perf_counter()
         first, count = 0.0, 0
         ended: StopReason = "length"
-        coming = self._pieces([messages], sampling)
+        prompt = self._prompt(messages)
+        coming = pieces(self.tokens([prompt], sampling, tuned), self.renderer, 1, self.contract.stop_ids)
         if text := self._lead(messages):
             yield text
         for piece in coming:
@@ -86,19 +111,21 @@ class Engine:
         elapsed = time.perf_counter() - start
         # Without the first token, whose time is mostly that of reading the prompt.
         rate = (count - 1) / (elapsed - first) if count > 1 else 0.0
-        yield Answer(text, ended, count, first, rate)
+        yield Answer(text, ended, count, len(prompt), first, rate)
 
     def answers(
         self,
         conversations: Sequence[Sequence[Message]],
         sampling: Sampling,
         look: Callable[[], None] = lambda: None,
+        tuned: bool = True,
     ) -> Iterator[tuple[int, str, StopReason]]:
         """Yield (index of the conversation, text, stop) as each answer ends; raises as `stream` does.
 
         Calls `look` for every token; it may raise.
         """
-        coming = self._pieces(conversations, sampling)
+        prompts = [*map(self._prompt, conversations)]
+        coming = pieces(self.tokens(prompts, sampling, tuned), self.renderer, len(prompts), self.contract.stop_ids)
         texts = [*map(self._lead, conversations)]
         cut_off = dict.fromkeys(range(len(conversations)))
         for row, text, stopped in coming:
@@ -114,7 +141,16 @@ class Engine:
         """Return the opened mark of reasoning that ends the prompt: it belongs to the answer."""
         return self.renderer.lead(with_system(messages, self.contract.system), self.contract.thinking)
 
-    def _pieces(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> Iterator[AnswerPiece]:
-        thinking = self.contract.thinking
-        prompts = [self.renderer.prompt(with_system(c, self.contract.system), thinking) for c in conversations]
-        return pieces(self.decoder, self.renderer, prompts, sampling, self.contract.stop_ids)
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        return self.renderer.prompt(with_system(messages, self.contract.system), self.contract.thinking)
+
+
+def room_for_answer(prompt: Sequence[int], context_tokens: int, wanted: int) -> int:
+    """Return how many tokens an answer can have, at most `wanted`. Raises DataError if it is none."""
+    left = context_tokens - len(prompt)
+    if left < 1:
+        raise DataError(
+            f"对话有 {len(prompt)} 个 token，超过模型的上限 {context_tokens}；请开始新的对话",
+            f"the conversation has {len(prompt)} tokens and the model takes {context_tokens}; start a new one",
+        )
+    return min(left, wanted)

@@ -6,7 +6,6 @@ from typing import Any
 
 from ..config.load import resampled
 from ..config.schema import Sampling
-from ..core.lora import Adapter
 from ..errors import DataError, UsageError
 from ..models.peft import load_adapter
 from ..models.scan import ModelFiles, scan_model, scan_tokenizer
@@ -20,6 +19,7 @@ from ..runs.folder import Run
 from ..system import device as devices
 from ..text import shown
 from .engine import Answer, Engine
+from .torch_engine import TorchEngine
 
 History = Sequence[Mapping[str, Any]]
 
@@ -31,10 +31,15 @@ class Teller:
     run: Run
     base: ModelFiles
     engine: Engine
-    adapter: Adapter
 
     def __repr__(self) -> str:
-        return f"Teller({self.run!r}, device={str(self.engine.decoder.device)!r})"
+        return f"Teller({self.run!r}, engine={self.engine.name!r})"
+
+    @property
+    def torch(self) -> TorchEngine:
+        """The engine, which must be ours: what measures losses needs the decoder."""
+        assert isinstance(self.engine, TorchEngine)
+        return self.engine
 
     def tell(self, text: str, *, tuned: bool = True, history: History = (), **sampling: Any) -> str:
         """Return the answer to one message; arguments and errors as in `pieces`."""
@@ -48,8 +53,9 @@ class Teller:
         history   earlier messages: [{"role": "user", "content": …}, {"role": "assistant", …}, …]
         sampling  values such as `temperature=0.8` that replace those of the run
 
-        One thread may read several answers in turn. Raises UsageError at once if a sampling value is out of bounds
-        or the history has another shape; raises DataError at the first piece if no room is left for an answer.
+        Any number of threads may read answers at the same time. Raises UsageError at once if a sampling value is out
+        of bounds or the history has another shape; raises DataError at the first piece if no room is left for an
+        answer.
         """
         # Not a generator function itself, so that wrong arguments raise at the call and not at the first piece.
         messages = [*map(_message, history), Message("user", text)]
@@ -58,14 +64,7 @@ class Teller:
 
     def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
         """Yield pieces of text as they come, then the `Answer`."""
-        pieces = self.engine.stream(messages, sampling)
-        while True:
-            # Before every piece: another answer may have switched the adapter in between.
-            self.adapter.enable(tuned)
-            piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
+        return self.engine.stream(messages, sampling, tuned)
 
 
 def _message(said: Mapping[str, Any]) -> Message:
@@ -109,7 +108,7 @@ def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype:
     # Before loading, which takes long: files that do not belong together fail at once.
     check_contract(run.contract, base, renderer)
     decoder = load_base(base, devices.choose_place(device, dtype), run.config.quantization_bit)
-    return Teller(run, base, Engine(decoder, renderer, run.contract), load_adapter(adapter, decoder))
+    return Teller(run, base, TorchEngine(decoder, renderer, run.contract, load_adapter(adapter, decoder)))
 
 
 def check_contract(contract: Contract, base: ModelFiles, renderer: Renderer) -> None:

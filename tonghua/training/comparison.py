@@ -20,8 +20,8 @@ from ..evaluation.compare import compare_answers, compare_losses, loss_differenc
 from ..evaluation.evaluate import NO_ANSWERS, settled
 from ..evaluation.knowledge import compare_knowledge, knowledge_examples
 from ..evaluation.losses import Losses
-from ..inference.engine import Engine
 from ..inference.teller import Teller
+from ..inference.torch_engine import TorchEngine
 from ..models.peft import load_adapter
 from ..models.scan_adapter import scan_adapter
 from ..prompt.conversation import Conversation, Message
@@ -102,11 +102,11 @@ class _Comparison:
         teller: Teller | None = None
         if self._affords(2 * sum(len(example.ids) for example in knowledge_examples(self._ready.rows.ready.renderer))):
             teller = self._opened()
-            found["knowledge"] = compare_knowledge(teller.engine, teller.adapter)
+            found["knowledge"] = compare_knowledge(teller.torch)
         heldout = self._heldout
         if found["loss"] is _LATER and self._affords(2 * int(heldout.tokens.sum())):
             teller = teller or self._opened()
-            found["loss"] = compare_losses(teller.engine, teller.adapter, heldout, lambda done: self._look())
+            found["loss"] = compare_losses(teller.torch, heldout, lambda done: self._look())
         if self._expected_answers_s() < self._left:
             found |= self._answers(teller or self._opened())
 
@@ -128,8 +128,9 @@ class _Comparison:
     def _opened(self) -> Teller:
         """Return the model with the run's best adapter, which may not be the last one."""
         run, decoder = open_run(self._run, self._run.parent), self._trainer.decoder
-        engine = Engine(decoder, self._ready.rows.ready.renderer, run.contract)
-        return Teller(run, self._ready.rows.ready.model, engine, load_adapter(scan_adapter(run.adapter), decoder))
+        adapter = load_adapter(scan_adapter(run.adapter), decoder)
+        engine = TorchEngine(decoder, self._ready.rows.ready.renderer, run.contract, adapter)
+        return Teller(run, self._ready.rows.ready.model, engine)
 
     def _expected_answers_s(self) -> float:
         """Return the seconds in which both write answers as long as those of the rows; infinite if not known."""
@@ -146,4 +147,4 @@ class _Comparison:
             if self._left < 0:
                 raise _Late
 
-        return compare_answers(teller.engine, teller.adapter, asked, sampling, look=look)
+        return compare_answers(teller.engine, asked, sampling, look=look)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..config.schema import Sampling
 from ..core.model import Decoder
+from ..inference.decode import tokens
 from ..inference.engine import pieces
 from ..prompt.conversation import Message, with_system
 from ..prompt.renderer import Renderer
@@ -107,7 +108,9 @@ class Diary:
         texts, counts = [""] * len(self._ids), [0] * len(self._ids)
         ended = [False] * len(self._ids)
         sampling = self._sampling.model_copy(update={"max_new_tokens": most})
-        for row, text, stopped in pieces(self._decoder, self._renderer, self._ids, sampling, self._renderer.stop_ids):
+        renderer = self._renderer
+        coming = tokens(self._decoder, self._ids, sampling, renderer.stop_ids, renderer.breaker_ids())
+        for row, text, stopped in pieces(coming, renderer, len(self._ids), renderer.stop_ids):
             look()
             if stopped:
                 ended[row] = True

@@ -1,0 +1,281 @@
+"""The engine that hands the work to llama.cpp, through the package xllamacpp.
+
+    base.gguf, adapter 0.gguf, adapter 1.gguf  ──►  Llama, loaded once  ◄──  a LlamaEngine for each run
+
+Each token is a request of its own: prompt and answer so far in, one token out; what was read before lies in the slot.
+So the penalties see the answer alone, as in `sampling.py`; every stream gets its turn after each token, whichever
+adapter it has; and an answer can end at any token. A request costs a few hundredths of the time of its token.
+
+What llama.cpp would do differently, and is avoided here:
+
+    "lora": []            means the adapters' own scales: every request names all of them
+    an unknown adapter    is silently left out: adapters are numbers of `Llama`, checked here
+    its DRY               looks for its breakers in the whole vocabulary anew: ours goes in as a bias
+    half a character      is answered without its token: see `_split_character`
+    a port                it opens one on loopback: with a key that nobody knows, and without pages
+"""
+
+import hashlib
+import math
+import secrets
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Condition, Event
+from typing import Any
+
+import psutil
+
+from ..config.schema import Sampling
+from ..errors import DataError, DivergedError
+from ..prompt.contract import Contract
+from ..prompt.renderer import Renderer
+from .dry import dry_penalties
+from .engine import Engine, room_for_answer
+
+CONTEXT_TOKENS = 8192
+"""Maximum tokens of a conversation: each slot has memory for as many from the start."""
+
+SLOTS = 4
+"""Maximum answers that are computed at the same time; further ones wait."""
+
+READ_AT_ONCE_TOKENS = 128
+"""A longer prompt is read in parts: others get their turn in between, and it can be given up."""
+
+LONGEST_CHARACTER_TOKENS = 4
+
+ORDER = ("penalties", "temperature", "top_k", "top_p", "min_p")
+"""The order of `sampling.candidates_plain`."""
+
+
+_Tokens = Generator[int | None, None, None]
+"""Tokens as they come, and None where an answer is still reading its prompt."""
+
+
+class Llama:
+    """A base and its adapters in llama.cpp. Any number of threads may ask for tokens."""
+
+    def __init__(self, base: Path, adapters: Sequence[Path], context_tokens: int, slots: int = SLOTS):
+        """Raises DataError if a file is damaged."""
+        import xllamacpp
+
+        threads = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+        params = xllamacpp.CommonParams()
+        params.model.path = str(base)
+        params.n_parallel, params.n_ctx = slots, slots * context_tokens
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        # Loaded with scale 0: an adapter then counts only in a request that names it.
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in adapters]
+        params.api_keys = [secrets.token_urlsafe(32)]
+        params.ui = params.endpoint_slots = params.endpoint_props = False
+        params.verbosity, params.cache_ram_mib = 0, 0
+        self.adapters, self.context_tokens = len(adapters), context_tokens
+        self._slots = _Readings(slots)
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            names = ", ".join(path.name for path in (base, *adapters))
+            raise DataError(
+                f"llama.cpp 打不开 {names}；请删除 {base.parent} 里的这些文件再试，或写 --engine torch",
+                f"llama.cpp cannot open {names}; delete these files in {base.parent} and try again, or write"
+                " --engine torch",
+            ) from error
+
+    def tokens(
+        self, prompt: Sequence[int], most: int, sampling: Sampling, seed: int, adapter: int | None, renderer: Renderer
+    ) -> _Tokens:
+        """Yield at most `most` tokens of an answer, and None after a part of its prompt, where it can be given up.
+
+        adapter    index of the adapter, or None for the base
+
+        Raises IndexError for an adapter that is not there, DivergedError if the model gives NaN.
+        """
+        if adapter is not None and not 0 <= adapter < self.adapters:
+            raise IndexError(adapter)
+        fixed = {**_as_requested(sampling), "lora": self._scales(adapter), "cache_prompt": True}
+        breakers, answer = renderer.breaker_ids(), list[int]()
+        with self._slots.taken(prompt, adapter) as slot:
+            slot_request = {**fixed, "id_slot": slot.index}
+            for end in range(READ_AT_ONCE_TOKENS, len(prompt), READ_AT_ONCE_TOKENS):
+                self._ask({**slot_request, "prompt": prompt[:end]})
+                yield None
+            while len(answer) < most:
+                request = {
+                    **slot_request,
+                    "prompt": [*prompt, *answer],
+                    "repeat_last_n": len(answer),
+                    "seed": _seed_of(seed, len(answer)),
+                    "logit_bias": [[id, -cost] for id, cost in dry_penalties(answer, sampling, breakers).items()],
+                }
+                for token in self._next(request, renderer):
+                    answer.append(token)
+                    slot.ids = [*prompt, *answer]
+                    yield token
+
+    def _scales(self, adapter: int | None) -> list[dict[str, Any]]:
+        return [{"id": index, "scale": float(index == adapter)} for index in range(self.adapters)]
+
+    def _next(self, request: Mapping[str, Any], renderer: Renderer) -> list[int]:
+        """Return the next token, or all tokens of a character that has several."""
+        for count in range(1, LONGEST_CHARACTER_TOKENS + 1):
+            choice = self._ask({**request, "max_tokens": count})["choices"][0]
+            if choice["logprobs"] is not None:
+                found = choice["logprobs"]["content"]
+                break
+        else:
+            raise _not_finite()
+        probability = found[0].get("prob")
+        if probability is None or not math.isfinite(probability):
+            raise _not_finite()
+        return [found[0]["id"]] if count == 1 else _split_character(renderer, choice["text"])
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._server.handle_completions({"max_tokens": 1, **request})
+        if "error" in found:
+            raise RuntimeError(f"llama.cpp: {found['error'].get('message')}")
+        return found
+
+
+def _split_character(renderer: Renderer, text: str) -> list[int]:
+    """Return the tokens of the first character of `text`; llama.cpp tells only the last token of a character."""
+    return renderer.tokenizer.encode(text[0], add_special_tokens=False).ids
+
+
+def _as_requested(sampling: Sampling) -> dict[str, Any]:
+    """Return what llama.cpp calls these settings."""
+    return {
+        "samplers": list(ORDER),
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k or 0,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repetition_penalty,
+        "n_probs": 1,
+        "post_sampling_probs": True,
+    }
+
+
+def _seed_of(seed: int, position: int) -> int:
+    """Return the seed of one token: llama.cpp draws each token with a generator of its own."""
+    digest = hashlib.blake2b(f"{seed} {position}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") % (2**32 - 1)  # 2**32 - 1 asks llama.cpp for a random one
+
+
+def _not_finite() -> DivergedError:
+    return DivergedError(
+        "模型算出了 NaN 或无穷大，选不出下一个字：请写 --engine torch dtype=float32 再试，或降低学习率重新训练",
+        "the model computed NaN or infinity, so no next token can be chosen: try --engine torch dtype=float32, or train"
+        " again with a lower learning rate",
+    )
+
+
+class _Reading:
+    """A place for one conversation: what it has read, and with which adapter."""
+
+    def __init__(self, index: int):
+        self.index = index
+        self.ids: Sequence[int] = ()
+        self.adapter: int | None = None
+        self.is_taken = False
+
+
+class _Readings:
+    """The slots of a server; an answer takes the free one that has read most of its prompt."""
+
+    def __init__(self, count: int):
+        self._slots = [_Reading(index) for index in range(count)]
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, prompt: Sequence[int], adapter: int | None) -> Iterator[_Reading]:
+        """Wait for a free slot and hold it."""
+        with self._changed:
+            while not (free := [slot for slot in self._slots if not slot.is_taken]):
+                self._changed.wait()
+            slot = max(free, key=lambda slot: (slot.adapter == adapter) * _shared(slot.ids, prompt))
+            slot.is_taken, slot.adapter, slot.ids = True, adapter, prompt
+        try:
+            yield slot
+        finally:
+            with self._changed:
+                slot.is_taken = False
+                self._changed.notify()
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return the number of equal tokens at the beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+class LlamaEngine(Engine):
+    """A run in llama.cpp: the base, and with `tuned` its adapter of this index."""
+
+    def __init__(self, llama: Llama, adapter: int, kind: str, renderer: Renderer, contract: Contract):
+        super().__init__(renderer, contract)
+        self._llama, self._adapter, self._kind = llama, adapter, kind
+
+    @property
+    def name(self) -> str:
+        return f"llama.cpp, {self._kind}"
+
+    @property
+    def context_tokens(self) -> int:
+        return self._llama.context_tokens
+
+    def tokens(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tuned: bool = True
+    ) -> Iterator[tuple[int, int]]:
+        first = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        answers = [self._answer(prompt, sampling, first + row, tuned) for row, prompt in enumerate(prompts)]
+        if len(answers) > 1:
+            yield from _together(answers)
+            return
+        with closing(answers[0]) as answer:
+            yield from ((0, token) for token in answer if token is not None)
+
+    def _answer(self, prompt: Sequence[int], sampling: Sampling, seed: int, tuned: bool) -> _Tokens:
+        """Return what `Llama.tokens` returns, up to a stop token."""
+        most = room_for_answer(prompt, self.context_tokens, sampling.max_new_tokens)
+        adapter = self._adapter if tuned else None
+        coming = self._llama.tokens(prompt, most, sampling, seed, adapter, self.renderer)
+        return _until_stop(coming, self.contract.stop_ids)
+
+
+def _until_stop(coming: _Tokens, stop_ids: Sequence[int]) -> _Tokens:
+    with closing(coming):
+        for token in coming:
+            yield token
+            if token in stop_ids:
+                return
+
+
+def _together(answers: Sequence[_Tokens]) -> Iterator[tuple[int, int]]:
+    """Yield (index of the answer, token) of all answers as they come; llama.cpp computes those of a moment at once."""
+    given_up, came = Event(), SimpleQueue[tuple[int, int | None]]()
+
+    def follow(row: int) -> None:
+        try:
+            with closing(answers[row]) as answer:
+                for token in answer:
+                    if given_up.is_set():
+                        return
+                    if token is not None:
+                        came.put((row, token))
+        finally:
+            came.put((row, None))
+
+    with ThreadPoolExecutor(len(answers)) as pool:
+        following = [pool.submit(follow, row) for row in range(len(answers))]
+        try:
+            left = len(answers)
+            while left:
+                row, token = came.get()
+                if token is None:
+                    following[row].result()  # raises what the answer raised
+                    left -= 1
+                else:
+                    yield row, token
+        finally:
+            given_up.set()
