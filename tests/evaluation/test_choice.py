@@ -13,7 +13,8 @@ from made_runs import Place
 
 from tonghua.evaluation import choice
 from tonghua.evaluation.choice import NO_READER, read_answers
-from tonghua.inference.teller import Teller, open_teller
+from tonghua.inference.loading import open_teller
+from tonghua.inference.teller import Teller
 from tonghua.models.manifest import Model
 from tonghua.runs.folder import open_run
 

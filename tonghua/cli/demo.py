@@ -98,7 +98,7 @@ def _settings(model: str | None, arguments: list[str], tell: OnEvent, offline: b
 def _compared(run: str, tell: OnEvent) -> tuple["Teller", dict[str, Any]]:
     """Return the trained run, opened, and its comparison with the base on the held-out rows."""
     from ..evaluation.evaluate import compared, held_out
-    from ..inference.teller import open_teller
+    from ..inference.loading import open_teller
     from ..runs.folder import open_run
 
     teller = open_teller(open_run(Path(run), Path(run).parent))

@@ -84,7 +84,8 @@ class Engine(ABC):
         """Yield (index of the prompt, next token); `tuned`: with the adapter, if there is one.
 
         An answer ends after a stop token, after `max_new_tokens`, or when the context is full. The same seed and the
-        same prompt give the same tokens, whatever runs beside it. Raises DataError if a prompt leaves no room for an
+        same prompt draw the same numbers, whatever runs beside it; llama.cpp rounds otherwise if more is computed at
+        once. Raises DataError if a prompt leaves no room for an
         answer, DivergedError if the model gives NaN or infinity.
         """
 

@@ -72,7 +72,7 @@ class Llama:
         params.ui = params.endpoint_slots = params.endpoint_props = False
         params.verbosity, params.cache_ram_mib = 0, 0
         self.adapters, self.context_tokens = len(adapters), context_tokens
-        self._slots = _Readings(slots)
+        self._slots = _Seats(slots)
         try:
             self._server = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -171,7 +171,7 @@ def _not_finite() -> DivergedError:
     )
 
 
-class _Reading:
+class _Seat:
     """A place for one conversation: what it has read, and with which adapter."""
 
     def __init__(self, index: int):
@@ -181,15 +181,15 @@ class _Reading:
         self.is_taken = False
 
 
-class _Readings:
+class _Seats:
     """The slots of a server; an answer takes the free one that has read most of its prompt."""
 
     def __init__(self, count: int):
-        self._slots = [_Reading(index) for index in range(count)]
+        self._slots = [_Seat(index) for index in range(count)]
         self._changed = Condition()
 
     @contextmanager
-    def taken(self, prompt: Sequence[int], adapter: int | None) -> Iterator[_Reading]:
+    def taken(self, prompt: Sequence[int], adapter: int | None) -> Iterator[_Seat]:
         """Wait for a free slot and hold it."""
         with self._changed:
             while not (free := [slot for slot in self._slots if not slot.is_taken]):

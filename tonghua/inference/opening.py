@@ -1,25 +1,34 @@
-"""Open a run, or an adapter of another trainer, to talk to it: settings, base, model."""
+"""Open a run, or an adapter of another trainer, to talk to it: settings, base, engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..config.load import load
-from ..config.schema import Sampling
+from ..config.schema import Config, Sampling
 from ..errors import UsageError
 from ..events import Doing, Ended, Happened, Said
 from ..models.delivery import DownloadProgress
 from ..models.fetch import require_model
+from ..models.gguf_file import require_writable
+from ..models.model_config import UnsupportedError
 from ..models.scan_adapter import AdapterFiles
 from ..runs.adapters import made_elsewhere
 from ..runs.folder import open_run, runs_folder
 from ..runs.pages import write_missing_pages
+from ..system.device import choose_device, choose_place
 from ..text import Text
 from .elsewhere import notes_elsewhere, open_elsewhere, settings_elsewhere
-from .teller import Teller, open_teller
+from .loading import CheckedRun, check_run, llama_tellers, torch_tellers
+from .teller import Teller
 
 LOADING = Doing(Text("载入模型", "loading the model"))
+CONVERTING = Doing(Text("为 llama.cpp 转换基座（只做这一次）", "converting the base for llama.cpp (this once)"))
+
+EngineName = Literal["auto", "torch", "llama"]
+"""Which engine answers; "auto": llama.cpp if it is installed and can, else torch."""
 
 SET_ANEW = ("model", "device", "dtype", "output_dir", "reader", "sampling")
 """Settings that may differ when a run is opened to talk; its training fixed all others."""
@@ -28,16 +37,48 @@ Tell = Callable[[DownloadProgress | Said | Happened | Doing | Ended], None]
 
 
 def open_to_talk(
-    run: str | Path | None, asked: Mapping[str, Any], style: Mapping[str, Any], tell: Tell, offline: bool
+    run: str | Path | None,
+    asked: Mapping[str, Any],
+    style: Mapping[str, Any],
+    tell: Tell,
+    offline: bool,
+    engine: EngineName = "torch",
 ) -> tuple[Teller, Sampling]:
     """Return a run and its sampling: that of the run, overridden by `style`, and that by `asked`.
 
-    `run` may be an adapter that another trainer made. Raises UsageError for a setting that the training has fixed, and
-    what `open_teller` and the functions of `elsewhere` raise.
+    `run` may be an adapter that another trainer made; that answers on torch. Raises UsageError for a setting that the
+    training has fixed or an engine that cannot do it, and what `check_run` and the functions of `elsewhere` raise.
     """
     made = made_elsewhere(run, runs_folder(asked))
     if made is not None:
         return _open_elsewhere(made, {**style, **asked}, tell, offline)
+    return open_several([run], asked, style, tell, offline, engine)[0]
+
+
+def open_several(
+    runs: Sequence[str | Path | None],
+    asked: Mapping[str, Any],
+    style: Mapping[str, Any],
+    tell: Tell,
+    offline: bool,
+    engine: EngineName = "torch",
+) -> list[tuple[Teller, Sampling]]:
+    """Return several runs and the sampling of each, in their order; runs of one base share it. Raises as above."""
+    ready = [_checked(run, asked, style, tell, offline) for run in runs]
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for place, (checked, _) in enumerate(ready):
+        groups.setdefault((checked.base_id, checked.run.config.quantization_bit), []).append(place)
+    opened: dict[int, Teller] = {}
+    for places in groups.values():
+        together, config = [ready[place][0] for place in places], ready[places[0]][1]
+        tellers = _tellers(together, config, engine, tell)
+        opened.update(zip(places, (_told(teller, tell) for teller in tellers), strict=True))
+    return [(opened[place], config.sampling) for place, (_, config) in enumerate(ready)]
+
+
+def _checked(
+    run: str | Path | None, asked: Mapping[str, Any], style: Mapping[str, Any], tell: Tell, offline: bool
+) -> tuple[CheckedRun, Config]:
     opened = open_run(Path(run) if run else None, runs_folder(asked))
     write_missing_pages(opened.folder, tell)
     config = load(opened.folder / "config.yaml", {**style, **asked}).config
@@ -50,9 +91,44 @@ def open_to_talk(
     if not run:
         tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
     require_model(config.model, tell, offline)
-    tell(LOADING)
     opened = replace(opened, config=opened.config.model_copy(update={"reader": config.reader}))
-    return _told(open_teller(opened, config.model, config.device, config.dtype), tell), config.sampling
+    return check_run(opened, config.model), config
+
+
+def _tellers(checked: Sequence[CheckedRun], config: Config, engine: EngineName, tell: Tell) -> list[Teller]:
+    """Open runs of one base on the engine that was asked for. Raises UsageError if llama.cpp cannot do it."""
+    tell(LOADING)
+    against = None if engine == "torch" else why_not_llama(checked[0], config)
+    if engine == "torch" or against is not None:
+        if engine == "llama" and against is not None:
+            raise UsageError(f"不能用 llama.cpp：{against.zh}", f"llama.cpp cannot be used: {against.en}")
+        if against is not None:
+            tell(Said(Text(f"用 PyTorch 说话：{against.zh}", f"talking with PyTorch: {against.en}")))
+        return torch_tellers(checked, choose_place(config.device, config.dtype))
+    return llama_tellers(checked, lambda: tell(CONVERTING))
+
+
+def why_not_llama(checked: CheckedRun, config: Config) -> Text | None:
+    """Return why llama.cpp does not answer for this run, or None if it can."""
+    for name in ("xllamacpp", "gguf"):
+        if find_spec(name) is None:
+            return Text(
+                f'没有装 {name}；pip install "tonghua[fast]" 之后快几倍',
+                f'{name} is not installed; pip install "tonghua[fast]" makes it several times faster',
+            )
+    if config.quantization_bit is not None:
+        return Text(
+            f"这次训练的基座是 {config.quantization_bit} 位的", f"the run has a base of {config.quantization_bit} bits"
+        )
+    if config.dtype != "auto" or config.device not in ("auto", "cpu"):
+        return Text("指定了 device 或 dtype", "device or dtype was set")
+    if choose_device(config.device).type != "cpu":
+        return Text("这里有显卡", "there is a GPU here")
+    try:
+        require_writable(checked.base.config)
+    except UnsupportedError as error:
+        return error.text
+    return None
 
 
 def _open_elsewhere(made: AdapterFiles, asked: Mapping[str, Any], tell: Tell, offline: bool) -> tuple[Teller, Sampling]:

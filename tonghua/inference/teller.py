@@ -1,4 +1,4 @@
-"""Open a run folder for generation, after a check that the run and its base belong together."""
+"""A run that answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,17 +6,10 @@ from typing import Any
 
 from ..config.load import resampled
 from ..config.schema import Sampling
-from ..errors import DataError, UsageError
-from ..models.peft import load_adapter
-from ..models.scan import ModelFiles, scan_model, scan_tokenizer
-from ..models.scan_adapter import scan_adapter
-from ..models.store import find, fingerprint
-from ..models.weights import load_base
-from ..prompt.contract import Contract
+from ..errors import UsageError
+from ..models.scan import ModelFiles
 from ..prompt.conversation import Message
-from ..prompt.renderer import Renderer
 from ..runs.folder import Run
-from ..system import device as devices
 from ..text import shown
 from .engine import Answer, Engine
 from .torch_engine import TorchEngine
@@ -93,42 +86,3 @@ def _part(part: Mapping[str, Any]) -> str:
             f"a part of history is no text ({kind}), and the model cannot see it; take it out, or put it into words",
         )
     return text
-
-
-def open_teller(run: Run, model: str | None = None, device: str = "auto", dtype: str = "auto") -> Teller:
-    """Open a run on its base, or on `model` if the base has moved.
-
-    Raises UsageError if the base is not on this machine, DataError if base, tokenizer or template are not those of
-    the training, naming what differs.
-    """
-    adapter = scan_adapter(run.adapter)
-    base = scan_model(find(model or run.config.model))
-    scan_tokenizer(run.folder)
-    renderer = Renderer(run.folder)
-    # Before loading, which takes long: files that do not belong together fail at once.
-    check_contract(run.contract, base, renderer)
-    decoder = load_base(base, devices.choose_place(device, dtype), run.config.quantization_bit)
-    return Teller(run, base, TorchEngine(decoder, renderer, run.contract, load_adapter(adapter, decoder)))
-
-
-def check_contract(contract: Contract, base: ModelFiles, renderer: Renderer) -> None:
-    """Raise DataError if files of the base, or else of the run folder, differ from the contract; name all of these."""
-    found = fingerprint(base)
-    names = {"config_sha256": "config.json", "weights_sha256": "model.safetensors"}
-    differing = [name for key, name in names.items() if found[key] != contract.base[key]]
-    if differing:
-        raise DataError(
-            f"基座 {base.folder.name} 与训练时的 {contract.base['name']} 不是同一个"
-            f"（不同的有：{'、'.join(differing)}）；请用 model=原来的模型文件夹",
-            f"base {base.folder.name} is not the {contract.base['name']} that this run was trained on"
-            f" (different: {', '.join(differing)}); write model=FOLDER of that one",
-        )
-    own = {"tokenizer.json": renderer.tokenizer_sha256, "chat_template": renderer.template_sha256}
-    promised = {"tokenizer.json": contract.tokenizer_sha256, "chat_template": contract.template_sha256}
-    changed = [name for name in own if own[name] != promised[name]]
-    if changed:
-        raise DataError(
-            f"{renderer.folder.name} 里的 {'、'.join(changed)} 在训练之后被改过；请从基座的文件夹里复制原来的回来",
-            f"{', '.join(changed)} in {renderer.folder.name} has changed since training;"
-            " copy it from the base's folder",
-        )

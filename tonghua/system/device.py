@@ -26,7 +26,7 @@ class DevicePlace(NamedTuple):
 
 def choose_place(device: str = "auto", dtype: str = "auto") -> DevicePlace:
     """Return the place for these settings. Raises UsageError if the device is missing, or for float16 on a CPU."""
-    found = _device(device)
+    found = choose_device(device)
     if dtype == "auto":
         return DevicePlace(found, _fast_dtype(found))
     if dtype == "float16" and found.type == "cpu":
@@ -37,7 +37,8 @@ def choose_place(device: str = "auto", dtype: str = "auto") -> DevicePlace:
     return DevicePlace(found, DTYPES[dtype])
 
 
-def _device(wanted: str) -> torch.device:
+def choose_device(wanted: str) -> torch.device:
+    """Return the device of this name; "auto" takes a GPU if there is one. Raises UsageError if it is missing."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(n for n in available if available[n]) if wanted == "auto" else wanted
     if not available[name]:

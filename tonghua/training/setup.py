@@ -21,7 +21,7 @@ from ..data.samples.prepare import Prepared, open_model, prepare, require_usable
 from ..data.samples.samples import Samples
 from ..errors import UsageError
 from ..events import Doing, Happened, ReadingRows
-from ..inference.teller import check_contract
+from ..inference.loading import check_contract
 from ..models import store
 from ..models.manifest import sha256_of
 from ..models.peft import load_adapter
