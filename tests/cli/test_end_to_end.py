@@ -431,7 +431,7 @@ def test_chat_answers_one_prompt(work: Work) -> None:
     called = call("chat", work.run, "--prompt", "你好", "--json", *SHORT)
     assert called.code == 0, called.err
     assert called.out.count("\n") == 1
-    assert set(called.json) == {"text", "stop", "tokens", "tokens_per_s", "first_token_s"}
+    assert set(called.json) == {"text", "stop", "tokens", "prompt_tokens", "tokens_per_s", "first_token_s"}
     assert called.json["stop"] in ("stop", "length")
     assert 1 <= called.json["tokens"] <= 8
     plain = call("chat", work.run, "--prompt", "你好", *SHORT)
@@ -459,10 +459,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[list[Message],
     """What the engine was asked, and how it was to answer; it answers 好 instead of writing."""
     seen: list[tuple[list[Message], Sampling]] = []
 
-    def stream(self: Engine, messages: Sequence[Message], sampling: Sampling) -> Iterator[str | Answer]:
+    def stream(
+        self: Engine, messages: Sequence[Message], sampling: Sampling, tuned: bool = True
+    ) -> Iterator[str | Answer]:
         seen.append((list(messages), sampling))
         yield "好"
-        yield Answer("好", "stop", 2, 0.1, 10.0)
+        yield Answer("好", "stop", 2, 30, 0.1, 10.0)
 
     monkeypatch.setattr(Engine, "stream", stream)
     yield seen
