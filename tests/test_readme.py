@@ -18,7 +18,7 @@ from user_files import RUN_FILES
 
 import tonghua
 from tonghua import cli
-from tonghua.cli.shared import split_arguments
+from tonghua.cli.shared import split_arguments, split_runs
 from tonghua.config.load import load, recipe_names
 from tonghua.config.schema import Config, Sampling
 from tonghua.errors import UserError
@@ -75,6 +75,8 @@ def fault_of(words: Sequence[str]) -> str | None:
         except Exception as error:  # what a wrong option raises has moved between versions of typer
             return str(error)
     first, overrides = split_arguments(context.args)
+    if words[0] in ("chat", "infer"):
+        overrides = split_runs(context.args)[1]
     takes_a_recipe = words[0] in ("train", "sft", "plan") and "--resume" not in words
     recipe = first if takes_a_recipe and first in recipe_names() else None
     if takes_a_recipe and first and recipe is None and not first.endswith((".yaml", ".yml")):

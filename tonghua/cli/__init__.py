@@ -14,7 +14,7 @@ from ..exits import print_error
 from ..system.environment import write_utf8
 from ..terminal.printer import put, put_error, put_traceback
 from ..version import __version__
-from . import demo, doctor, listing, models, rows, runs, serve
+from . import chat, demo, doctor, listing, models, rows, runs, serve
 from .shared import help_text
 
 app = typer.Typer(
@@ -108,8 +108,8 @@ app.command("check", context_settings=_SETTINGS, help=_CHECK)(rows.check)
 app.command("train", context_settings=_SETTINGS, help=_TRAIN)(runs.train)
 app.command("plan", context_settings=_SETTINGS, help=_PLAN)(runs.plan)
 app.command("sft", context_settings=_SETTINGS, help=_TRAIN, hidden=True)(runs.train)
-app.command("chat", context_settings=_SETTINGS, help=_CHAT)(runs.chat)
-app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(runs.chat)
+app.command("chat", context_settings=_SETTINGS, help=_CHAT)(chat.chat)
+app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(chat.chat)
 app.command("serve", help=_SERVE)(serve.serve)
 app.command("eval", context_settings=_SETTINGS, help=_EVALUATE)(runs.evaluate)
 app.command("report", context_settings=_SETTINGS, help=_REPORT)(runs.report)

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..terminal.following import OnEvent, following
 from ..terminal.printer import put_json
 from ..text import Text
-from .runs import talk
+from .chat import talk
 from .shared import (
     AsJson,
     Debug,
@@ -54,7 +54,7 @@ def demo(
     if as_json:
         put_json({**asdict(result), **found})
     elif sys.stdin.isatty() and sys.stdout.isatty():
-        talk(teller, teller.run.config.sampling, screen, as_json=False)
+        talk(teller, teller.run.config.sampling, screen)
 
 
 def _what_comes(loaded: "Loaded") -> Text:

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,18 @@ from ..system.environment import language
 from ..text import Text
 
 if TYPE_CHECKING:
+    from ..config.schema import Sampling
+    from ..inference.teller import Teller
     from ..terminal.screen import Screen
+
+
+class StyleName(StrEnum):
+    """Names of the styles in `config.schema.STYLES`."""
+
+    varied = "varied"
+    steady = "steady"
+    long = "long"
+    short = "short"
 
 
 def program() -> str:
@@ -40,12 +53,26 @@ Offline = Annotated[
     ),
 ]
 
+Style = Annotated[
+    StyleName | None,
+    typer.Option(
+        "--style",
+        help=help_text("多变、稳重、长、短", "more variety, more coherence, longer, shorter"),
+    ),
+]
+
 
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
     """Return the one argument of a command, or None, and the config overrides after it."""
     if arguments and not _is_override(arguments[0]):
         return arguments[0], arguments[1:]
     return None, arguments
+
+
+def split_runs(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments of a command that takes several, and the config overrides after them."""
+    first = next((at for at, argument in enumerate(arguments) if _is_override(argument)), len(arguments))
+    return arguments[:first], arguments[first:]
 
 
 def _is_override(argument: str) -> bool:
@@ -57,3 +84,23 @@ def new_screen() -> "Screen":
     from ..terminal.screen import Screen
 
     return Screen(language())
+
+
+def open_to_talk(
+    runs: Sequence[str | None], overrides: list[str], style: StyleName | None, offline: bool, screen: "Screen"
+) -> list[tuple["Teller", "Sampling"]]:
+    """Return runs and the sampling of each. Here `seed` means that of the answers, not that of the training.
+
+    Raises what `inference.opening.open_to_talk` raises.
+    """
+    from ..config.overrides import parse_overrides
+    from ..config.schema import STYLES
+    from ..inference import opening
+    from ..terminal.following import following
+
+    asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
+    drawn = STYLES[style] if style else {}
+    with following(screen.event) as tell:
+        if len(runs) == 1:  # this one may be an adapter that another trainer made
+            return [opening.open_to_talk(runs[0], asked, drawn, tell, offline)]
+        return opening.open_several(runs, asked, drawn, tell, offline)
