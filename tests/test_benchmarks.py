@@ -391,6 +391,29 @@ def test_soak_sees_a_bit_that_differs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert soak.same(two, one) == {"adapter": True, "optimizer": False, "losses": False}
 
 
+@case("serve_soak.py")
+def test_serve_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = run("serve_soak.py", "--requests", 40, "--clients", 4, folder=tmp_path)
+    found = {row["figure"]: row["value"] for row in told.table}
+    assert int(found["answered"]) + int(found["refused"]) + int(found["left"]) == 40
+    assert found["not answered"] == found["not refused"] == found["exit code"] == "0"
+    assert {name: told.figures[name] for name in ("answered", "refused", "left")} == {
+        name: int(found[name]) for name in ("answered", "refused", "left")
+    }
+    assert told.figures["tracebacks"] == 0 and positive(told.figures["before_mb"], told.figures["seconds"])
+    script = imported("serve_soak.py", monkeypatch)
+    assert [script.status_of(answer) for answer in (b"HTTP/1.1 429 Too Many", b"", b"200 OK x")] == [429, 0, 0]
+
+
+def test_serve_soak_sees_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = imported("serve_soak.py", monkeypatch).Client(port=0)
+    monkeypatch.setattr(client, "_sent", lambda data: b'HTTP/1.1 200 OK\r\n\r\n{"choices": []}')
+    client._refused(400, b"POST / HTTP/1.1")
+    client._answered(b"", stream=False)
+    client._answered(b"", stream=True)
+    assert client.found == {"not refused": 1, "not answered": 2} and len(client.faults) == 3
+
+
 @case("download_kills.py")
 def test_download_kills(tmp_path: Path) -> None:
     told = run("download_kills.py", "--kills", 2, "--megabytes", 0.5, folder=tmp_path)

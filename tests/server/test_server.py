@@ -353,15 +353,29 @@ def test_a_client_that_leaves_the_line_is_never_answered(serving: Serving) -> No
     assert len(script.asked) == 1
 
 
+def ask_and_read_nothing(served: Served) -> socket.socket:
+    body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "好"}], "stream": True}).encode()
+    line = socket.create_connection((served.host, served.port), timeout=30)
+    line.sendall(head(length=len(body)) + body)
+    return line
+
+
 def test_a_client_that_reads_nothing_holds_up_nobody(serving: Serving) -> None:
     script = Script(pieces=("好" * 20_000,) * 200)
-    served = serving([script.model()], Limits(running=1, stalled_s=0.3))
-    body = json.dumps({"model": "熊", "messages": [{"role": "user", "content": "好"}], "stream": True}).encode()
-    with socket.create_connection((served.host, served.port), timeout=30) as line:
-        line.sendall(head(length=len(body)) + body)
+    served = serving([script.model()], Limits(running=1))
+    with ask_and_read_nothing(served):
         script.closed.acquire()
         assert script.said == 200
-        wait_until(lambda: not served.server.server_state.connections)
+        assert len(served.server.server_state.connections) == 1
+        assert served.chat(max_tokens=1).status_code == 200
+
+
+def test_a_client_that_reads_nothing_is_cut_off(serving: Serving) -> None:
+    served = serving([Script(pieces=("好" * 20_000,) * 200).model()], Limits(stalled_s=0.3))
+    with ask_and_read_nothing(served):
+        wait_until(
+            lambda: not served.server.server_state.connections and bool(metric(served, "tonghua_disconnects_total"))
+        )
     assert served.chat(max_tokens=1).status_code == 200
 
 
