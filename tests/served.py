@@ -44,7 +44,8 @@ class Script:
                 text += piece
                 yield piece
             ended = len(self.pieces) <= sampling.max_new_tokens
-            yield Answer(text, "stop" if ended else "length", min(len(self.pieces), sampling.max_new_tokens), 0.1, 9.0)
+            tokens = min(len(self.pieces), sampling.max_new_tokens)
+            yield Answer(text, "stop" if ended else "length", tokens, 9, 0.1, 9.0)
         finally:
             self.closed.release()
 

@@ -112,7 +112,7 @@ def test_a_life_from_the_start_to_a_signal(straight: Place, number: signal.Signa
         while not any(line.startswith("page: http://") for line in lines):
             lines.append(process.stderr.readline())
             assert lines[-1], lines
-        port = lines[-1].split("/v1")[0].rpartition(":")[2]
+        port = lines[-1].partition("/ ")[0].rpartition(":")[2]
         base: dict[str, Any] = {"base_url": f"http://127.0.0.1:{port}", "trust_env": False, "timeout": 60}
         with httpx.Client(**base, headers={"Authorization": f"Bearer {KEY}"}) as client:
             body = {"model": "月", "messages": [{"role": "user", "content": "好"}], "max_tokens": 3}

@@ -1,5 +1,6 @@
 """`tonghua serve` answers over HTTP, as OpenAI's clients ask, with a chat page at /."""
 
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -49,12 +50,32 @@ AllowHost = Annotated[
 ]
 
 
+class Engines(StrEnum):
+    """Names of the engines in `inference.opening`."""
+
+    auto = "auto"
+    torch = "torch"
+    llama = "llama"
+
+
+EngineChoice = Annotated[
+    Engines,
+    typer.Option(
+        "--engine",
+        help=help_text(
+            "用什么算；auto：装了 llama.cpp 又能用就用它", "what computes; auto: llama.cpp if it is installed and can"
+        ),
+    ),
+]
+
+
 def serve(
     runs: Runs = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     key_file: KeyFile = None,
     allow_host: AllowHost = None,
+    engine: EngineChoice = Engines.auto,
     offline: Offline = False,
     debug: Debug = False,
 ) -> None:
@@ -62,9 +83,9 @@ def serve(
     _require_libraries()
     import asyncio
 
-    from ..inference.opening import open_to_talk
+    from ..inference.opening import open_several, open_to_talk
     from ..server.limits import Limits
-    from ..server.models import ServedModel, by_name, models_of
+    from ..server.models import ServedModel, models_of
     from ..server.serve import address_of, known_hosts, new_server, read_key, take_place
 
     screen = new_screen()
@@ -73,16 +94,28 @@ def serve(
         screen.say(*text)
 
     named, asked = _named(runs or [])
+    named = named or [(None, None)]  # the newest
     key = read_key(key_file, server_key(), tell_text)
     place = take_place(host, port, key)
     with place:
+        with following(screen.event) as tell:
+            if len(named) == 1:  # it may be an adapter that another trainer made
+                opened = [open_to_talk(named[0][1], asked, {}, tell, offline, engine.value)]
+            else:
+                opened = open_several([run for _, run in named], asked, {}, tell, offline, engine.value)
         models: list[ServedModel] = []
-        newest: list[tuple[str | None, str | None]] = [(None, None)]
-        for name, run in named or newest:
-            with following(screen.event) as tell:
-                teller, sampling = open_to_talk(run, asked, {}, tell, offline)
+        for (name, _), (teller, sampling) in zip(named, opened, strict=True):
             models += models_of(name or teller.run.folder.name, teller, sampling)
-            by_name(models)  # a name that is taken shows before the next run is loaded
+        address = address_of(place)
+
+        def say_ready() -> None:
+            engines = tuple(dict.fromkeys(teller.engine.name for teller, _ in opened))
+            names = tuple(model.name for model in models)
+            screen.say(f"引擎：{'、'.join(engines)}", f"engine: {', '.join(engines)}")
+            screen.say(f"模型：{'、'.join(names)}", f"models: {', '.join(names)}")
+            screen.say(f"接口：{address}/v1", f"API: {address}/v1")
+            screen.say(f"页面：{address}/（Ctrl-C 停下）", f"page: {address}/ (Ctrl-C stops)")
+
         server = new_server(
             models,
             known_hosts(host, allow_host or []),
@@ -90,12 +123,8 @@ def serve(
             Limits(),
             tell_text,
             lambda error: put_traceback(type(error), error, error.__traceback__),
+            say_ready,
         )
-        address = address_of(place)
-        names = "、".join(model.name for model in models)
-        screen.say(f"页面：{address}/   接口：{address}/v1", f"page: {address}/   API: {address}/v1")
-        screen.say(f"模型：{names}", f"models: {names.replace('、', ', ')}")
-        screen.say("Ctrl-C 停下", "Ctrl-C stops")
         asyncio.run(server.serve([place]))
 
 

@@ -3,11 +3,8 @@
 daiyu -> the run, daiyu@base -> its base without the adapter, under the same prompt contract
 """
 
-import threading
-from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from ..config.schema import Sampling
 from ..errors import UsageError
@@ -53,63 +50,26 @@ def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedMode
     def text_tokens(text: str) -> int:
         return len(renderer.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    shared = _Shared(teller)
+    def streams(is_tuned: bool) -> Stream:
+        def stream(messages: Sequence[Message], sampling: Sampling) -> Pieces:
+            yield from teller.stream(messages, sampling, is_tuned)
+
+        return stream
+
     tuned, base = (
         ServedModel(
             made,
             contract.base["name"],
             contract.system,
             sampling,
-            teller.base.config.context,
-            partial(shared.stream, tuned=is_tuned),
+            teller.engine.context_tokens,
+            streams(is_tuned),
             prompt_tokens,
             text_tokens,
         )
         for made, is_tuned in ((name, True), (name + BASE, False))
     )
     return tuned, base
-
-
-class _Shared:
-    """A teller that several threads read: they take turns, token by token."""
-
-    def __init__(self, teller: Teller):
-        self._teller = teller
-        self._turn = _FairLock()
-
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool) -> Pieces:
-        pieces = self._teller.stream(messages, sampling, tuned)
-        while True:
-            with self._turn:
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
-
-
-class _FairLock:
-    """A lock that goes to whoever waits longest; threading.Lock lets the one that releases it take it again."""
-
-    def __init__(self) -> None:
-        self._inner = threading.Lock()
-        self._is_held = False
-        self._waiting: deque[threading.Event] = deque()
-
-    def __enter__(self) -> None:
-        with self._inner:
-            if not self._is_held:
-                self._is_held = True
-                return
-            mine = threading.Event()
-            self._waiting.append(mine)
-        mine.wait()
-
-    def __exit__(self, *raised: object) -> None:
-        with self._inner:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._is_held = False
 
 
 def by_name(models: Sequence[ServedModel]) -> Mapping[str, ServedModel]:

@@ -124,9 +124,11 @@ def known_hosts(host: str, more: Sequence[str]) -> list[str]:
 class Server(uvicorn.Server):
     """A server that finishes running answers before it ends."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, tell: Callable[[Text], None]):
+    def __init__(
+        self, config: uvicorn.Config, service: Service, tell: Callable[[Text], None], on_ready: Callable[[], None]
+    ):
         super().__init__(config)
-        self._service, self._tell = service, tell
+        self._service, self._tell, self._on_ready = service, tell, on_ready
         self._asked = False
         self._finishing: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -138,6 +140,11 @@ class Server(uvicorn.Server):
             await super().serve(sockets)
         finally:
             self._service.stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so."""
+        await super().startup(sockets)
+        self._on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -176,8 +183,12 @@ def new_server(
     limits: Limits,
     tell: Callable[[Text], None],
     on_bug: OnBug,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Server:
-    """Return a server of these models. Raises UsageError if two have one name."""
+    """Return a server of these models; it calls `on_ready` when clients can connect.
+
+    Raises UsageError if two models have one name.
+    """
     service = Service(by_name(models), limits, on_bug)
     config = uvicorn.Config(
         guarded_app(service, hosts, key, on_bug),
@@ -195,4 +206,4 @@ def new_server(
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
     )
-    return Server(config, service, tell)
+    return Server(config, service, tell, on_ready)
