@@ -41,8 +41,11 @@ QUESTIONS = (
     "一加一等于几？",
 )
 
-ANSWER_TOKENS = 16
+COMPARED_TOKENS = 16
 """Most tokens of each answer that are compared."""
+
+ANSWER_TOKENS = 64
+"""Most tokens of each answer, to show what it is like."""
 
 LIMITS: Mapping[str, float | None] = MappingProxyType(
     {"f32": 5e-4, "f16": 5e-4, "bf16": 5e-3, "q8_0": 5e-3, "q4_0": None}
@@ -76,12 +79,17 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Prompts and answers of base + adapter, and for every token of an answer the logarithms of all probabilities."""
+    """Prompts and greedy answers of base + adapter; log p (tokens, vocabulary) of what is compared of each answer."""
 
     prompts: tuple[tuple[int, ...], ...]
-    answers: tuple[tuple[int, ...], ...]
+    written: tuple[tuple[int, ...], ...]
     tuned: tuple[Values, ...]
     base: tuple[Values, ...]
+
+    @property
+    def answers(self) -> tuple[tuple[int, ...], ...]:
+        """The beginning of each answer, which is compared."""
+        return tuple(answer[:COMPARED_TOKENS] for answer in self.written)
 
     @property
     def apart(self) -> float:
@@ -153,9 +161,10 @@ def reference(decoder: Decoder, adapter: Adapter, renderer: Renderer, contract: 
     adapter.enable(True)
     for row, token in tokens(decoder, prompts, greedy, contract.stop_ids, frozenset()):
         answers[row].append(token)
-    tuned = tuple(_logs(decoder, *both) for both in zip(prompts, answers, strict=True))
+    compared = [(prompt, answer[:COMPARED_TOKENS]) for prompt, answer in zip(prompts, answers, strict=True)]
+    tuned = tuple(_logs(decoder, *both) for both in compared)
     with adapter.off():
-        base = tuple(_logs(decoder, *both) for both in zip(prompts, answers, strict=True))
+        base = tuple(_logs(decoder, *both) for both in compared)
     return Reference(tuple(map(tuple, prompts)), tuple(map(tuple, answers)), tuned, base)
 
 

@@ -123,8 +123,17 @@ class LlamaCppReader:
 
 @contextmanager
 def transformers_reader(folder: Path) -> Iterator[TransformersReader]:
-    """Open a folder in transformers, which must be installed."""
-    yield TransformersReader(folder)
+    """Open a folder in transformers, which must be installed. Its progress bars are off inside the block."""
+    from transformers.utils import logging as transformers_logging
+
+    logging: Any = transformers_logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield TransformersReader(folder)
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextmanager

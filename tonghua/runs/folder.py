@@ -32,6 +32,7 @@ from ..prompt.contract import Contract
 from ..prompt.renderer import TOKENIZER_FILES
 from ..system.files import is_folder, is_there, user_path, write_files
 from . import checkpoint
+from .bundle_file import is_bundle, unpacked
 
 CONTRACT = "contract.json"
 
@@ -114,9 +115,12 @@ def newest(output_dir: Path) -> Path:
 def open_run(path: Path | None, output_dir: Path) -> Run:
     """Open the run at `path`, or of this name in `output_dir`, or the newest one if `path` is None.
 
-    The folder of a checkpoint opens the run with that adapter. Raises UsageError if there is no such run, and
-    DataError if a file is missing or damaged. Its config raises as `load` does.
+    The folder of a checkpoint opens the run with that adapter; a bundle is unpacked first. Raises UsageError if there
+    is no such run, DataError if a file is missing or damaged, RefusedError for an unsound bundle. Its config raises as
+    `load` does.
     """
+    if path is not None and is_bundle(path):
+        path = unpacked(path)
     folder = newest(output_dir) if path is None else path
     if not is_folder(folder) and path is not None:
         folder = output_dir / path
