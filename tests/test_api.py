@@ -21,7 +21,7 @@ from tonghua.errors import ResourceError, UsageError, UserError
 from tonghua.events import Ended
 from tonghua.terminal.screen import Screen
 
-FUNCTIONS = ("download", "check", "plan", "train", "resume", "report", "load", "evaluate")
+FUNCTIONS = ("download", "check", "plan", "train", "resume", "report", "load", "evaluate", "export")
 
 
 def examples(name: str) -> list[str]:
@@ -39,7 +39,7 @@ def test_every_public_function_has_an_example_and_one_of_them_after_the_other_ru
         assert examples(name), f"{name} has no example"
         exec("\n".join(examples(name)), names)
     (run,) = (tmp_path / "runs").iterdir()
-    kept, total_s, trained, said, headline, compared = capsys.readouterr().out.splitlines()[:6]
+    kept, total_s, trained, said, headline, compared, exported = capsys.readouterr().out.splitlines()[:7]
     assert kept == "90 0"
     assert float(total_s.split()[1]) > 0
     assert trained.startswith(f"{Path('runs') / run.name} ")
@@ -47,6 +47,7 @@ def test_every_public_function_has_an_example_and_one_of_them_after_the_other_ru
     assert "not measured: makes sense, ends and does not loop" in headline.lower()
     assert re.fullmatch(r"-?\d\.\S+ \[-?\d\S+, -?\d\S+\]", compared)
     assert (run / "report.html").is_file()
+    assert (tmp_path / exported / "Modelfile").is_file()
 
 
 COMMON = re.compile(r"^ {0,4}(\w+) {2,}\S", re.MULTILINE)

@@ -27,7 +27,7 @@ ROOMS = (
         "runs",
         "inference",
     ),
-    *("evaluation", "training", "terminal", "doctor", "exits", "api", "server", "cli"),
+    *("evaluation", "exports", "training", "terminal", "doctor", "exits", "api", "server", "cli"),
 )
 """A room uses only rooms before it; core uses no other."""
 
@@ -112,8 +112,8 @@ def test_the_house_stays_small_enough_to_hold_in_the_head() -> None:
     """Boxes at the top of the package, and arrows between rooms."""
     modules = sources()
     arrows = {(room_of(module), room_of(other)) for module, text in modules.items() for other in imports(module, text)}
-    assert len({room_of(module) for module in modules}) <= 22
-    assert len({arrow for arrow in arrows if arrow[0] != arrow[1]}) <= 125
+    assert len({room_of(module) for module in modules}) <= 23
+    assert len({arrow for arrow in arrows if arrow[0] != arrow[1]}) <= 136
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

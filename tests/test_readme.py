@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh-CN.md")
 TOPICS = (
     *("how-it-works", "dataset", "choosing", "models", "rows", "settings"),
-    *("talk", "evaluate", "runs", "python", "serve"),
+    *("talk", "evaluate", "runs", "python", "serve", "export"),
 )
 PAGES = (*READMES, *(f"docs/{language}/{topic}.md" for topic in TOPICS for language in ("en", "zh")))
 SHELLS = ("bash", "sh", "shell", "console")

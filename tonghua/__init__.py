@@ -6,7 +6,7 @@ teller = tonghua.load(result.run)
 print(teller.tell("窗前的竹子可要修剪？"))
 """
 
-from .api import check, download, evaluate, load, plan, report, resume, train
+from .api import check, download, evaluate, export, load, plan, report, resume, train
 from .exits import plain_errors
 from .version import __version__
 
@@ -15,6 +15,7 @@ __all__ = [
     "check",
     "download",
     "evaluate",
+    "export",
     "load",
     "plain_errors",
     "plan",

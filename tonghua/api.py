@@ -1,4 +1,4 @@
-"""The functions behind the command line and scripts: download, check, plan, train, resume, report, load, evaluate.
+"""The functions behind the command line and scripts: check, train, chat, evaluate, export and the rest.
 
     the command line    a script    (a page, a server)
               |             |              |
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .config.load import Loaded
     from .config.schema import Config
     from .data.checkup.result import CheckResult
+    from .exports.export import Exported, Options
     from .inference.teller import Teller
     from .training.events import Event
     from .training.plan import Estimate
@@ -37,9 +38,6 @@ Rows = StrPath | Sequence[str] | Sequence[Mapping[str, Any]]
 
 ANSWERS = 8
 """Prompts that base and tuned answer if nobody says how many: all at a time, and enough for an interval."""
-
-EXAMPLES_SHOWN = 2
-"""Maximum number of samples that `check` returns."""
 
 
 def download(
@@ -261,6 +259,21 @@ def evaluate(
         return evaluate_teller(teller, rows, generate, sampling, tell)
 
 
+def export(
+    run: StrPath | None = None, to: str = "gguf", on_event: OnEvent | None = None, **options: "Unpack[Options]"
+) -> "Exported":
+    """Write a run in another form, prove that it is still the run, and return where it is; see `exports.export`.
+
+    >>> print(tonghua.export(result.run, "ollama").path)
+
+    Raises UsageError for a wrong format or target, ProofError if another program does not read the run out of it.
+    """
+    from .exports.export import export_run
+
+    with following(on_event) as tell:
+        return export_run(run, to, tell, **options)
+
+
 def _given(dataset: Rows | None, model: StrPath | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     from .data.read.in_memory import as_named
 
@@ -298,7 +311,7 @@ def _require_inputs(loaded: "Loaded", tell: OnEvent, offline: bool) -> "Loaded":
 
 def check_rows(config: "Config", tell: OnEvent) -> "CheckResult":
     """Do what `check` does, with loaded settings. Raises UsageError unless there is exactly one dataset."""
-    from .data.checkup.result import CheckResult, examine_prepared
+    from .data.checkup.result import EXAMPLES_SHOWN, CheckResult, examine_prepared
     from .data.names import dataset_path, only_dataset
     from .data.samples.prepare import open_model, prepare
     from .training.plan import seconds_of_an_epoch

@@ -728,8 +728,8 @@ def test_each_verb_is_told_on_one_line(tmp_path: Path, language: str) -> None:
     shown = spawn("--help", folder=tmp_path, TONGHUA_LANG=language).out.split("Commands:\n")[1]
     verbs = [line.split()[0] for line in shown.splitlines() if line]
     assert verbs == [
-        *("demo", "check", "train", "plan", "chat", "eval", "report", "runs", "watch"),
-        *("download", "models", "rows", "doctor"),
+        *("demo", "check", "train", "plan", "chat", "serve", "eval", "report", "merge", "export"),
+        *("runs", "watch", "download", "models", "rows", "doctor"),
     ]
     assert not_on_one_line(shown) == []
 

@@ -673,6 +673,8 @@ def test_help_names_the_verbs() -> None:
         "runs",
         "watch",
         "report",
+        "merge",
+        "export",
         "plan",
         "doctor",
     ):

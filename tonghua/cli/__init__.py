@@ -14,7 +14,7 @@ from ..exits import print_error
 from ..system.environment import write_utf8
 from ..terminal.printer import put, put_error, put_traceback
 from ..version import __version__
-from . import chat, demo, doctor, listing, models, rows, runs, serve
+from . import chat, demo, doctor, exports, listing, models, rows, runs, serve
 from .shared import help_text
 
 app = typer.Typer(
@@ -93,6 +93,13 @@ _PLAN = help_text(
 _REPORT = help_text(
     "把一次训练写成一页报告 report.html 和曲线 loss.png。", "Write report.html and loss.png of a run, and say where."
 )
+_MERGE = help_text(
+    "把基座和适配器合成一个模型文件夹，并核对。", "Base and adapter as one model folder, proven to be the run."
+)
+_EXPORT = help_text(
+    "导出给别的程序用（GGUF、Ollama、LM Studio、打包），并核对。",
+    "For other programs (GGUF, Ollama, LM Studio, bundle), proven.",
+)
 _RUNS = help_text("有哪些训练结果，各到了哪一步、损失多少。", "The runs there are: how far each came and how it does.")
 _WATCH = help_text(
     "看着一次训练往前走；不写就看正在训练的那个。", "Follow a run while it trains (the newest, if none is named)."
@@ -113,6 +120,8 @@ app.command("infer", context_settings=_SETTINGS, help=_CHAT, hidden=True)(chat.c
 app.command("serve", help=_SERVE)(serve.serve)
 app.command("eval", context_settings=_SETTINGS, help=_EVALUATE)(runs.evaluate)
 app.command("report", context_settings=_SETTINGS, help=_REPORT)(runs.report)
+app.command("merge", context_settings=_SETTINGS, help=_MERGE)(exports.merge)
+app.command("export", context_settings=_SETTINGS, help=_EXPORT)(exports.export)
 app.command("runs", context_settings=_SETTINGS, help=_RUNS)(listing.runs)
 app.command("watch", context_settings=_SETTINGS, help=_WATCH)(listing.watch)
 app.command("download", help=_DOWNLOAD)(models.download)

@@ -65,7 +65,7 @@ class Likely(NamedTuple):
     logs: Values
 
 
-class Reader(Protocol):
+class ExportReader(Protocol):
     """Another program that has opened what was exported."""
 
     name: str
@@ -182,7 +182,7 @@ def _logs(decoder: Decoder, prompt: Sequence[int], answer: Sequence[int]) -> Val
     return found
 
 
-def prove(wanted: Reference, reader: Reader, kind: str) -> Proof:
+def prove(wanted: Reference, reader: ExportReader, kind: str) -> Proof:
     """Return how far what the reader opened is from the reference; `kind` is the type of its weights.
 
     Raises ProofError if a prompt differs, the divergence is over the limit of this type, or it is nearer to the base.
@@ -216,7 +216,7 @@ def prove(wanted: Reference, reader: Reader, kind: str) -> Proof:
     return made
 
 
-def _require(made: Proof, reader: Reader, apart: float) -> None:
+def _require(made: Proof, reader: ExportReader, apart: float) -> None:
     limit = made.limit
     if not np.isfinite(made.divergence) or (limit is not None and made.divergence > limit):
         raise _failed(
@@ -237,7 +237,7 @@ def divergence(wanted: Values, found: Likely) -> float:
     return float((chances * (logs - found.logs)).sum() + rest * np.log(rest / found_rest))
 
 
-def _failed(reader: Reader, zh: str, en: str) -> ProofError:
+def _failed(reader: ExportReader, zh: str, en: str) -> ProofError:
     return ProofError(
         f"导出的没有通过核对（{reader.name}）：{zh}；没有留下文件。请换一种类型，例如 f16；还不行请报告这个问题",
         f"the export did not pass its proof ({reader.name}): {en}; nothing was kept. Take another type, such as f16; if"

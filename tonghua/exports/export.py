@@ -8,10 +8,9 @@ lmstudio    gguf in the folders that LM Studio expects           llama.cpp
 bundle      a zip for `tonghua chat FILE.zip`                    llama.cpp, as gguf-lora
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import UsageError
 from ..evaluation.proof import Proof
@@ -48,28 +47,44 @@ class Exported:
         return told | {"proof": self.proof.as_json()}
 
 
+class Options(TypedDict, total=False):
+    """What `export` may be told besides the run and the format."""
+
+    out: str | Path | None
+    type: str
+    force: bool
+    model: str | Path | None
+    output_dir: str | Path
+    offline: bool
+
+
 def export_run(
     run: str | Path | None,
     format: str,
-    out: Path | None,
-    kind: str,
-    force: bool,
-    asked: Mapping[str, Any],
     tell: Tell,
+    *,
+    out: str | Path | None = None,
+    type: str = KINDS[0],
+    force: bool = False,
+    model: str | Path | None = None,
+    output_dir: str | Path = "runs",
     offline: bool = False,
 ) -> Exported:
     """Export a run and return where it is and its proof.
 
-    run      a folder or name; None: the newest
-    format   MERGED or one of FORMATS; `kind`: one of KINDS, for GGUF
-    out      a folder, or a zip for a bundle; None: exports/<run>-<format>
-    force    replace an earlier export
-    asked    settings: model, output_dir
+    run         a folder or name; None: the newest in `output_dir`
+    format      MERGED or one of FORMATS
+    out         a folder, or a zip for a bundle; None: exports/<run>-<format>
+    type        one of KINDS, of the weights in GGUF
+    force       replace an earlier export
+    model       the base, if it has moved
 
     Raises UsageError for a wrong format, type, run or target, or a missing package; DataError if base and run do not
     belong together; RefusedError for a model that cannot be written so; ProofError if the export is not the run;
     ResourceError if memory or disk is short. After any of these, nothing stands at the target.
     """
+    asked = {"output_dir": str(output_dir)} | ({} if model is None else {"model": str(model)})
+    kind = type
     _require_known(format, kind)
     if format != MERGED or not has_transformers():
         gguf_package()
@@ -122,7 +137,7 @@ def _require_known(format: str, kind: str) -> None:
         )
 
 
-def _target(source: Source, format: str, out: Path | None) -> Path:
+def _target(source: Source, format: str, out: str | Path | None) -> Path:
     suffix = ".zip" if format == "bundle" else ""
     if out is None:
         return Path("exports") / f"{source.name}-{format}{suffix}"

@@ -1,6 +1,6 @@
 """Write each kind of export into a folder, and prove it with the reader that fits.
 
-Writing(source, type, folder, reference)  --WRITERS["ollama"]-->  Made(type, proof, how to open it)
+Writing(source, type, folder, reference)  --WRITERS["ollama"]-->  Written(type, proof, how to open it)
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Written:
     """What was written: the type of its weights, its proof, and how it is opened."""
 
     type: str
@@ -52,7 +52,7 @@ class Made:
     use: Text
 
 
-def _merged(work: Writing) -> Made:
+def _merged(work: Writing) -> Written:
     source, kind = work.source, merged_type(work.source)
     work.tell(Doing(Text("合并权重", "merging the weights")))
     write_merged(source, work.folder)
@@ -75,17 +75,17 @@ def _merged(work: Writing) -> Made:
         "用 transformers 打开这个文件夹，或运行 vllm serve 加上这个文件夹的路径",
         "open this folder with transformers, or run `vllm serve` with its path",
     )
-    return Made(kind, proof, use)
+    return Written(kind, proof, use)
 
 
-def _gguf(work: Writing) -> Made:
+def _gguf(work: Writing) -> Written:
     name = f"{work.source.name}-{work.kind}.gguf"
     proof = _write_gguf(work, work.folder / name)
     use = Text(f"llama-cli -m {name}，或任何读 GGUF 的程序", f"`llama-cli -m {name}`, or any program that reads GGUF")
-    return Made(work.kind, proof, use)
+    return Written(work.kind, proof, use)
 
 
-def _lmstudio(work: Writing) -> Made:
+def _lmstudio(work: Writing) -> Written:
     name = work.source.name
     folder = work.folder / PUBLISHER / f"{name}-GGUF"
     folder.mkdir(parents=True)
@@ -94,10 +94,10 @@ def _lmstudio(work: Writing) -> Made:
         f"把 {PUBLISHER} 文件夹放进 LM Studio 的 models 文件夹（在 LM Studio 的 My Models 里能看到它在哪里）",
         f"put the folder {PUBLISHER} into the models folder of LM Studio, whose place it shows under My Models",
     )
-    return Made(work.kind, proof, use)
+    return Written(work.kind, proof, use)
 
 
-def _ollama(work: Writing) -> Made:
+def _ollama(work: Writing) -> Written:
     source = work.source
     file = f"{source.name}-{work.kind}.gguf"
     proof = _write_gguf(work, work.folder / file)
@@ -110,10 +110,10 @@ def _ollama(work: Writing) -> Made:
         f"在这个文件夹里运行 ollama create {name} -f Modelfile，然后 ollama run {name}",
         f"in this folder, run `ollama create {name} -f Modelfile`, then `ollama run {name}`",
     )
-    return Made(work.kind, proof, use)
+    return Written(work.kind, proof, use)
 
 
-def _lora(work: Writing) -> Made:
+def _lora(work: Writing) -> Written:
     name = f"{work.source.name}-lora.gguf"
     proof = _prove_adapter(work, work.source.adapter, work.folder / name)
     base = work.source.described.base
@@ -121,10 +121,10 @@ def _lora(work: Writing) -> Made:
         f"llama-cli -m {base} 的 GGUF 文件 --lora {name}（每次还要自己写上系统提示词）",
         f"`llama-cli -m FILE --lora {name}`, where FILE is a GGUF file of {base}; the system prompt must be given too",
     )
-    return Made("f16", proof, use)
+    return Written("f16", proof, use)
 
 
-def _bundle(work: Writing) -> Made:
+def _bundle(work: Writing) -> Written:
     write_parts(work.source, work.folder, work.wanted)
     file = work.folder / ".proof-lora.gguf"
     try:
@@ -133,7 +133,7 @@ def _bundle(work: Writing) -> Made:
     finally:
         file.unlink(missing_ok=True)
     use = Text("tonghua chat 加上这个 zip 文件", "`tonghua chat` with this zip file")
-    return Made("f16", proof, use)
+    return Written("f16", proof, use)
 
 
 def _write_gguf(work: Writing, file: Path) -> Proof:
@@ -171,7 +171,7 @@ def _in_llama_cpp(work: Writing, file: Path, adapter: Path | None = None) -> Ite
         yield reader
 
 
-WRITERS: dict[str, Callable[[Writing], Made]] = {
+WRITERS: dict[str, Callable[[Writing], Written]] = {
     MERGED: _merged,
     "gguf": _gguf,
     "gguf-lora": _lora,

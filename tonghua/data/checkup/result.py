@@ -15,6 +15,9 @@ from ..samples.maker import Maker
 from ..samples.prepare import Prepared, counts_told, sample_settings, split
 from .checkup import Checkup, MendedCopy, examine_rows
 
+EXAMPLES_SHOWN = 2
+"""Maximum number of samples in the result of a check."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
