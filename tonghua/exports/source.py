@@ -15,8 +15,8 @@ import torch
 from ..config.load import load
 from ..evaluation.proof import Reference, reference
 from ..events import Happened, Said
+from ..inference.loading import check_contract
 from ..inference.opening import Tell
-from ..inference.teller import check_contract
 from ..models.about import About, about
 from ..models.fetch import require_model
 from ..models.guarded import CONFIG_LIMIT_BYTES, read_bounded
