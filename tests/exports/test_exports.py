@@ -14,10 +14,9 @@ import torch
 from command_line import ROWS, call
 from llama_cpp import in_torch
 from made_runs import Place
-from reference import reference_model
+from reference import CPU, reference_model
 from safetensors.torch import load_file, save_file
 
-import tonghua
 from tonghua.config.schema import Sampling
 from tonghua.config.yaml_file import to_yaml
 from tonghua.errors import RefusedError, UsageError, UserError
@@ -28,12 +27,16 @@ from tonghua.exports import formats
 from tonghua.exports.export import FORMATS, export_run
 from tonghua.exports.merged import stored
 from tonghua.exports.ollama import modelfile, ollama_name
+from tonghua.exports.source import open_source
 from tonghua.exports.target import FIGURES
+from tonghua.models.peft import load_adapter
+from tonghua.models.weights import load_base
 from tonghua.prompt.conversation import Message
 from tonghua.prompt.plain_template import PlainTemplate, Turn
 from tonghua.prompt.renderer import Renderer
 from tonghua.runs import bundle_file
 from tonghua.runs.folder import open_run
+from tonghua.system.device import DevicePlace
 
 ROW_TEXTS = [text for row in ROWS for text in (row["instruction"], row["output"])]
 
@@ -102,13 +105,15 @@ def test_a_row_would_be_seen(tuned: Path) -> None:
 
 def test_a_merged_folder_is_base_and_adapter_in_transformers(tuned: Path, folder: Path) -> None:
     exported(tuned, "merged", folder / "m")
-    teller = tonghua.load(tuned, dtype="float32", device="cpu")
-    ids = teller.engine.renderer.prompt((Message("user", "讲一个故事。"),))
+    source = open_source(tuned, {}, lambda event: None, True)
+    decoder = load_base(source.base, DevicePlace(CPU, torch.float32))
+    adapter = load_adapter(source.adapter, decoder)
+    ids = source.renderer.prompt((Message("user", "讲一个故事。"),))
     with torch.no_grad():
         found = reference_model(folder / "m")(torch.tensor([ids])).logits[0, -1].double().log_softmax(-1).numpy()
-    assert np.allclose(in_torch(teller.engine.decoder, ids), found, atol=1e-4)
-    teller.adapter.enable(False)
-    assert not np.allclose(in_torch(teller.engine.decoder, ids), found, atol=1e-2)
+    assert np.allclose(in_torch(decoder, ids), found, atol=1e-4)
+    adapter.enable(False)
+    assert not np.allclose(in_torch(decoder, ids), found, atol=1e-2)
 
 
 def test_the_type_of_the_base_is_kept_and_rounded_once() -> None:
