@@ -195,6 +195,7 @@ def load(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto",
     system: str | None = None,
+    engine: Literal["auto", "torch", "llama"] = "torch",
     offline: bool = False,
     on_event: OnEvent | None = None,
 ) -> "Teller":
@@ -204,6 +205,7 @@ def load(
     model   the folder or name of its base, if it has moved, or if the adapter was made elsewhere
     system  the system prompt of an adapter made elsewhere; that of a run is settled
     device  where to compute, and `dtype` in which type; auto: the best on this machine, whatever it was trained on
+    engine  llama: llama.cpp, several times as fast on a CPU; auto: llama if it is installed and can
 
     >>> teller = tonghua.load(result.run)
     >>> print(teller.tell("窗前的竹子可要修剪？", max_new_tokens=32))
@@ -216,7 +218,7 @@ def load(
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         asked |= {} if system is None else {"system": system}
-        return open_to_talk(run, asked, {}, tell, offline)[0]
+        return open_to_talk(run, asked, {}, tell, offline, engine)[0]
 
 
 def evaluate(

@@ -1083,11 +1083,11 @@ def test_rows_seen_twice_are_other_rows(place: Place) -> None:
 
 def test_it_goes_on_in_the_type_that_it_began_in(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is fast is measured, and a machine that is busy now measures otherwise."""
-    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device, talking: torch.float32)
     with monkeypatch.context() as patch:
         Interrupts(patch, 4)
         assert place.train(dtype="auto").code == 75
-    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("tonghua.system.device._fast_dtype", lambda device, talking: torch.bfloat16)
     called = place.resume()
     assert called.code == 0
     assert "cpu float32" in called.err

@@ -28,7 +28,9 @@ LOADING = Doing(Text("载入模型", "loading the model"))
 CONVERTING = Doing(Text("为 llama.cpp 转换基座（只做这一次）", "converting the base for llama.cpp (this once)"))
 
 EngineName = Literal["auto", "torch", "llama"]
-"""Which engine answers; "auto": llama.cpp if it is installed and can, else torch."""
+"""Which engine answers; "auto": llama.cpp if it is installed and can, else torch.
+
+None is torch with the type that trains fastest: for measuring, which wants the losses of the training."""
 
 SET_ANEW = ("model", "device", "dtype", "output_dir", "reader", "sampling")
 """Settings that may differ when a run is opened to talk; its training fixed all others."""
@@ -42,7 +44,7 @@ def open_to_talk(
     style: Mapping[str, Any],
     tell: Tell,
     offline: bool,
-    engine: EngineName = "torch",
+    engine: EngineName | None = None,
 ) -> tuple[Teller, Sampling]:
     """Return a run and its sampling: that of the run, overridden by `style`, and that by `asked`.
 
@@ -61,7 +63,7 @@ def open_several(
     style: Mapping[str, Any],
     tell: Tell,
     offline: bool,
-    engine: EngineName = "torch",
+    engine: EngineName | None = None,
 ) -> list[tuple[Teller, Sampling]]:
     """Return several runs and the sampling of each, in their order; runs of one base share it. Raises as above."""
     ready = [_checked(run, asked, style, tell, offline) for run in runs]
@@ -95,16 +97,16 @@ def _checked(
     return check_run(opened, config.model), config
 
 
-def _tellers(checked: Sequence[CheckedRun], config: Config, engine: EngineName, tell: Tell) -> list[Teller]:
+def _tellers(checked: Sequence[CheckedRun], config: Config, engine: EngineName | None, tell: Tell) -> list[Teller]:
     """Open runs of one base on the engine that was asked for. Raises UsageError if llama.cpp cannot do it."""
     tell(LOADING)
-    against = None if engine == "torch" else why_not_llama(checked[0], config)
-    if engine == "torch" or against is not None:
+    against = None if engine in (None, "torch") else why_not_llama(checked[0], config)
+    if engine in (None, "torch") or against is not None:
         if engine == "llama" and against is not None:
             raise UsageError(f"不能用 llama.cpp：{against.zh}", f"llama.cpp cannot be used: {against.en}")
         if against is not None:
             tell(Said(Text(f"用 PyTorch 说话：{against.zh}", f"talking with PyTorch: {against.en}")))
-        return torch_tellers(checked, choose_place(config.device, config.dtype))
+        return torch_tellers(checked, choose_place(config.device, config.dtype, talking=engine is not None))
     return llama_tellers(checked, lambda: tell(CONVERTING))
 
 

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import psutil
@@ -24,11 +24,14 @@ class DevicePlace(NamedTuple):
         return f"{self.device.type} {str(self.dtype).removeprefix('torch.')}"
 
 
-def choose_place(device: str = "auto", dtype: str = "auto") -> DevicePlace:
-    """Return the place for these settings. Raises UsageError if the device is missing, or for float16 on a CPU."""
+def choose_place(device: str = "auto", dtype: str = "auto", talking: bool = False) -> DevicePlace:
+    """Return the place for these settings; `talking`: the dtype that answers fastest, not the one that trains fastest.
+
+    Raises UsageError if the device is missing, or for float16 on a CPU.
+    """
     found = choose_device(device)
     if dtype == "auto":
-        return DevicePlace(found, _fast_dtype(found))
+        return DevicePlace(found, _fast_dtype(found, talking))
     if dtype == "float16" and found.type == "cpu":
         raise UsageError(
             "CPU 上不支持 dtype=float16；请用 auto、bfloat16 或 float32",
@@ -49,23 +52,40 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(name)
 
 
-def _fast_dtype(device: torch.device) -> torch.dtype:
+def _fast_dtype(device: torch.device, talking: bool) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     # Native bf16 is at least twice as fast as fp32, emulated bf16 is slower. So the threshold need not be exact.
-    faster = _seconds(device, torch.bfloat16) < 0.8 * _seconds(device, torch.float32)
+    # One row at a time, reading the weights decides: there emulated bf16 is the faster one too.
+    timed = _seconds_of_a_row if talking else _seconds
+    faster = timed(device, torch.bfloat16) < 0.8 * timed(device, torch.float32)
     return torch.bfloat16 if faster else torch.float32
 
 
 def _seconds(device: torch.device, dtype: torch.dtype) -> float:
     """Return the least time of a matrix product of training size, in seconds; inf if the dtype does not work."""
+    return _least_seconds(device, dtype, 256, 2048, lambda x, w: (x @ w.t())[0, 0])
+
+
+def _seconds_of_a_row(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the least time of one row times a weight that fits into no cache, in seconds; inf as above."""
+    return _least_seconds(device, dtype, 1, 32_768, lambda x, w: torch.mv(w, x[0])[0])
+
+
+def _least_seconds(
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: int,
+    outputs: int,
+    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> float:
     try:
-        x, w = (torch.ones(n, 1024, dtype=dtype, device=device) for n in (256, 2048))
+        x, w = (torch.ones(n, 1024, dtype=dtype, device=device) for n in (rows, outputs))
         times = []
         for _ in range(6):
             start = time.perf_counter()
-            float((x @ w.t())[0, 0])
+            float(product(x, w))
             times.append(time.perf_counter() - start)
         return min(times)
     except (RuntimeError, TypeError):
