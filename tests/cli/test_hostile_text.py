@@ -129,7 +129,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stream(teller: Teller, messages: object, sampling: object) -> Iterator[str | Answer]:
         yield from ANSWER
-        yield Answer(ANSWER, "stop", tokens=1, first_token_s=1.0, tokens_per_s=1.0)
+        yield Answer(ANSWER, "stop", tokens=1, prompt_tokens=9, first_token_s=1.0, tokens_per_s=1.0)
 
     monkeypatch.setattr(Teller, "stream", stream)
 

@@ -17,6 +17,7 @@ from tonghua.inference.engine import Answer, Engine
 from tonghua.inference.llama_engine import READ_AT_ONCE_TOKENS, Llama, LlamaEngine
 from tonghua.inference.sampling import penalize
 from tonghua.inference.torch_engine import TorchEngine
+from tonghua.inference.turns import FairLock
 from tonghua.models import shipped
 from tonghua.models.gguf_file import write_adapter, write_base
 from tonghua.models.peft import adapter_files
@@ -62,10 +63,8 @@ def random_adapter(decoder: Any, seed: int, modules: Sequence[str] = ("q_proj", 
 @pytest.fixture(scope="module")
 def torch_engines(base: ModelFiles) -> list[TorchEngine]:
     """Two runs of one base; the second has updates where the first has none, and the other way round."""
-    from threading import Lock
-
     decoder = load_base(base, DevicePlace(torch.device("cpu"), torch.float32))
-    renderer, turns = Renderer(base.folder), Lock()
+    renderer, turns = Renderer(base.folder), FairLock()
     contract = Contract(None, JOIN, renderer.stop_ids, "", "", {})
     adapters = [random_adapter(decoder, 1), random_adapter(decoder, 2, ("k_proj", "gate_proj"))]
     return [TorchEngine(decoder, renderer, contract, adapter, turns) for adapter in adapters]

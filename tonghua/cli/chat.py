@@ -12,7 +12,18 @@ from ..system.files import is_there
 from ..terminal.chatting import Chat, plain_lines, typed_lines
 from ..terminal.printer import put_json
 from ..text import Text, shown
-from .shared import AsJson, Debug, Offline, Style, help_text, new_screen, open_to_talk, split_runs
+from .shared import (
+    AsJson,
+    Debug,
+    EngineChoice,
+    EngineOption,
+    Offline,
+    Style,
+    help_text,
+    new_screen,
+    open_to_talk,
+    split_runs,
+)
 
 if TYPE_CHECKING:
     from ..config.schema import Sampling
@@ -47,6 +58,7 @@ def chat(
     prompt: Prompt = None,
     duet: Duet = False,
     style: Style = None,
+    engine: EngineOption = EngineChoice.auto,
     offline: Offline = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -58,7 +70,7 @@ def chat(
         runs, turns = _turns(runs)
     _require_speakers(runs, turns, prompt)
     screen = new_screen()
-    dialogue = _dialogue(open_to_talk(runs or (None,), overrides, style, offline, screen))
+    dialogue = _dialogue(open_to_talk(runs or (None,), overrides, style, offline, screen, engine))
     if prompt is None:
         hold(dialogue, screen, as_json, turns)
         return

@@ -1,6 +1,5 @@
 """`tonghua serve` answers over HTTP, as OpenAI's clients ask, with a chat page at /."""
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from ..system.environment import server_key
 from ..terminal.following import following
 from ..terminal.printer import put_traceback
 from ..text import Text
-from .shared import Debug, Offline, help_text, new_screen
+from .shared import Debug, EngineChoice, EngineOption, Offline, help_text, new_screen
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -50,32 +49,13 @@ AllowHost = Annotated[
 ]
 
 
-class Engines(StrEnum):
-    """Names of the engines in `inference.opening`."""
-
-    auto = "auto"
-    torch = "torch"
-    llama = "llama"
-
-
-EngineChoice = Annotated[
-    Engines,
-    typer.Option(
-        "--engine",
-        help=help_text(
-            "用什么算；auto：装了 llama.cpp 又能用就用它", "what computes; auto: llama.cpp if it is installed and can"
-        ),
-    ),
-]
-
-
 def serve(
     runs: Runs = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     key_file: KeyFile = None,
     allow_host: AllowHost = None,
-    engine: EngineChoice = Engines.auto,
+    engine: EngineOption = EngineChoice.auto,
     offline: Offline = False,
     debug: Debug = False,
 ) -> None:

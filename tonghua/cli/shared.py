@@ -62,6 +62,26 @@ Style = Annotated[
 ]
 
 
+class EngineChoice(StrEnum):
+    """The names of `inference.opening.EngineName`."""
+
+    auto = "auto"
+    torch = "torch"
+    llama = "llama"
+
+
+EngineOption = Annotated[
+    EngineChoice,
+    typer.Option(
+        "--engine",
+        help=help_text(
+            "用什么来说话：llama 是 llama.cpp（快几倍）；auto 表示装了就用",
+            "what answers: llama is llama.cpp, several times as fast; auto takes it if it is installed",
+        ),
+    ),
+]
+
+
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
     """Return the one argument of a command, or None, and the config overrides after it."""
     if arguments and not _is_override(arguments[0]):
@@ -87,11 +107,16 @@ def new_screen() -> "Screen":
 
 
 def open_to_talk(
-    runs: Sequence[str | None], overrides: list[str], style: StyleName | None, offline: bool, screen: "Screen"
+    runs: Sequence[str | None],
+    overrides: list[str],
+    style: StyleName | None,
+    offline: bool,
+    screen: "Screen",
+    engine: EngineChoice | None = None,
 ) -> list[tuple["Teller", "Sampling"]]:
     """Return runs and the sampling of each. Here `seed` means that of the answers, not that of the training.
 
-    Raises what `inference.opening.open_to_talk` raises.
+    Without `engine` they are opened to be measured. Raises what `inference.opening.open_to_talk` raises.
     """
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
@@ -99,8 +124,8 @@ def open_to_talk(
     from ..terminal.following import following
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
-    drawn = STYLES[style] if style else {}
+    drawn, named = STYLES[style] if style else {}, engine.value if engine else None
     with following(screen.event) as tell:
         if len(runs) == 1:  # this one may be an adapter that another trainer made
-            return [opening.open_to_talk(runs[0], asked, drawn, tell, offline)]
-        return opening.open_several(runs, asked, drawn, tell, offline)
+            return [opening.open_to_talk(runs[0], asked, drawn, tell, offline, named)]
+        return opening.open_several(runs, asked, drawn, tell, offline, named)

@@ -9,7 +9,7 @@ made of pieces. So all engines read the same prompt and stop at the same token.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -57,6 +57,10 @@ class Answer:
     tokens_per_s: float  # without the first token
 
 
+Pieces = Generator[str | Answer, None, None]
+"""Text as it comes, and at last the answer; `close` gives it up."""
+
+
 class Engine(ABC):
     """A model, with or without its adapter, that answers under its prompt contract.
 
@@ -89,7 +93,7 @@ class Engine(ABC):
         answer, DivergedError if the model gives NaN or infinity.
         """
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
         """Yield pieces of text as they come, then the whole `Answer`; the contract's system prompt comes first.
 
         Raises what `tokens` raises.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from filelock import FileLock
 
@@ -29,6 +28,7 @@ from ..system.environment import home
 from .llama_engine import CONTEXT_TOKENS, Llama, LlamaEngine
 from .teller import Teller
 from .torch_engine import TorchEngine
+from .turns import FairLock
 
 KIND = "q8_0"
 """Type of a base in llama.cpp: as fast as it gets without changing what is said (benchmarks/LOG.md)."""
@@ -78,7 +78,7 @@ def torch_tellers(checked: Sequence[CheckedRun], place: DevicePlace) -> list[Tel
     """Open runs of one base on torch: the base once, and an adapter for each run."""
     first = checked[0]
     decoder = load_base(first.base, place, first.run.config.quantization_bit)
-    turns = Lock()
+    turns = FairLock()
     engines = [
         TorchEngine(decoder, each.renderer, each.contract, load_adapter(each.adapter, decoder), turns)
         for each in checked

@@ -107,6 +107,8 @@ def _tellers(checked: Sequence[CheckedRun], config: Config, engine: EngineName |
         if against is not None:
             tell(Said(Text(f"用 PyTorch 说话：{against.zh}", f"talking with PyTorch: {against.en}")))
         return torch_tellers(checked, choose_place(config.device, config.dtype, talking=engine is not None))
+    if engine == "auto":
+        tell(Said(Text("用 llama.cpp 说话", "talking with llama.cpp")))
     return llama_tellers(checked, lambda: tell(CONVERTING))
 
 

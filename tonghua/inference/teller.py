@@ -11,7 +11,7 @@ from ..models.scan import ModelFiles
 from ..prompt.conversation import Message
 from ..runs.folder import Run
 from ..text import shown
-from .engine import Answer, Engine
+from .engine import Engine, Pieces
 from .torch_engine import TorchEngine
 
 History = Sequence[Mapping[str, Any]]
@@ -55,7 +55,7 @@ class Teller:
         stream = self.stream(messages, resampled(self.run.config.sampling, sampling), tuned)
         return (piece for piece in stream if isinstance(piece, str))
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
         """Yield pieces of text as they come, then the `Answer`."""
         return self.engine.stream(messages, sampling, tuned)
 

@@ -1,7 +1,6 @@
 """The engine that computes with PyTorch, on what training computes with."""
 
 from collections.abc import Iterator, Sequence
-from threading import Lock
 
 from ..config.schema import Sampling
 from ..core.lora import Adapter
@@ -11,6 +10,7 @@ from ..prompt.renderer import Renderer
 from ..system.device import DevicePlace
 from .decode import tokens
 from .engine import Engine
+from .turns import FairLock
 
 
 class TorchEngine(Engine):
@@ -26,10 +26,10 @@ class TorchEngine(Engine):
         renderer: Renderer,
         contract: Contract,
         adapter: Adapter | None = None,
-        turns: "Lock | None" = None,
+        turns: FairLock | None = None,
     ):
         super().__init__(renderer, contract)
-        self.decoder, self.adapter, self.turns = decoder, adapter, turns or Lock()
+        self.decoder, self.adapter, self.turns = decoder, adapter, turns or FairLock()
         decoder.eval()  # turns dropout off
         # One answer multiplies one row at a time, which reads a weight by rows fastest.
         for _, layer in decoder.linears():
