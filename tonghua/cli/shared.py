@@ -124,7 +124,8 @@ def open_to_talk(
     from ..terminal.following import following
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
-    drawn, named = STYLES[style] if style else {}, engine.value if engine else None
+    drawn = STYLES[style] if style else {}
+    named = engine.value if engine else None
     with following(screen.event) as tell:
         if len(runs) == 1:  # this one may be an adapter that another trainer made
             return [opening.open_to_talk(runs[0], asked, drawn, tell, offline, named)]
