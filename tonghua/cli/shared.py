@@ -125,7 +125,7 @@ def open_to_talk(
 
     asked = {("sampling.seed" if key == "seed" else key): value for key, value in parse_overrides(overrides)}
     drawn = STYLES[style] if style else {}
-    named = engine.value if engine else None
+    named: opening.EngineName | None = engine.value if engine else None
     with following(screen.event) as tell:
         if len(runs) == 1:  # this one may be an adapter that another trainer made
             return [opening.open_to_talk(runs[0], asked, drawn, tell, offline, named)]
