@@ -15,8 +15,8 @@ import pytest
 from command_line import write_rows
 
 import tonghua
-from tonghua.config.schema import Config, Sampling
-from tonghua.config.settings import SamplingSettings, Settings
+from tonghua.config.schema import GROUPS, Config, Persona, Sampling
+from tonghua.config.settings import PersonaSettings, SamplingSettings, Settings
 from tonghua.errors import ResourceError, UsageError, UserError
 from tonghua.events import Ended
 from tonghua.terminal.screen import Screen
@@ -78,13 +78,18 @@ def plain_types(annotation: object) -> set[object]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "model", "named"), [(Settings, Config, {"dataset", "model"}), (SamplingSettings, Sampling, set())]
+    ("settings", "model", "named"),
+    [
+        (Settings, Config, {"dataset", "model"}),
+        (SamplingSettings, Sampling, set()),
+        (PersonaSettings, Persona, set()),
+    ],
 )
 def test_settings_are_the_fields_of_the_config(settings: type, model: type[Config], named: set[str]) -> None:
     hints = typing.get_type_hints(settings)
     assert set(hints) == set(model.model_fields) - named
     for name, hint in hints.items():
-        if name in ("lora_target", "sampling"):
+        if name in ("lora_target", "examples", *GROUPS):
             continue  # one text or several; a mapping of its own
         assert plain_types(hint) == plain_types(model.model_fields[name].annotation), name
     assert plain_types(int | None) == {int, type(None)} != plain_types(int | typing.Literal["auto"])

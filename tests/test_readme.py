@@ -20,7 +20,7 @@ import tonghua
 from tonghua import cli
 from tonghua.cli.shared import split_arguments, split_runs
 from tonghua.config.load import load, recipe_names
-from tonghua.config.schema import Config, Sampling
+from tonghua.config.schema import GROUPS, Config, Persona, Sampling
 from tonghua.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -293,8 +293,9 @@ def defaults(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_setting_is_listed_with_its_default(language: str) -> None:
     listed = defaults(text_of(f"docs/{language}/settings.md"))
-    own, drawn = set(Config.model_fields) - {"sampling"}, set(Sampling.model_fields)
-    assert set(listed) == own | (drawn - own) | {f"sampling.{name}" for name in drawn & own}
+    own, drawn = set(Config.model_fields) - set(GROUPS), set(Sampling.model_fields)
+    card = {f"persona.{name}" for name in Persona.model_fields}
+    assert set(listed) == own | card | (drawn - own) | {f"sampling.{name}" for name in drawn & own}
     wrong = [key for key, value in listed.items() if load(None, [f"{key}={value}"]).config != Config()]
     assert wrong == []
 

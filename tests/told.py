@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from tonghua.config.schema import Sampling
+from tonghua.config.schema import Persona, Sampling
 from tonghua.inference.dialogue import Dialogue, Speaker
 from tonghua.inference.engine import Answer
 from tonghua.prompt.conversation import Message
@@ -52,8 +52,13 @@ class Scripted:
         return self.asked[-1][0]
 
 
-def dialogue(*tellers: Scripted, names: Sequence[str] = ("黛玉", "甄嬛", "宝玉"), sampling: Any = None) -> Dialogue:
+def dialogue(
+    *tellers: Scripted, names: Sequence[str] = ("黛玉", "甄嬛", "宝玉"), sampling: Any = None, card: Any = None
+) -> Dialogue:
     drawn = sampling or Sampling()
     return Dialogue(
-        [Speaker(name, f"run-{at}", teller, drawn) for at, (name, teller) in enumerate(zip(names, tellers))]  # type: ignore[arg-type]  # noqa: B905
+        [
+            Speaker(name, f"run-{at}", teller, drawn, card or Persona())
+            for at, (name, teller) in enumerate(zip(names, tellers, strict=False))
+        ]  # type: ignore[arg-type]
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from command_line import SHORT, Called, call
-from made_runs import Place, refused
+from made_runs import Interrupts, Place, refused
+
+from tonghua.errors import Stopped
 
 ANSWER = '{"text"'
 
@@ -70,3 +72,53 @@ def test_what_does_not_fit_is_told_before_anything_is_loaded(
     arguments: list[str], zh: str, en: str, language: str
 ) -> None:
     refused(call("chat", *arguments, language=language), 2, {"zh": zh, "en": en}[language])
+
+
+# The card of a character
+
+
+CARD = {"name": "林黛玉", "greeting": "来了？\n坐罢。", "portrait": "潇湘馆的主人。", "examples": ["谁说我恼了。"]}
+
+
+@pytest.fixture(scope="module")
+def with_card(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run with a card."""
+    run = shutil.copytree(runs / "黛玉-1", tmp_path_factory.mktemp("卡") / "daiyu-3")
+    contract = json.loads((run / "contract.json").read_text(encoding="utf-8"))
+    (run / "contract.json").write_text(json.dumps({**contract, "card": CARD}), encoding="utf-8")
+    return run
+
+
+def test_training_writes_the_card_and_a_resume_may_change_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {f"persona.{key}": value for key, value in CARD.items() if key != "examples"}
+    with monkeypatch.context() as patch:
+        Interrupts(patch, 2)
+        assert place.train(num_train_epochs=1, **more).code == Stopped.exit_code
+    refused(place.resume("system=你是颦儿。"), 2, "system was settled when the run began")
+    resumed = place.resume("persona.name=颦儿")
+    assert resumed.code == 0, resumed.err
+    contract = json.loads((place.run / "contract.json").read_text(encoding="utf-8"))
+    assert contract["card"] == {**CARD, "name": "颦儿", "examples": []}
+    called = call("chat", place.run, *SHORT, stdin="/to\n")
+    assert f"颦儿 ({place.run.name})\n  潇湘馆的主人。\n" in called.err
+
+
+def test_a_card_changes_nothing_that_is_answered(runs: Path, with_card: Path) -> None:
+    asked = (*SHORT, "--prompt", "你好", "--json")
+    plain, carded, renamed = (
+        call("chat", *run, *asked).json["text"]
+        for run in ([runs / "黛玉-1"], [with_card], [with_card, "persona.name=颦儿", "persona.greeting=哟。"])
+    )
+    assert plain == carded == renamed
+    assert plain != call("chat", with_card, *SHORT, "--prompt", "你好吗", "--json").json["text"], "negative control"
+
+
+def test_the_name_of_a_card_calls_a_speaker(runs: Path, with_card: Path) -> None:
+    called = call("chat", runs / "甄嬛-2", with_card, *SHORT, "--json", stdin="/to 林\n你好\n/to daiyu-3\n你好\n")
+    assert [answer["speaker"] for answer in answers(called)] == ["林黛玉", "林黛玉"]
+    named = call("chat", with_card, *SHORT, "persona.name=颦儿", "persona.examples=哼。", stdin="/to\n")
+    assert "颦儿 (daiyu-3)\n  潇湘馆的主人。\n  哼。\n" in named.err
+
+
+def test_a_wrong_card_is_told_before_anything_is_loaded() -> None:
+    refused(call("chat", "no-such-run", "persona.nam=颦儿"), 2, "did you mean persona.name?")

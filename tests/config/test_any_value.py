@@ -9,13 +9,13 @@ import pytest
 
 from tonghua.config.foreign import ALIASES, FOREIGN
 from tonghua.config.load import load
-from tonghua.config.schema import Config, Sampling
+from tonghua.config.schema import GROUPS, Config
 from tonghua.config.yaml_file import to_yaml
 from tonghua.errors import UsageError
 
 KEYS = [
-    *(name for name in Config.model_fields if name != "sampling"),
-    *(f"sampling.{n}" for n in Sampling.model_fields),
+    *(name for name in Config.model_fields if name not in GROUPS),
+    *(f"{group}.{name}" for group, model in GROUPS.items() for name in model.model_fields),
 ]
 
 TEXTS = (
@@ -140,7 +140,7 @@ def test_from_python(tmp_path: Path, value: object) -> None:
     require_taken_or_told(lambda keys: load(None, dict.fromkeys(keys, value)), lambda key: [f"{key}="], tmp_path)
 
 
-@pytest.mark.parametrize("key", ["sampling", "dataset_dir", "datasets", "recipe", "nonsense"])
+@pytest.mark.parametrize("key", ["sampling", "persona", "dataset_dir", "datasets", "recipe", "nonsense"])
 @pytest.mark.parametrize("value", OBJECTS, ids=lambda value: type(value).__name__)
 def test_keys_that_are_no_fields(key: str, value: object) -> None:
     problems(lambda keys: load(None, {key: value}), [key])

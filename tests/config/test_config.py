@@ -16,7 +16,7 @@ from tonghua.config import schema as room
 from tonghua.config.fields import LORA_MODULES
 from tonghua.config.load import load, recipe_names
 from tonghua.config.overrides import parse_overrides
-from tonghua.config.schema import STYLES, Config, Sampling
+from tonghua.config.schema import GROUPS, STYLES, Config, Persona, Sampling
 from tonghua.config.yaml_file import MAX_FILE_BYTES, to_yaml
 from tonghua.errors import RefusedError, UsageError, UserError
 
@@ -74,7 +74,7 @@ def test_it_is_frozen_strict_and_hashable():
     assert isinstance(config.num_train_epochs, float)
 
 
-@pytest.mark.parametrize("model", [Config, Sampling])
+@pytest.mark.parametrize("model", [Config, *GROUPS.values()])
 def test_every_field_is_described_in_both_languages(model):
     for name, field in model.model_fields.items():
         zh, slash, en = (field.description or "").partition(" / ")
@@ -83,7 +83,7 @@ def test_every_field_is_described_in_both_languages(model):
 
 
 def test_every_number_has_bounds():
-    for model in (Config, Sampling):
+    for model in (Config, *GROUPS.values()):
         for name, schema in model.model_json_schema()["properties"].items():
             for one in schema.get("anyOf", [schema]):
                 if one.get("type") in ("integer", "number"):
@@ -158,13 +158,22 @@ DIFFERENCES = {
 }
 
 
+CARDS = {
+    "daiyu": {"name", "greeting", "portrait", "examples"},
+    "zhenhuan": {"name", "greeting", "portrait", "examples"},
+    "demo": {"name", "greeting", "portrait"},
+}
+
+
 def keys_at_default(text: str) -> list[str]:
     """Keys of a recipe that say what is the default anyway."""
     given_keys = yaml.safe_load(text)
-    nested = given_keys.pop("sampling", {})
     default = Config()
-    same = [key for key, value in given_keys.items() if getattr(default, key) == value]
-    return same + [key for key, value in nested.items() if getattr(default.sampling, key) == value]
+    same = []
+    for group in GROUPS:
+        nested = given_keys.pop(group, {})
+        same += [key for key, value in nested.items() if getattr(getattr(default, group), key) == value]
+    return same + [key for key, value in given_keys.items() if getattr(default, key) == value]
 
 
 def keys_without_comment(text: str) -> list[str]:
@@ -182,7 +191,11 @@ def test_the_shipped_recipes_by_name():
 def test_a_recipe_holds_exactly_what_differs_from_the_defaults(name):
     loaded = load(name)
     assert (loaded.name, loaded.notes) == (name, ())
-    assert changed(loaded.config) == DIFFERENCES[name]
+    differing = changed(loaded.config)
+    card = differing.pop("persona", {})
+    assert differing == DIFFERENCES[name]
+    # What a card says is nobody's default; that it says something is what a recipe of a character is for.
+    assert set(card) == CARDS.get(name, set())
     text = (RECIPE_FOLDER / f"{name}.yaml").read_text("utf-8")
     assert keys_at_default(text) == []
     assert keys_without_comment(text) == []
@@ -190,7 +203,8 @@ def test_a_recipe_holds_exactly_what_differs_from_the_defaults(name):
 
 
 def test_the_recipe_checks_can_fail():
-    assert keys_at_default("lora_rank: 8\nseed: 7\nsampling: {top_k: 0}") == ["lora_rank", "top_k"]
+    text = "lora_rank: 8\nseed: 7\nsampling: {top_k: 0}\npersona: {name: 甲, greeting: null}"
+    assert keys_at_default(text) == ["greeting", "top_k", "lora_rank"]
     assert keys_without_comment("# why\nseed: 7\n\nlora_rank: 4\n") == ["lora_rank: 4"]
 
 
@@ -243,7 +257,8 @@ def test_a_users_file_with_a_base_and_overrides(tmp_path):
     path = written(tmp_path, "recipe: daiyu\nlr: 1e-4\nsampling:\n  top-p: 0.8\nmax_new_tokens: 64\n")
     loaded = load(path, ["sampling.temperature=0.5", "learning_rate=3e-4"])
     assert loaded.name == "我的 配方"
-    assert changed(loaded.config) == {
+    assert loaded.config.persona == load("daiyu").config.persona
+    assert changed(loaded.config.model_copy(update={"persona": Persona()})) == {
         "model": "qwen2.5-0.5b-instruct",
         "system": "你是林黛玉，贾宝玉的表妹。",
         "learning_rate": 3e-4,
@@ -746,10 +761,75 @@ def test_to_yaml_is_complete_readable_and_comes_back_equal(name):
     config = load(name).config
     text = to_yaml(config)
     assert list(yaml.safe_load(text)) == list(Config.model_fields)
-    assert list(yaml.safe_load(text)["sampling"]) == list(Sampling.model_fields)
+    for group, model in GROUPS.items():
+        assert list(yaml.safe_load(text)[group]) == list(model.model_fields)
     assert reread(config) == config
     if config.system:
         assert config.system in text
+
+
+PERSONA = """
+persona:
+  name: 黛玉
+  greeting: |-
+    来了？
+    坐罢。
+  examples: [甲, "乙"]
+"""
+
+
+def test_a_persona_is_a_group_of_settings(tmp_path):
+    card = Persona(name="黛玉", greeting="来了？\n坐罢。", examples=("甲", "乙"))
+    assert load(written(tmp_path, PERSONA)).config.persona == card
+    python = {"persona": {"name": "黛玉", "greeting": "来了？\n坐罢。", "examples": ["甲", "乙"]}}
+    assert load(None, python).config.persona == load(None, python).config.card == card
+    assert load(None, ["persona.name=黛玉", "--persona.examples", "甲"]).config.persona == Persona(
+        name="黛玉", examples=("甲",)
+    )
+    assert load(written(tmp_path, "persona:\n")).config.card is None
+    assert load(None, ["persona.name=none"]).config.card is None
+
+
+@pytest.mark.parametrize(
+    ("token", "zh", "en"),
+    [
+        ("persona=黛玉", "persona=黛玉：persona 下面写 name", "persona=黛玉: persona holds keys such as name"),
+        ("persona.nam=黛玉", "不认识的配置项 persona.nam；是不是想写 persona.name？", "Unknown config key persona.nam"),
+        ("name=黛玉", "不认识的配置项 name", "Unknown config key name"),
+        ("persona.name=" + "长" * 41, "persona.name=长", "persona.name=长"),
+        ("persona.greeting=" + "长" * 2001, "persona.greeting=长", "persona.greeting=长"),
+        ("persona.portrait=" + "长" * 4001, "persona.portrait=长", "persona.portrait=长"),
+        ("persona.examples=" + "长" * 501, "persona.examples=长", "persona.examples=长"),
+        (
+            "persona.name=黛\n玉",
+            "persona.name=黛\\n玉：名字要写在一行里",
+            "persona.name=黛\\n玉: a name stands on one line",
+        ),
+    ],
+)
+def test_a_persona_has_bounds(token, zh, en):
+    chinese, english = complaint(None, [token])
+    assert chinese.startswith(zh) and english.startswith(en)
+    assert len(chinese) < 200 and "\n" not in chinese
+
+
+def test_the_card_of_a_recipe_goes_with_its_system_prompt(tmp_path):
+    """What is said to be somebody else does not greet as 黛玉."""
+    other = "recipe: daiyu\nsystem: 你是汴河边茶铺的柳掌柜。\n"
+    assert load(written(tmp_path, other)).config.card is None
+    assert load("daiyu", ["system=你是柳掌柜。", "persona.name=柳掌柜"]).config.card == Persona(name="柳掌柜")
+    own = written(tmp_path, f"{other}persona:\n  greeting: 喝茶？\n")
+    assert load(own, ["system=你是掌柜。"]).config.card == Persona(greeting="喝茶？"), "a card of one's own stays"
+    same = ["system=你是林黛玉，贾宝玉的表妹。", "persona.name=颦儿"]
+    assert load("daiyu", same).config.persona == load("daiyu").config.persona.model_copy(update={"name": "颦儿"})
+
+
+def test_a_persona_within_its_bounds_is_taken():
+    """Negative control."""
+    longest = {"name": "长" * 40, "greeting": "长" * 2000, "portrait": "长" * 4000, "examples": ["长" * 500] * 20}
+    assert load(None, {"persona": longest}).config.persona.name == "长" * 40
+    with pytest.raises(UsageError, match="at most 20, each of at most 500 characters"):
+        load(None, {"persona": {**longest, "examples": ["甲"] * 21}})
 
 
 def test_to_yaml_with_everything_changed_comes_back_equal():
@@ -763,6 +843,7 @@ def test_to_yaml_with_everything_changed_comes_back_equal():
         output_dir="null",
         max_steps=7,
         adam_epsilon=1e-12,
+        persona=Persona(name="no", greeting="一\n二: #", portrait="null", examples=("- 甲", "none", "乙\n丙")),
         sampling=Sampling(seed=3, temperature=0),
     )
     assert reread(config) == config

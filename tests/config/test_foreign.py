@@ -587,6 +587,6 @@ def test_no_key_misspells_another() -> None:
 def test_keys_below_another_key_are_told_where_settings_stand(tmp_path: Path) -> None:
     assert complaint(written(tmp_path, "lora:\n  lora_r: 8\n"))[1] == (
         "my.yaml, line 1: Unknown config key lora; settings stand at the top level, not below another key"
-        " (but for sampling)"
+        " (but for persona and sampling)"
     )
     assert "sampling holds keys such as temperature" in complaint(written(tmp_path, "sampling: 0.7"))[1]

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tonghua.config.load import load, recipe_names
+from tonghua.config.schema import Persona
 from tonghua.errors import DataError, RefusedError, UserError
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Conversation, Message, Role, with_system
@@ -370,6 +371,7 @@ def contract() -> Contract:
         persona="daiyu",
         sampling={"temperature": 0.7, "seed": None},
         thinking=True,
+        card=Persona(name="林黛玉", greeting="来了？\n坐罢。", examples=("甲", "乙")),
     )
 
 
@@ -382,6 +384,50 @@ def test_a_contract_from_before_reasoning_asks_for_none() -> None:
     older = json.loads(contract().to_json())
     del older["thinking"]
     assert Contract.from_json(json.dumps(older)) == replace(contract(), thinking=False)
+
+
+def test_a_contract_from_before_cards_has_none() -> None:
+    older = json.loads(contract().to_json())
+    del older["card"]
+    assert Contract.from_json(json.dumps(older)) == replace(contract(), card=None)
+    assert Contract.from_json(replace(contract(), card=None).to_json()).card is None
+
+
+@pytest.mark.parametrize(
+    ("card", "zh", "en"),
+    [
+        (
+            {"name": "甲", "nmae": "乙"},
+            "contract.json 里的 card 有不认识的 nmae；只能有 name, greeting, portrait, examples，请去掉它",
+            "the card in contract.json has an unknown nmae; it may hold name, greeting, portrait, examples alone,"
+            " so take it out",
+        ),
+        (
+            {"name": "长" * 41},
+            f"contract.json 里的 card.name={'长' * 39}…：应是文字（最多 40 个字）或 none；请改好它，或去掉 card",
+            f"contract.json has card.name={'长' * 39}…: must be text (at most 40 characters) or none; mend it, or take"
+            " card out",
+        ),
+        (
+            {"examples": ["甲"] * 21},
+            f"contract.json 里的 card.examples={','.join(['甲'] * 20)}…：应是几句话的列表：最多 20 句，"
+            "每句最多 500 个字；请改好它，或去掉 card",
+            "",
+        ),
+        ({"greeting": 3}, "contract.json 里的 card.greeting=3：应是文字（最多 2000 个字）或 none；", ""),
+        ({"greeting": {"a": 1}}, "contract.json 里的 card.greeting=", ""),
+        ({"name": "黛\x1b[2J"}, "contract.json 里的 card.name=黛\\x1b[2J：名字要写在一行里", ""),
+        ({"x" * 5000 + "\x1b": 1}, "contract.json 里的 card 有不认识的 xxx", ""),
+        ("黛玉", "contract.json 已损坏（card）", "contract.json is damaged (card)"),
+    ],
+    ids=["unknown", "long name", "many lines", "number", "object", "escape", "long key", "text"],
+)
+def test_a_card_that_is_not_as_it_should_be_is_told_in_one_line(card: object, zh: str, en: str) -> None:
+    values = {**json.loads(contract().to_json()), "card": card}
+    with pytest.raises(DataError) as caught:
+        Contract.from_json(json.dumps(values))
+    assert caught.value.text.zh.startswith(zh) and caught.value.text.en.startswith(en)
+    assert all(len(line) < 300 and line.isprintable() for line in caught.value.text)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from told import Scripted, dialogue
 
+from tonghua.config.schema import Persona
 from tonghua.inference.dialogue import Dialogue
 from tonghua.terminal.chat_commands import COMMANDS, Entered, parse
 from tonghua.terminal.chatting import Chat
@@ -283,3 +284,24 @@ def test_a_speaker_is_named_on_the_line_of_the_answer_only_in_a_terminal(
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert [*names(Terminal())] == ["黛玉："]
     assert [*names(io.StringIO())] == ["黛玉：\n"]
+
+
+# The card of a character
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_card_greets_and_names_what_is_said(
+    talk: Talk, capsys: pytest.CaptureFixture[str], language: Language
+) -> None:
+    card = Persona(name="林黛玉", greeting="来了？\n坐罢。\x1b[2J")
+    one = dialogue(Scripted([["好"]]), card=card)
+    told = io.StringIO()
+    Chat(one, Screen(language, Console(file=told, soft_wrap=True))).greet()
+    assert told.getvalue() == "黛玉：来了？\n坐罢。\\x1b[2J\n"
+    assert talk(one, "你好", keeps_on=True, language=language) == ("好\n", "黛玉：\n")
+    assert one.said[0].text == "你好", "the greeting is no part of the conversation"
+
+
+def test_without_a_card_or_through_a_pipe_an_answer_stands_alone(talk: Talk) -> None:
+    assert talk(dialogue(Scripted([["好"]])), "你好", keeps_on=True) == ("好\n", "")
+    assert talk(dialogue(Scripted([["好"]]), card=Persona(name="林黛玉")), "你好") == ("好\n", "")

@@ -76,20 +76,25 @@ def test_a_checkpoint_is_an_adapter_too(place: Place, straight: Place) -> None:
 
 
 def test_what_the_other_run_was_comes_along_unless_it_is_set(place: Place) -> None:
-    assert place.train(max_steps=1, system="你是月亮。", run_name="月亮", temperature=0.3).code == 0
+    assert (
+        place.train(max_steps=1, system="你是月亮。", run_name="月亮", temperature=0.3, **{"persona.name": "月"}).code
+        == 0
+    )
     first = place.run
     given = {"dataset": place.rows, "adapter": first, "output_dir": place.runs, **LONG, "max_steps": 1}
-    for more, system, persona in (
-        ({}, "你是月亮。", "月亮"),
-        ({"system": "你是太阳。", "run_name": "太阳"}, "你是太阳。", "太阳"),
+    for more, system, persona, name in (
+        ({}, "你是月亮。", "月亮", "月"),
+        ({"system": "你是太阳。", "run_name": "太阳"}, "你是太阳。", "太阳", None),
+        ({"persona": {"name": "嫦娥"}}, "你是月亮。", "月亮", "嫦娥"),
     ):
         told: list[Any] = []
         # Without model=: the base comes along as well.
         run = Path(tonghua.train(**given, **more, on_event=told.append).run)
         notes = [event.text.en for event in told if hasattr(event, "text")]
-        assert any("the system prompt is another one" in note for note in notes) == bool(more)
+        assert any("the system prompt is another one" in note for note in notes) == ("system" in more)
         contract = read(run, "contract.json")
         assert (contract["system"], contract["persona"]) == (system, persona)
+        assert (contract["card"] or {"name": None})["name"] == name
         assert contract["sampling"]["temperature"] == 0.3
         assert contract["base"] == read(first, "contract.json")["base"]
 
@@ -208,7 +213,7 @@ def test_what_chat_and_eval_need_of_an_adapter_made_elsewhere(place: Place, thei
     called = call("chat", *given, "system=你是月亮。", "--prompt", "你好", "--json")
     assert (called.code, "write system=" in called.err) == (0, False)
     talked = call("chat", *given, stdin="你好\nexit\n")
-    assert (talked.code, "checkpoint-30 (base qwen2). exit leaves" in talked.err) == (0, True)
+    assert (talked.code, "checkpoint-30 (base qwen2)\n" in talked.err) == (0, True)
     assert call("eval", *given, "--data", place.rows, "--json").json["loss"]["delta"] != 0
     refused(call("eval", *given), 2, "give rows with --data")
 

@@ -27,7 +27,7 @@ from .shared import (
 
 if TYPE_CHECKING:
     from ..config.schema import Sampling
-    from ..inference.dialogue import Dialogue
+    from ..inference.dialogue import Dialogue, Speaker
     from ..inference.teller import Teller
     from ..terminal.screen import Screen
 
@@ -70,7 +70,9 @@ def chat(
         runs, turns = _turns(runs)
     _require_speakers(runs, turns, prompt)
     screen = new_screen()
-    dialogue = _dialogue(open_to_talk(runs or (None,), overrides, style, offline, screen, engine))
+    persona, overrides = _apart(overrides)
+    opened = open_to_talk(runs or (None,), overrides, style, offline, screen, engine)
+    dialogue = _dialogue(opened, persona)
     if prompt is None:
         hold(dialogue, screen, as_json, turns)
         return
@@ -113,34 +115,58 @@ def _require_speakers(runs: list[str], turns: int, prompt: str | None) -> None:
         )
 
 
-def _dialogue(opened: "list[tuple[Teller, Sampling]]") -> "Dialogue":
-    from ..inference.dialogue import Dialogue, Speaker
+def _apart(overrides: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the settings of the card by their own names, and the others as they were.
 
-    return Dialogue(
-        [
-            Speaker(teller.run.contract.persona or teller.run.folder.name, teller.run.folder.name, teller, sampling)
-            for teller, sampling in opened
-        ]
-    )
+    Raises UsageError for a wrong one of the card, before a model is loaded.
+    """
+    from ..config.load import recast
+    from ..config.overrides import parse_overrides
+    from ..config.schema import Persona
+
+    pairs = parse_overrides(overrides)
+    card = {key.removeprefix("persona."): value for key, value in pairs if key.startswith("persona.")}
+    recast(Persona(), card)
+    return card, [f"{key}={value}" for key, value in pairs if not key.startswith("persona.")]
+
+
+def _dialogue(opened: "list[tuple[Teller, Sampling]]", persona: dict[str, str]) -> "Dialogue":
+    from ..inference.dialogue import Dialogue
+
+    return Dialogue([_speaker(teller, sampling, persona) for teller, sampling in opened])
+
+
+def _speaker(teller: "Teller", sampling: "Sampling", persona: dict[str, str]) -> "Speaker":
+    """Return an opened run with its card, in which `persona` changes some fields."""
+    from ..config.load import recast
+    from ..config.schema import Persona
+    from ..inference.dialogue import Speaker
+
+    contract, run = teller.run.contract, teller.run.folder.name
+    card = recast(contract.card or Persona(), persona)
+    return Speaker(card.name or contract.persona or run, run, teller, sampling, card)
 
 
 def talk(teller: "Teller", sampling: "Sampling", screen: "Screen") -> None:
     """Hold a conversation with one run in a terminal."""
-    hold(_dialogue([(teller, sampling)]), screen, as_json=False, turns=0)
+    hold(_dialogue([(teller, sampling)], {}), screen, as_json=False, turns=0)
 
 
 def hold(dialogue: "Dialogue", screen: "Screen", as_json: bool, turns: int) -> None:
     """Hold a conversation until the user leaves: with line editing in a terminal, else line by line."""
-    for teller in (speaker.teller for speaker in dialogue.speakers):
-        contract, name = teller.run.contract, shown(teller.run.folder.name)
-        persona, base = shown(contract.persona), shown(contract.base["name"])
-        if contract.persona is None:  # made elsewhere
-            who = Text(f"{name}（基座 {base}）", f"{name} (base {base})")
+    for speaker in dialogue.speakers:
+        contract, run = speaker.teller.run.contract, shown(speaker.run)
+        name, base = shown(speaker.name, 60), shown(contract.base["name"])
+        if contract.persona is None and speaker.card.name is None:  # made elsewhere
+            who = Text(f"{run}（基座 {base}）", f"{run} (base {base})")
         else:
-            who = Text(f"{persona}（{name}，基座 {base}）", f"{persona} ({name}, base {base})")
+            who = Text(f"{name}（{run}，基座 {base}）", f"{name} ({run}, base {base})")
         screen.say(*who)
     screen.say("输入 /帮助 看命令，exit 离开。", "/help lists the commands, exit leaves.")
     # All three: keys come from stdin, the line is drawn on stderr, and answers on stdout would tear it.
     edits = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     lines = typed_lines(dialogue, screen) if edits else plain_lines()
-    Chat(dialogue, screen, as_json, keeps_on=edits, duet=turns).run(lines)
+    chatting = Chat(dialogue, screen, as_json, keeps_on=edits, duet=turns)
+    if edits:
+        chatting.greet()
+    chatting.run(lines)

@@ -21,6 +21,12 @@ PLACEHOLDER: Final = re.compile("<[^<>]+>")
 PATH_CHARACTERS: Final = 4096
 """Maximum length of a path: no system takes a longer one."""
 
+MOST_EXAMPLES: Final = 20
+"""Maximum number of example lines of a persona."""
+
+EXAMPLE_CHARACTERS: Final = 500
+"""Maximum length of an example line, in characters."""
+
 NOTHING: Final = frozenset({"none", "null", ""})
 """Lower-case words that mean None."""
 
@@ -161,6 +167,33 @@ def column_names(value: object) -> object:
             "应是 角色:列名，例如 columns=output:回复内容", "must be role:column, such as columns=output:reply"
         )
     return value
+
+
+def one_line_name(value: str | None) -> str | None:
+    """Return the name. Raises NotAllowed if it holds a line break or what else does not print."""
+    if value is not None and not all(character.isprintable() or character == "\u3000" for character in value):
+        raise NotAllowed(
+            "名字要写在一行里，不含看不见的字符", "a name stands on one line, without invisible characters"
+        )
+    return value
+
+
+def example_lines(value: object) -> object:
+    """Convert one line or a list of lines to a tuple. Raises NotAllowed for too many, or for one that is too long."""
+    value = blank_to_none(value)
+    if isinstance(value, str):
+        value = () if value.strip().lower() in NOTHING else (value,)
+    lines = () if value is None else value
+    if (
+        isinstance(lines, list | tuple)
+        and len(lines) <= MOST_EXAMPLES
+        and all(isinstance(line, str) and line.strip() and len(line) <= EXAMPLE_CHARACTERS for line in lines)
+    ):
+        return tuple(lines)
+    raise NotAllowed(
+        f"应是几句话的列表：最多 {MOST_EXAMPLES} 句，每句最多 {EXAMPLE_CHARACTERS} 个字",
+        f"must be a list of lines: at most {MOST_EXAMPLES}, each of at most {EXAMPLE_CHARACTERS} characters",
+    )
 
 
 def dtype_name(value: object) -> object:

@@ -5,7 +5,7 @@ a recipe, a file, the command line --add--> values, notes, problems --config--> 
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import UsageError
@@ -14,8 +14,8 @@ from ..text import Text, shown
 from .datasets import axolotl_paths, named
 from .fields import NotAllowed
 from .foreign import ALIASES, FOREIGN, SETS
-from .schema import Config, Sampling
-from .values import Setting, as_number, as_plain, checked_value, field_of, short_text
+from .schema import GROUPS, Config, Sampling
+from .values import Setting, as_number, as_plain, checked_value, field_of, full_key, short_text
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class Layers:
     def add(self, settings: Sequence[Setting]) -> None:
         """Apply a layer over the earlier ones. It is a problem if one layer sets a field to two values."""
         first: dict[str, tuple[Setting, object]] = {}
+        earlier_card = [name for name in self.values if name.startswith("persona.") and name not in self.own]
+        earlier_system = self.values.get("system")
         for setting in _warm_up_once([self._translated(one) for one in settings]):
             target = field_of(setting.key)
             if target is None:
@@ -46,7 +48,7 @@ class Layers:
             except NotAllowed as error:
                 self.problems.append(setting.problem(*error.text))
                 continue
-            full = name if model is Config else f"sampling.{name}"
+            full = full_key(model, name)
             earlier, earlier_value = first.setdefault(full, (setting, value))
             if earlier_value != value:
                 one, two = earlier.shown(), setting.shown()
@@ -61,6 +63,11 @@ class Layers:
         # What stands later wins: a share replaces a number of steps of an earlier layer.
         if "warmup_ratio" in first and "warmup_steps" not in first:
             self.values.pop("warmup_steps", None)
+        # Under another system prompt it is another character, and the card of the recipe does not fit it.
+        if earlier_system is not None and self.values.get("system") != earlier_system:
+            for name in earlier_card:
+                if name not in first:
+                    del self.values[name]
 
     def _translated(self, setting: Setting) -> Setting:
         """Return what a key and value of another trainer set here; other settings stay as they are."""
@@ -113,8 +120,8 @@ class Layers:
         if self.problems:
             raise UsageError("\n".join(line.zh for line in self.problems), "\n".join(line.en for line in self.problems))
         own = {name: value for name, value in values.items() if "." not in name}
-        drawn = {name.removeprefix("sampling."): value for name, value in values.items() if "." in name}
-        return Config.model_validate({**own, "sampling": Sampling.model_validate(drawn)})
+        groups = {group: model.model_validate(inside(values, group)) for group, model in GROUPS.items()}
+        return Config.model_validate({**own, **groups})
 
     def _named_datasets(self) -> dict[str, object]:
         """Return the datasets whose names stand for others, as paths, and the columns that these need."""
@@ -139,6 +146,11 @@ class Layers:
                 )
             )
         return found
+
+
+def inside(values: Mapping[str, object], group: str) -> dict[str, object]:
+    """Return the values of one group of settings by their own names: {"temperature": 0.7}."""
+    return {name.removeprefix(f"{group}."): value for name, value in values.items() if name.startswith(f"{group}.")}
 
 
 def _needless(key: str, why: Text) -> Text:
@@ -172,11 +184,17 @@ def _unknown(setting: Setting) -> Text:
             f"{setting.shown()}：sampling 下面写 temperature 这样的项，或直接写 temperature=0.7",
             f"{setting.shown()}: sampling holds keys such as temperature; or write temperature=0.7 itself",
         )
+    if setting.key == "persona":
+        return setting.problem(
+            f"{setting.shown()}：persona 下面写 name、greeting 这样的项，或直接写 persona.name=黛玉",
+            f"{setting.shown()}: persona holds keys such as name and greeting; or write persona.name=NAME itself",
+        )
     key = shown(setting.key, 60)
     if isinstance(setting.value, dict) and setting.key not in ALIASES:
         return setting.problem(
-            f"不认识的配置项 {key}；配置项写在最外层，不放在别的项下面（只有 sampling 除外）",
-            f"Unknown config key {key}; settings stand at the top level, not below another key (but for sampling)",
+            f"不认识的配置项 {key}；配置项写在最外层，不放在别的项下面（只有 persona 和 sampling 除外）",
+            f"Unknown config key {key}; settings stand at the top level, not below another key"
+            " (but for persona and sampling)",
         )
     near = nearest_key(setting.key)
     if near:
@@ -193,8 +211,8 @@ def nearest_key(written: str) -> str | None:
 
     Word for word they are equal or nearly so: `learning_rat`, but not max_samples and max_steps, which are two things.
     """
-    sampling = [f"sampling.{name}" for name in Sampling.model_fields]
-    known = [*Config.model_fields, *Sampling.model_fields, *sampling, *ALIASES, *FOREIGN]
+    grouped = [f"{group}.{name}" for group, model in GROUPS.items() for name in model.model_fields]
+    known = [*Config.model_fields, *Sampling.model_fields, *grouped, *ALIASES, *FOREIGN]
     # A key of a thousand characters misspells nothing.
     words = re.split("[_.]", written.lower()) if len(written) <= 60 else []
     near = (key for key in known if key == written.lower() or _same_words(words, re.split("[_.]", key)))

@@ -7,6 +7,7 @@ from ..errors import UsageError
 from ..text import Text
 from .foreign import ALIASES, FOREIGN
 from .layers import Layers
+from .schema import GROUPS
 from .values import Setting, field_of, field_types, short_text
 
 LISTS: Final = ("dataset", "lora_target", "report_to")
@@ -79,11 +80,11 @@ def override_settings(overrides: Sequence[str] | Mapping[str, Any], reading: Lay
     if isinstance(overrides, Mapping):
         settings = []
         for key, value in overrides.items():
-            nested = value.items() if key == "sampling" and isinstance(value, Mapping) else None
+            nested = value.items() if key in GROUPS and isinstance(value, Mapping) else None
             if nested is None:
                 settings.append(Setting(key.replace("-", "_"), value))
             else:
-                settings += [Setting(f"sampling.{name}", one) for name, one in nested]
+                settings += [Setting(f"{key}.{name}", one) for name, one in nested]
         return settings
     pairs, problems = split_overrides(overrides)
     reading.problems += problems

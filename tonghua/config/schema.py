@@ -14,9 +14,11 @@ from .fields import (
     blank_to_none,
     column_names,
     dtype_name,
+    example_lines,
     folder_name,
     lora_modules,
     lora_scale,
+    one_line_name,
     share_or_rows,
     tracker_names,
     valid_path,
@@ -84,6 +86,25 @@ class Sampling(BaseModel):
         ge=0,
         lt=2**32,
         description="固定它，回答可以重现 / set it and answers can be reproduced",
+    )
+
+
+class Persona(BaseModel):
+    """The card of a character: what people see of it. Nothing of it is put into the prompt."""
+
+    model_config = _STRICT
+
+    name: Annotated[OptionalText, AfterValidator(one_line_name)] = Field(
+        default=None, max_length=40, description="角色的名字，对话里这样叫 / name of the character in a chat"
+    )
+    greeting: OptionalText = Field(
+        default=None, max_length=2000, description="开始说话前的招呼 / what it says when a chat begins"
+    )
+    portrait: OptionalText = Field(
+        default=None, max_length=4000, description="给人看的介绍：它是谁 / who it is, for people to read"
+    )
+    examples: Annotated[tuple[str, ...], BeforeValidator(example_lines)] = Field(
+        default=(), description="几句它会说的话，给人看 / lines as it would say them, for people to read"
     )
 
 
@@ -250,12 +271,20 @@ class Config(BaseModel):
         default=None,
         description="评估时读回答的另一个模型，不给则用本机最大的 / reads the answers in eval; none = the largest here",
     )
+    persona: Persona = Field(
+        default_factory=Persona, description="角色卡，给人看的 / card of the character, for people to read"
+    )
     sampling: Sampling = Field(default_factory=Sampling, description="怎样生成回答 / how answers are drawn")
 
     @property
     def samples_per_step(self) -> int:
         """Samples per optimizer step, however they are packed into micro-batches."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def card(self) -> Persona | None:
+        """The card of the character, or None if nothing of it is set."""
+        return None if self.persona == Persona() else self.persona
 
     @property
     def lora_scale(self) -> float:
@@ -267,6 +296,9 @@ class Config(BaseModel):
         """Names of the layers that carry LoRA, each once, in block order."""
         return tuple(name for name in LORA_MODULES if self.lora_target == "all" or name in self.lora_target)
 
+
+GROUPS: Final[Mapping[str, type[BaseModel]]] = types.MappingProxyType({"persona": Persona, "sampling": Sampling})
+"""Settings of `Config` that hold settings of their own, written `sampling.temperature` or nested below their name."""
 
 STYLES: Final[Mapping[str, Mapping[str, float]]] = types.MappingProxyType(
     {

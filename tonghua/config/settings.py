@@ -23,6 +23,15 @@ class SamplingSettings(TypedDict, total=False):
     seed: int | None
 
 
+class PersonaSettings(TypedDict, total=False):
+    """The card of a character: the fields of `schema.Persona`."""
+
+    name: str | None
+    greeting: str | None
+    portrait: str | None
+    examples: Sequence[str]
+
+
 class Settings(TypedDict, total=False):
     """Every field of `schema.Config` except `dataset` and `model`, which are parameters of the functions in `api`."""
 
@@ -67,4 +76,5 @@ class Settings(TypedDict, total=False):
     run_name: str | None
     report_to: str | Sequence[str]
     reader: str | PathLike[str] | None
+    persona: PersonaSettings
     sampling: SamplingSettings

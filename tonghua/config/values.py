@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ..text import Text, shown
 from .fields import NOTHING, NotAllowed
 from .foreign import ALIASES
-from .schema import Config, Sampling
+from .schema import GROUPS, Config, Sampling
 
 _YES: Final = frozenset({"true", "yes", "on", "1"})
 
@@ -65,13 +65,19 @@ def short_text(value: object) -> str:
 def field_of(key: str) -> tuple[type[BaseModel], str] | None:
     """Return the model and field that a key or alias sets, or None. Sampling keys may omit the prefix `sampling.`."""
     name = ALIASES.get(key, key)
-    if name.startswith("sampling."):
-        leaf = name.removeprefix("sampling.")
-        return (Sampling, leaf) if leaf in Sampling.model_fields else None
+    group, dot, leaf = name.partition(".")
+    if dot:
+        inner = GROUPS.get(group)
+        return (inner, leaf) if inner is not None and leaf in inner.model_fields else None
     for model in (Config, Sampling):
-        if name in model.model_fields and name != "sampling":
+        if name in model.model_fields and name not in GROUPS:
             return model, name
     return None
+
+
+def full_key(model: type[BaseModel], name: str) -> str:
+    """Return the key of a field with the group that holds it: `sampling.temperature`."""
+    return next((f"{group}.{name}" for group, inner in GROUPS.items() if inner is model), name)
 
 
 def field_types(model: type[BaseModel], name: str) -> tuple[Any, ...]:

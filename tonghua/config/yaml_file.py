@@ -8,7 +8,7 @@ import yaml
 from ..errors import RefusedError, UsageError
 from ..text import Text
 from .fields import NOTHING
-from .schema import Config
+from .schema import GROUPS, Config
 from .values import Setting
 
 MAX_FILE_BYTES: Final = 1_000_000
@@ -113,11 +113,11 @@ def _node_settings(node: yaml.MappingNode, name: str, prefix: str) -> Iterator[S
 
 def _value_settings(key: str, node: yaml.Node, name: str, where: Text) -> Iterator[Setting]:
     spelled = key.replace("-", "_")
-    if isinstance(node, yaml.MappingNode) and spelled == "sampling":
-        yield from _node_settings(node, name, "sampling.")
+    if isinstance(node, yaml.MappingNode) and spelled in GROUPS:
+        yield from _node_settings(node, name, f"{spelled}.")
     elif isinstance(node, yaml.ScalarNode):
         nothing = _is_null(node)
-        if nothing and spelled == "sampling":  # every key below it is commented out
+        if nothing and spelled in GROUPS:  # every key below it is commented out
             return
         retyped = not nothing and node.tag != "tag:yaml.org,2002:str"
         yield Setting(spelled, None if nothing else node.value, where, bare=node.style is None, retyped=retyped)

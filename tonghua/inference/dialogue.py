@@ -15,11 +15,11 @@ import secrets
 import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config.load import resampled
-from ..config.schema import Sampling
+from ..config.schema import Persona, Sampling
 from ..errors import UsageError
 from ..prompt.conversation import JOIN, Message
 from ..prompt.thoughts import without_thought
@@ -39,12 +39,16 @@ MOST_TURNS = 100
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """One who answers: the name that people see, the name of the run, the opened run, and how it draws answers."""
+    """One who answers: the name that people see, the name of the run, the opened run, how it draws answers, its card.
+
+    The card is for people alone. Nothing of it enters a prompt: the run was trained without it.
+    """
 
     name: str
     run: str
     teller: Teller
     sampling: Sampling
+    card: Persona = field(default_factory=Persona)
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,7 @@ class Book:
             persona=self.name,
             sampling=self.config.sampling.model_dump(),
             thinking=self.thinking,
+            card=self.config.card,
         )
         adapter = {name: files[name] for name in ADAPTER_FILES}
         write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})

@@ -46,8 +46,11 @@ COMMANDS: Final = (
     Command(
         "to",
         "对",
-        Text("名字", "NAME"),
-        Text("换一位来回答；名字写开头几个字就够", "let another one answer; the start of a name is enough"),
+        Text("[名字]", "[NAME]"),
+        Text(
+            "换一位来回答，写开头几个字就够；不写就看有谁",
+            "let another one answer, by the start of a name; alone it says who is here",
+        ),
     ),
     Command(
         "set",

@@ -51,6 +51,12 @@ class Chat:
             "help": self._help,
         }
 
+    def greet(self) -> None:
+        """Show the greeting of each who has one."""
+        for speaker in self.dialogue.speakers:
+            if speaker.card.greeting:
+                self._lines(f"{shown(speaker.name, 60)}：{speaker.card.greeting}")
+
     def run(self, lines: Iterator[str]) -> None:
         """Answer each line until the user leaves; a mistake is printed, and the chat goes on."""
         for line in lines:
@@ -91,7 +97,7 @@ class Chat:
 
     def _show(self, speaker: "Speaker", stream: "Stream") -> "Answer | None":
         """Show one answer as it comes; return None if Ctrl-C stopped it."""
-        answer = self._read(stream, f"{shown(speaker.name, 60)}：" if len(self.dialogue.speakers) > 1 else None)
+        answer = self._read(stream, self._called(speaker))
         if answer is not None and self.as_json:
             several = {"speaker": speaker.name} if len(self.dialogue.speakers) > 1 else {}
             put_json({**asdict(answer), **several})
@@ -128,6 +134,11 @@ class Chat:
             pieces.end()
         return answer
 
+    def _called(self, speaker: "Speaker") -> str | None:
+        """Return what stands before an answer: the name, if there are several, or if a person reads a card's name."""
+        is_named = len(self.dialogue.speakers) > 1 or (self.keeps_on and speaker.card.name is not None)
+        return f"{shown(speaker.name, 60)}：" if is_named else None
+
     def _name(self, name: str) -> None:
         """Show who answers: on the line of the answer in a terminal, else on a line of messages."""
         put(name, sys.stderr, end="" if sys.stdout.isatty() and sys.stderr.isatty() else "\n")
@@ -163,10 +174,16 @@ class Chat:
     def _to(self, argument: str) -> None:
         if not argument:
             for speaker in self.dialogue.speakers:
-                self.screen.say(*(f"{shown(speaker.name, 60)}（{shown(speaker.run, 80)}）",) * 2)
+                self._introduce(speaker)
             return
         name = shown(self.dialogue.switch(argument).name, 60)
         self.screen.say(f"现在由 {name} 回答", f"{name} answers now")
+
+    def _introduce(self, speaker: "Speaker") -> None:
+        name, run = shown(speaker.name, 60), shown(speaker.run, 80)
+        self.screen.say(f"{name}（{run}）", f"{name} ({run})")
+        for text in filter(None, (speaker.card.portrait, *speaker.card.examples)):
+            self._lines(f"  {text}")
 
     def _set(self, argument: str) -> None:
         # An input method for Chinese writes the full-width sign.

@@ -1,7 +1,7 @@
 """Settings of a run that begins at an adapter.
 
     adapter=RUN_OR_FOLDER           rank, alpha and modules of the adapter; of a run of ours also base, system prompt,
-                                    name and sampling, unless they are set
+                                    name, persona and sampling, unless they are set
     train --resume RUN epochs=8     if RUN has ended: a new run that begins at its adapter, for the rest of the epochs
 
 Both give an ordinary config: config.yaml of the new run holds all of it, so a resume needs no adapter.
@@ -80,7 +80,7 @@ def _require_equal(loaded: Loaded, lora: Mapping[str, Any], found: NamedAdapter)
 
 
 def _carried(loaded: Loaded, found: NamedAdapter) -> dict[str, Any]:
-    """Return what a run of ours hands on with its adapter where none is set: base, system prompt, name, sampling."""
+    """Return what a run of ours hands on with its adapter where none is set: base, prompt, names, sampling."""
     config, contract = loaded.config, found.contract
     if contract is None or found.run is None:
         return {}
@@ -90,6 +90,10 @@ def _carried(loaded: Loaded, found: NamedAdapter) -> dict[str, Any]:
         carried["system"] = contract.system
     if config.run_name is None and loaded.name == DEFAULT_NAME:
         carried["run_name"] = _as_name(contract.persona)
+    # As a whole: half of it may not fit a character that the user has begun to describe.
+    is_same = carried.get("system", config.system) == contract.system  # else it is another character
+    if contract.card is not None and config.card is None and is_same:
+        carried["persona"] = contract.card
     drawn = {key: value for key, value in contract.sampling.items() if key not in config.sampling.model_fields_set}
     return {**carried, "sampling": resampled(config.sampling, drawn)}
 

@@ -28,7 +28,7 @@ FREE = (
     *("per_device_train_batch_size", "gradient_accumulation_steps"),  # but their product must stay
     *("tokens_per_micro_batch", "gradient_checkpointing", "device", "dtype"),
     *("output_dir", "run_name", "save_steps", "save_minutes", "save_total_limit", "report_to"),
-    *("reader", "sampling"),
+    *("reader", "sampling", "persona"),
 )
 """Settings that may change on resume. Any other change would make it another run."""
 
