@@ -1,5 +1,6 @@
 """Each export is proven, opens where it is meant to, tells nothing private, and leaves nothing behind if it fails."""
 
+import hashlib
 import json
 import shutil
 import zipfile
@@ -321,8 +322,6 @@ def test_a_bundle_talks_as_its_run_does(bundle: Path, tuned: Path, tiny_folder: 
 
 def changed(bundle: Path, to: Path, change: Callable[[dict[str, bytes]], None], resum: bool = True) -> Path:
     """Return a copy of the bundle with other files in it, and with sums that fit if `resum`."""
-    import hashlib
-
     held = files_of(bundle)
     change(held)
     if resum:
@@ -379,6 +378,19 @@ def test_a_bundle_from_a_stranger_is_checked(
     assert not list((bundle_file.home() / "bundles").rglob("s"))
     sound = changed(bundle, folder / "t.zip", lambda held: None)
     assert (bundle_file.unpacked(sound) / "contract.json").is_file()
+
+
+def test_a_file_that_would_fill_the_disk_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_file, "ALWAYS_BYTES", 1000)
+    zeros = bytes(5_000_000)
+    sha256 = hashlib.sha256(zeros).hexdigest()
+    with zipfile.ZipFile(folder / "b.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("adapter_model.safetensors", zeros)
+        packed.writestr("SHA256SUMS", bundle_file.sums({"adapter_model.safetensors": sha256}))
+    with pytest.raises(RefusedError, match="too large"):
+        bundle_file.unpacked(folder / "b.zip")
+    monkeypatch.setattr(bundle_file, "LARGEST_RATIO", 10_000)
+    assert (bundle_file.unpacked(folder / "b.zip") / "adapter_model.safetensors").stat().st_size == len(zeros)
 
 
 def test_what_is_no_zip_is_one_line(folder: Path) -> None:

@@ -39,6 +39,12 @@ FILES = {
 }
 """The files that a bundle may hold, and their largest sizes in bytes."""
 
+LARGEST_RATIO = 100
+"""Largest size of a file over that of the whole zip: weights hardly shrink, and what shrinks more would fill a disk."""
+
+ALWAYS_BYTES = 10_000 * _KILO
+"""Bytes that a file may have whatever the size of the zip."""
+
 _SUM = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.]+)")
 
 
@@ -110,10 +116,11 @@ def _read(bundle: Path, packed: zipfile.ZipFile, name: str, limit_bytes: int) ->
 def _extract(bundle: Path, packed: zipfile.ZipFile, name: str, to: Path) -> str:
     """Write a file of the bundle and return its sha256. What the zip says of its size is not trusted."""
     digest, size = hashlib.sha256(), 0
+    limit = min(FILES[name], LARGEST_RATIO * bundle.stat().st_size + ALWAYS_BYTES)
     with packed.open(name) as opened, to.open("xb") as file:
         while block := opened.read(1_048_576):
             size += len(block)
-            if size > FILES[name]:
+            if size > limit:
                 raise _too_large(bundle, name)
             digest.update(block)
             file.write(block)
