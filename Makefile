@@ -32,7 +32,7 @@ unit: .venv/ready
 	@$(PYTHON) .ci/ready.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[fast]"
 	@touch $@
 
 .venv/ready: .venv/installed

@@ -424,6 +424,18 @@ def test_download_kills(tmp_path: Path) -> None:
     assert {name.replace("_", " "): told.figures[name.replace(" ", "_")] for name in found} == found
 
 
+@case("talk.py")
+def test_talk(tmp_path: Path) -> None:
+    small = {"max_steps": 1, "val_size": 0, "eval_dataset": None}
+    trained = tonghua.train("demo", output_dir=tmp_path, quiet=True, **small)
+    told = run("talk.py", trained.run, "--tokens", 10, "--rounds", 1, folder=tmp_path)
+    rates = told.figures["rates"]
+    assert {row["what"] for row in told.table} == set(rates)
+    assert positive(*(rate for of in rates.values() for rate in of))
+    for row in told.table:
+        assert number(row["tokens/s"]) == pytest.approx(rates[row["what"]][0], abs=0.01)
+
+
 @case("stories.py")
 def test_stories(tmp_path: Path) -> None:
     small = {"max_steps": 1, "val_size": 0, "eval_dataset": None, "sampling": {"max_new_tokens": 24}}

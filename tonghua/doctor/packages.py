@@ -15,8 +15,11 @@ from .diagnosis import Diagnosis, joined
 SAFE = {"torch": "2.10", "jinja2": "3.1.6", "transformers": "5.10", "gradio": "6.15", "modelscope": "1.27"}
 """Minimum versions without published security holes (torch: CVE-2026-24747). Only installed packages are compared."""
 
-EXTRAS = ("pyarrow", "python-calamine", "gradio", "tensorboard", "swanlab", "wandb", "trackio")
-"""Packages that tonghua uses if they are installed: for rows in Parquet and Excel, the page, curves."""
+EXTRAS = (
+    *("xllamacpp", "gguf", "fastapi", "pyarrow", "python-calamine", "gradio"),
+    *("tensorboard", "swanlab", "wandb", "trackio"),
+)
+"""Packages that tonghua uses if they are installed: llama.cpp, the server, Parquet and Excel, the page, curves."""
 
 PLOTS = "matplotlib"
 
