@@ -113,7 +113,7 @@ def test_the_house_stays_small_enough_to_hold_in_the_head() -> None:
     modules = sources()
     arrows = {(room_of(module), room_of(other)) for module, text in modules.items() for other in imports(module, text)}
     assert len({room_of(module) for module in modules}) <= 23
-    assert len({arrow for arrow in arrows if arrow[0] != arrow[1]}) <= 136
+    assert len({arrow for arrow in arrows if arrow[0] != arrow[1]}) <= 140
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
