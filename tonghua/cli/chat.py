@@ -9,9 +9,9 @@ import typer
 
 from ..errors import UsageError
 from ..system.files import is_there
-from ..terminal.chatting import Chat, plain_lines, typed_lines
 from ..terminal.printer import put_json
 from ..text import Text, shown
+from .chatting import Chat, plain_lines, typed_lines
 from .shared import (
     AsJson,
     Debug,

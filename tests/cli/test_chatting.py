@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 from told import Scripted, dialogue
 
+from tonghua.cli.chatting import Chat
 from tonghua.config.schema import Persona
 from tonghua.inference.dialogue import Dialogue
 from tonghua.terminal.chat_commands import COMMANDS, Entered, parse
-from tonghua.terminal.chatting import Chat
 from tonghua.terminal.screen import Screen
 from tonghua.text import Language, Text
 

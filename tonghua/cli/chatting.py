@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from ..errors import DataError, ResourceError, UsageError
 from ..system.environment import home
 from ..system.files import is_there, replace_file, user_path
+from ..terminal.chat_commands import COMMANDS, Entered, parse, typed_names
+from ..terminal.printer import Pieces, put, put_json
+from ..terminal.screen import Screen
 from ..text import Text, one_line, printable, shown
-from .chat_commands import COMMANDS, Entered, parse, typed_names
-from .printer import Pieces, put, put_json
-from .screen import Screen
 
 if TYPE_CHECKING:
     from ..inference.dialogue import Dialogue, Speaker, Stream
@@ -268,7 +268,7 @@ def _target(argument: str, saved: set[Path]) -> Path:
 
 def typed_lines(dialogue: "Dialogue", screen: Screen) -> Iterator[str]:
     """Yield what the user types in a terminal, with line editing and history."""
-    from .line_editor import open_editor
+    from ..terminal.line_editor import open_editor
 
     editor = open_editor(
         home() / HISTORY,
