@@ -222,7 +222,7 @@ def test_fonts() -> None:
 def test_extras_are_no_fault() -> None:
     found = extras({"pyarrow": "26.0"}, "pip")
     assert found.state == "ok" and "pyarrow 26.0" in found.text.zh
-    assert found.mend and found.mend.en.endswith("pip install python-calamine gradio tensorboard swanlab wandb trackio")
+    assert found.mend and found.mend.en.endswith("pip install xllamacpp gguf fastapi python-calamine gradio tensorboard swanlab wandb trackio")
     assert extras(dict.fromkeys(EXTRAS, "1.0"), "pip").mend is None
 
 
