@@ -181,6 +181,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("runs", nargs="*", help="NAME=RUN of the names lamp, bear and moon (default: three short runs)")
     made.add_argument("--requests", type=int, default=2000, help="number of requests (default: %(default)s)")
     made.add_argument("--clients", type=int, default=12, help="clients at a time (default: %(default)s)")
+    made.add_argument("--engine", default="auto", help="auto, torch or llama (default: %(default)s)")
     made.add_argument("--seed", type=int, default=0, help="of the mixture (default: %(default)s)")
     return made
 
@@ -192,7 +193,7 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        command = [sys.executable, "-m", "tonghua", "serve", *runs, "--port", str(port), "device=cpu"]
+        command = [sys.executable, "-m", "tonghua", "serve", *runs, "--port", str(port), "--engine", options.engine]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env=dict(os.environ))
         try:
             wait_for(port, process)
@@ -224,6 +225,7 @@ def main() -> None:
     report.finish(
         "serve_soak",
         {
+            "engine": options.engine,
             **figures,
             **memory,
             "seconds": seconds,
