@@ -95,7 +95,10 @@ class Client:
         model = chance.choice(NAMES) + chance.choice(("", "", "@base"))
         body = {**chat(chance.choice(QUESTIONS), stream=stream, n=chance.choice((1, 1, 2))), "model": model}
         if chance.random() < 0.1:
-            self._left(posted(json.dumps({**body, "max_tokens": 200}).encode()), chance.choice((0, 1, 200)))
+            read = chance.choice((0, 1, 200))
+            # An answer that is not streamed has no first byte before its last token.
+            body |= {"max_tokens": 200, "stream": stream or read > 0}
+            self._left(posted(json.dumps(body).encode()), read)
         else:
             self._answered(posted(json.dumps(body).encode()), stream)
 
