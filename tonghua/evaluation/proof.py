@@ -44,8 +44,8 @@ QUESTIONS = (
 COMPARED_TOKENS = 16
 """Most tokens of each answer that are compared."""
 
-ANSWER_TOKENS = 64
-"""Most tokens of each answer, to show what it is like."""
+SAMPLE_TOKENS = 64
+"""Most tokens of each answer that is kept to show what the run is like."""
 
 LIMITS: Mapping[str, float | None] = MappingProxyType(
     {"f32": 5e-4, "f16": 5e-4, "bf16": 5e-3, "q8_0": 5e-3, "q4_0": None}
@@ -151,11 +151,13 @@ class ProofError(DataError):
     """What was exported does not answer as the run does, so it is not kept."""
 
 
-def reference(decoder: Decoder, adapter: Adapter, renderer: Renderer, contract: Contract) -> Reference:
-    """Return what base + adapter answers to the questions. Leaves the adapter on."""
+def reference(
+    decoder: Decoder, adapter: Adapter, renderer: Renderer, contract: Contract, answer_tokens: int = COMPARED_TOKENS
+) -> Reference:
+    """Return what base + adapter answers to the questions, in at most `answer_tokens` each. Leaves the adapter on."""
     prompts = [renderer.prompt(_asked(question, contract), contract.thinking) for question in QUESTIONS]
     greedy = Sampling(
-        temperature=0, repetition_penalty=1, dry_multiplier=0, top_p=1, min_p=0, max_new_tokens=ANSWER_TOKENS
+        temperature=0, repetition_penalty=1, dry_multiplier=0, top_p=1, min_p=0, max_new_tokens=answer_tokens
     )
     answers: list[list[int]] = [[] for _ in prompts]
     adapter.enable(True)

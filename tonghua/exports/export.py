@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ..errors import UsageError
-from ..evaluation.proof import Proof
+from ..evaluation.proof import COMPARED_TOKENS, SAMPLE_TOKENS, Proof
 from ..evaluation.readers import has_transformers, require_llama_cpp
 from ..events import Doing, Ended, Said
 from ..inference.opening import Tell
@@ -100,7 +100,7 @@ def export_run(
             Text("先让基座加适配器回答八个问题，好与导出的相比", "asking base and adapter the questions of the proof")
         )
     )
-    wanted = reference_of(source)
+    wanted = reference_of(source, SAMPLE_TOKENS if format == "bundle" else COMPARED_TOKENS)
     tell(Ended())
     with building(target, pack if format == "bundle" else None) as part:
         made = WRITERS[format](Writing(source, kind, part, wanted, tell))

@@ -106,12 +106,12 @@ def open_source(named: str | Path | None, asked: Mapping[str, Any], tell: Tell, 
     return Source(run, base, scan_adapter(run.adapter), renderer)
 
 
-def reference_of(source: Source) -> Reference:
+def reference_of(source: Source, answer_tokens: int) -> Reference:
     """Return what base + adapter answers in torch, in fp32 on the CPU. Raises ResourceError if memory is short."""
     decoder = load_base(source.base, DevicePlace(torch.device("cpu"), torch.float32))
     adapter = load_adapter(source.adapter, decoder)
     decoder.eval()
-    found = reference(decoder, adapter, source.renderer, source.contract)
+    found = reference(decoder, adapter, source.renderer, source.contract, answer_tokens)
     del decoder, adapter
     gc.collect()
     return found
