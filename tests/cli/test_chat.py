@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,16 @@ def test_the_name_of_a_card_calls_a_speaker(runs: Path, with_card: Path) -> None
 
 def test_a_wrong_card_is_told_before_anything_is_loaded() -> None:
     refused(call("chat", "no-such-run", "persona.nam=颦儿"), 2, "did you mean persona.name?")
+
+
+def loaded_by(modules: str) -> list[str]:
+    """Which of the libraries of a chat are in memory after these imports, in a fresh interpreter."""
+    code = (
+        f"import sys, {modules}; print(*sorted({{'prompt_toolkit', 'pydantic', 'rich', 'torch'}} & sys.modules.keys()))"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_help_comes_without_the_libraries_of_a_chat() -> None:
+    assert loaded_by("tonghua.cli") == []
+    assert {"prompt_toolkit", "rich"} <= {*loaded_by("tonghua.terminal.line_editor, tonghua.terminal.screen")}

@@ -15,12 +15,12 @@ from ..system.environment import home
 from ..system.files import is_there, replace_file, user_path
 from ..terminal.chat_commands import COMMANDS, Entered, parse, typed_names
 from ..terminal.printer import Pieces, put, put_json
-from ..terminal.screen import Screen
 from ..text import Text, one_line, printable, shown
 
 if TYPE_CHECKING:
     from ..inference.dialogue import Dialogue, Speaker, Stream
     from ..inference.engine import Answer
+    from ..terminal.screen import Screen
 
 HISTORY = "chat_history.jsonl"
 
@@ -35,7 +35,7 @@ class Chat:
     """
 
     def __init__(
-        self, dialogue: "Dialogue", screen: Screen, as_json: bool = False, keeps_on: bool = False, duet: int = 0
+        self, dialogue: "Dialogue", screen: "Screen", as_json: bool = False, keeps_on: bool = False, duet: int = 0
     ):
         self.dialogue, self.screen, self.as_json, self.keeps_on, self.duet = dialogue, screen, as_json, keeps_on, duet
         self._saved: set[Path] = set()
@@ -266,7 +266,7 @@ def _target(argument: str, saved: set[Path]) -> Path:
     return path
 
 
-def typed_lines(dialogue: "Dialogue", screen: Screen) -> Iterator[str]:
+def typed_lines(dialogue: "Dialogue", screen: "Screen") -> Iterator[str]:
     """Yield what the user types in a terminal, with line editing and history."""
     from ..terminal.line_editor import open_editor
 
