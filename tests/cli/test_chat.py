@@ -1,6 +1,7 @@
 """`tonghua chat` with commands and with several runs, through a pipe."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -137,3 +138,15 @@ def loaded_by(modules: str) -> list[str]:
 def test_help_comes_without_the_libraries_of_a_chat() -> None:
     assert loaded_by("tonghua.cli") == []
     assert {"prompt_toolkit", "rich"} <= {*loaded_by("tonghua.terminal.line_editor, tonghua.terminal.screen")}
+
+
+def test_a_run_is_called_without_its_time(runs: Path, tmp_path: Path) -> None:
+    """Of several, the newest; a run whose own name goes on is another one."""
+    for age, name in enumerate(
+        ("黛[玉-20260102-120000", "黛[玉-20260101-120000-2", "黛[玉-小-20260103-120000", "黛[玉-旧")
+    ):
+        run = shutil.copytree(runs / "黛玉-1", tmp_path / name)
+        os.utime(run / "contract.json", (2e9 + 60 * age, 2e9 + 60 * age))
+    called = call("chat", "黛[玉", *SHORT, f"output_dir={tmp_path}", stdin="")
+    assert (called.code, "黛玉 (黛[玉-20260101-120000-2, base" in called.err) == (0, True)
+    refused(call("chat", "黛", f"output_dir={tmp_path}"), 2, "there is no folder 黛")

@@ -163,7 +163,7 @@ def hold(dialogue: "Dialogue", screen: "Screen", as_json: bool, turns: int) -> N
             who = Text(f"{name}（{run}，基座 {base}）", f"{name} ({run}, base {base})")
         screen.say(*who)
     screen.say("输入 /帮助 看命令，exit 离开。", "/help lists the commands, exit leaves.")
-    # All three: keys come from stdin, the line is drawn on stderr, and answers on stdout would tear it.
+    # Keys come from stdin, and the line is drawn on stderr: stdout carries the answers alone.
     edits = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     lines = typed_lines(dialogue, screen) if edits else plain_lines()
     chatting = Chat(dialogue, screen, as_json, keeps_on=edits, duet=turns)

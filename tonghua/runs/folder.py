@@ -15,6 +15,7 @@ runs/<name>-<time>/
 """
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -109,21 +110,36 @@ def newest(output_dir: Path) -> Path:
             f"{output_dir} 里还没有训练好的结果；请先 tonghua train，或写出结果所在的文件夹",
             f"there is no finished run in {output_dir}; run tonghua train first, or name the folder of a run",
         )
-    return max(runs, key=lambda run: ((run / CONTRACT).stat().st_mtime_ns, run.name))
+    return max(runs, key=_published)
+
+
+def _published(run: Path) -> tuple[int, str]:
+    return (run / CONTRACT).stat().st_mtime_ns, run.name
+
+
+def _newest_called(name: str, output_dir: Path) -> Path | None:
+    """Return the run <name>-<time> whose adapter was published last, or None: `daiyu` is daiyu-20260101-120000."""
+    if not is_folder(output_dir):
+        return None
+    called = re.compile(re.escape(name) + r"-\d{8}-\d{6}(-\d+)?")
+    runs = [run for run in output_dir.iterdir() if called.fullmatch(run.name) and is_there(run / CONTRACT)]
+    return max(runs, key=_published, default=None)
 
 
 def open_run(path: Path | None, output_dir: Path) -> Run:
     """Open the run at `path`, or of this name in `output_dir`, or the newest one if `path` is None.
 
-    The folder of a checkpoint opens the run with that adapter; a bundle is unpacked first. Raises UsageError if there
-    is no such run, DataError if a file is missing or damaged, RefusedError for an unsound bundle. Its config raises as
-    `load` does.
+    Of a name without its time, the newest is opened. The folder of a checkpoint opens the run with that adapter; a
+    bundle is unpacked first. Raises UsageError if there is no such run, DataError if a file is missing or damaged,
+    RefusedError for an unsound bundle. Its config raises as `load` does.
     """
     if path is not None and is_bundle(path):
         path = unpacked(path)
     folder = newest(output_dir) if path is None else path
     if not is_folder(folder) and path is not None:
         folder = output_dir / path
+        if not is_folder(folder):
+            folder = _newest_called(str(path), output_dir) or folder
     if not is_folder(folder):
         raise UsageError(
             f"没有 {path} 这个文件夹；请写出训练结果所在的文件夹",
