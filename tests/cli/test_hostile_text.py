@@ -127,7 +127,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> World:
 def answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model answers with everything hostile, a character at a time."""
 
-    def stream(teller: Teller, messages: object, sampling: object) -> Iterator[str | Answer]:
+    def stream(teller: Teller, messages: object, sampling: object, tuned: bool) -> Iterator[str | Answer]:
         yield from ANSWER
         yield Answer(ANSWER, "stop", tokens=1, prompt_tokens=9, first_token_s=1.0, tokens_per_s=1.0)
 

@@ -250,4 +250,4 @@ def heard(said: Sequence[Spoken], who: int) -> list[Message]:
 
 
 def _stream(teller: Teller, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Stream:
-    yield from teller.stream(messages, sampling) if tuned else teller.stream(messages, sampling, tuned=False)
+    yield from teller.stream(messages, sampling, tuned)

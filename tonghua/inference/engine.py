@@ -89,8 +89,8 @@ class Engine(ABC):
 
         An answer ends after a stop token, after `max_new_tokens`, or when the context is full. The same seed and the
         same prompt draw the same numbers, whatever runs beside it; llama.cpp rounds otherwise if more is computed at
-        once. Raises DataError if a prompt leaves no room for an
-        answer, DivergedError if the model gives NaN or infinity.
+        once. Raises DataError if a prompt leaves no room for an answer, DivergedError if the model gives NaN or
+        infinity.
         """
 
     def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
@@ -101,7 +101,7 @@ class Engine(ABC):
         start = time.perf_counter()
         first, count = 0.0, 0
         ended: StopReason = "length"
-        prompt = self._prompt(messages)
+        prompt = self.prompt(messages)
         coming = pieces(self.tokens([prompt], sampling, tuned), self.renderer, 1, self.contract.stop_ids)
         if text := self._lead(messages):
             yield text
@@ -129,7 +129,7 @@ class Engine(ABC):
 
         Calls `look` for every token; it may raise.
         """
-        prompts = [*map(self._prompt, conversations)]
+        prompts = [*map(self.prompt, conversations)]
         coming = pieces(self.tokens(prompts, sampling, tuned), self.renderer, len(prompts), self.contract.stop_ids)
         texts = [*map(self._lead, conversations)]
         cut_off = dict.fromkeys(range(len(conversations)))
@@ -146,7 +146,8 @@ class Engine(ABC):
         """Return the opened mark of reasoning that ends the prompt: it belongs to the answer."""
         return self.renderer.lead(with_system(messages, self.contract.system), self.contract.thinking)
 
-    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids of a conversation under the contract, up to where the answer begins."""
         return self.renderer.prompt(with_system(messages, self.contract.system), self.contract.thinking)
 
 

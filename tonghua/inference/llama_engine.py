@@ -95,8 +95,8 @@ class Llama:
         if adapter is not None and not 0 <= adapter < self.adapters:
             raise IndexError(adapter)
         fixed = {**_as_requested(sampling), "lora": self._scales(adapter), "cache_prompt": True}
-        breakers, answer = renderer.breaker_ids(), list[int]()
-        with self._slots.taken(prompt, adapter) as slot:
+        breakers, answer, read = renderer.breaker_ids(), list[int](), [*prompt]
+        with self._slots.taken(read, adapter) as slot:
             slot_request = {**fixed, "id_slot": slot.index}
             for end in range(READ_AT_ONCE_TOKENS, len(prompt), READ_AT_ONCE_TOKENS):
                 self._ask({**slot_request, "prompt": prompt[:end]})
@@ -104,14 +104,14 @@ class Llama:
             while len(answer) < most:
                 request = {
                     **slot_request,
-                    "prompt": [*prompt, *answer],
+                    "prompt": read,
                     "repeat_last_n": len(answer),
                     "seed": _seed_of(seed, len(answer)),
                     "logit_bias": [[id, -cost] for id, cost in dry_penalties(answer, sampling, breakers).items()],
                 }
                 for token in self._next(request, renderer):
                     answer.append(token)
-                    slot.ids = [*prompt, *answer]
+                    read.append(token)
                     yield token
 
     def _scales(self, adapter: int | None) -> list[dict[str, Any]]:
@@ -190,7 +190,7 @@ class _Seats:
 
     @contextmanager
     def taken(self, prompt: Sequence[int], adapter: int | None) -> Iterator[_Seat]:
-        """Wait for a free slot and hold it."""
+        """Wait for a free slot and hold it; what the holder adds to `prompt` counts as read there."""
         with self._changed:
             while not (free := [slot for slot in self._slots if not slot.is_taken]):
                 self._changed.wait()

@@ -5,12 +5,13 @@ daiyu -> the run, daiyu@base -> its base without the adapter, under the same pro
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..config.schema import Sampling
 from ..errors import UsageError
 from ..inference.engine import Answer
 from ..inference.teller import Teller
-from ..prompt.conversation import Message, with_system
+from ..prompt.conversation import Message
 from ..text import shown
 
 BASE = "@base"
@@ -45,16 +46,10 @@ def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedMode
     contract, renderer = teller.run.contract, teller.engine.renderer
 
     def prompt_tokens(messages: Sequence[Message]) -> int:
-        return len(renderer.prompt(with_system(messages, contract.system), contract.thinking))
+        return len(teller.engine.prompt(messages))
 
     def text_tokens(text: str) -> int:
         return len(renderer.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def streams(is_tuned: bool) -> Stream:
-        def stream(messages: Sequence[Message], sampling: Sampling) -> Pieces:
-            yield from teller.stream(messages, sampling, is_tuned)
-
-        return stream
 
     tuned, base = (
         ServedModel(
@@ -63,7 +58,7 @@ def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedMode
             contract.system,
             sampling,
             teller.engine.context_tokens,
-            streams(is_tuned),
+            partial(teller.stream, tuned=is_tuned),
             prompt_tokens,
             text_tokens,
         )
