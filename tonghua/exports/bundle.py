@@ -11,19 +11,19 @@ from pathlib import Path
 from ..config.schema import Config
 from ..config.yaml_file import to_yaml
 from ..evaluation.proof import QUESTIONS, Reference
+from ..inference.loading import CheckedRun
 from ..models.manifest import sha256_of
 from ..prompt.renderer import TOKENIZER_FILES
 from ..runs.bundle_file import SUMS, sums
 from ..runs.folder import CONTRACT
 from ..system.files import replacing, write_files
 from ..text import json_text
-from .source import Source
 
 _PLACE = 1980, 1, 1, 0, 0, 0
 """Time of every file in the zip, so that equal runs give equal files."""
 
 
-def write_parts(source: Source, folder: Path, wanted: Reference) -> None:
+def write_parts(source: CheckedRun, folder: Path, wanted: Reference) -> None:
     """Write the files of a bundle into a folder, without card and sums."""
     run = source.run
     for name in ("adapter_model.safetensors", "adapter_config.json"):
@@ -39,7 +39,7 @@ def write_parts(source: Source, folder: Path, wanted: Reference) -> None:
     write_files(folder, {name: text.encode() for name, text in files.items()})
 
 
-def _settings(source: Source) -> Config:
+def _settings(source: CheckedRun) -> Config:
     """Return the settings of the run without the paths of this machine and what only training needs."""
     own = source.run.config
     kept = (

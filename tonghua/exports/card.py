@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..evaluation.proof import Proof
+from ..inference.loading import CheckedRun
 from ..runs.record import read_record
 from ..text import Text, one_line
-from .source import Source
 
 Line = tuple[Text, Text]
 """What a line of the table is about, and what it says."""
 
 
-def card(source: Source, use: Text, proof: Proof | None) -> str:
+def card(source: CheckedRun, use: Text, proof: Proof | None) -> str:
     """Return the text of README.md, in English and Chinese; `use` says how this export is opened."""
     described = source.described
     header = ["---", *([f"base_model: {described.base}"] if "/" in described.base else [])]
@@ -48,7 +48,7 @@ _LIMITS = Text(
 )
 
 
-def _lines(source: Source, proof: Proof | None) -> list[Line]:
+def _lines(source: CheckedRun, proof: Proof | None) -> list[Line]:
     record = read_record(source.run.folder)
     described, config = source.described, source.adapter.config
     base = Text(described.base, described.base + (f", {described.licence}" if described.licence else ""))

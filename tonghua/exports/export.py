@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..evaluation.proof import COMPARED_TOKENS, SAMPLE_TOKENS, Proof
 from ..evaluation.readers import has_transformers, require_llama_cpp
 from ..events import Doing, Ended, Said
+from ..inference.loading import CheckedRun
 from ..inference.opening import Tell
 from ..models.gguf_file import KINDS, gguf_package, require_writable
 from ..prompt.plain_template import plain_template
@@ -24,7 +25,7 @@ from ..text import Text, json_text, shown
 from .bundle import pack
 from .card import card
 from .formats import MERGED, WRITERS, Writing
-from .source import Source, copy_licences, open_source, reference_of
+from .source import copy_licences, open_source, reference_of
 from .target import FIGURES, building, require_free
 
 FORMATS = tuple(name for name in WRITERS if name != MERGED)
@@ -137,7 +138,7 @@ def _require_known(format: str, kind: str) -> None:
         )
 
 
-def _target(source: Source, format: str, out: str | Path | None) -> Path:
+def _target(source: CheckedRun, format: str, out: str | Path | None) -> Path:
     suffix = ".zip" if format == "bundle" else ""
     if out is None:
         return Path("exports") / f"{source.name}-{format}{suffix}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..evaluation.proof import Proof, Reference, prove
 from ..evaluation.readers import LlamaCppReader, has_transformers, llama_cpp_reader, transformers_reader
 from ..events import Doing
+from ..inference.loading import CheckedRun
 from ..inference.opening import Tell
 from ..models.gguf_file import write_adapter, write_base
 from ..models.scan import scan_model
@@ -20,7 +21,6 @@ from ..text import Text
 from .bundle import write_parts
 from .merged import merged_type, template_of, write_merged
 from .ollama import modelfile, ollama_name
-from .source import Source
 
 MERGED = "merged"
 
@@ -36,7 +36,7 @@ PROVING = Doing(
 class Writing:
     """What is written where. `kind` is the type of the weights in GGUF."""
 
-    source: Source
+    source: CheckedRun
     kind: str
     folder: Path
     wanted: Reference
@@ -167,7 +167,8 @@ def _prove_adapter(work: Writing, adapter: AdapterFiles, file: Path) -> Proof:
 
 @contextmanager
 def _in_llama_cpp(work: Writing, file: Path, adapter: Path | None = None) -> Iterator[LlamaCppReader]:
-    with llama_cpp_reader(file, adapter, work.source.letter, work.wanted.longest) as reader:
+    letter = work.source.renderer.tokenizer.encode("a", add_special_tokens=False).ids[0]
+    with llama_cpp_reader(file, adapter, letter, work.wanted.longest) as reader:
         yield reader
 
 

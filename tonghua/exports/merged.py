@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RefusedError
+from ..inference.loading import CheckedRun
 from ..models.guarded import SIDE_FILE_LIMIT_BYTES, read_object
 from ..models.model_config import CONFIG, EMBEDDING
 from ..models.safetensors_file import DTYPE_BYTES
@@ -26,7 +27,6 @@ from ..prompt.plain_template import plain_template
 from ..prompt.template_file import read_template
 from ..system.files import replacing, write_files
 from ..text import json_text
-from .source import Source
 
 TYPES = {"BF16": "bf16", "F16": "f16", "F32": "f32", "F64": "f32"}
 """Name of each type of a weight in a proof."""
@@ -35,12 +35,12 @@ _PATHS = ("_name_or_path", "name_or_path")
 """Keys of old files that may hold a path of somebody's machine."""
 
 
-def merged_type(source: Source) -> str:
+def merged_type(source: CheckedRun) -> str:
     """Return the type that the weights are saved in: that of the base."""
     return TYPES[source.base.tensors[EMBEDDING].dtype]
 
 
-def write_merged(source: Source, folder: Path) -> None:
+def write_merged(source: CheckedRun, folder: Path) -> None:
     """Write the model folder. Raises ResourceError on a full disk."""
     _write_weights(source, folder / "model.safetensors")
     config = {key: value for key, value in source.base.raw_config.items() if key not in _PATHS}
@@ -50,7 +50,7 @@ def write_merged(source: Source, folder: Path) -> None:
     shutil.copyfile(source.run.folder / TOKENIZER, folder / TOKENIZER)
 
 
-def template_of(source: Source) -> str:
+def template_of(source: CheckedRun) -> str:
     """Return the contract's template; that of the base if it does more than put constant text around messages."""
     try:
         return plain_template(source.renderer, source.contract).jinja()
@@ -58,14 +58,14 @@ def template_of(source: Source) -> str:
         return read_template(source.run.folder, _settings(source, whole=True))
 
 
-def _settings(source: Source, whole: bool = False) -> dict[str, Any]:
+def _settings(source: CheckedRun, whole: bool = False) -> dict[str, Any]:
     """Return tokenizer_config.json; without its template and paths unless `whole`."""
     path = source.run.folder / TOKENIZER_CONFIG
     found = read_object(path, SIDE_FILE_LIMIT_BYTES) if path.is_file() else {}
     return {key: value for key, value in found.items() if whole or key not in ("chat_template", *_PATHS)}
 
 
-def generation(source: Source) -> dict[str, Any]:
+def generation(source: CheckedRun) -> dict[str, Any]:
     """Return generation_config.json: where answers end, and how they are drawn; DRY is unknown to transformers."""
     sampling, stops = source.run.config.sampling, list(source.contract.stop_ids)
     pad = source.renderer.named_tokens.get("pad_token")
@@ -78,7 +78,7 @@ def generation(source: Source) -> dict[str, Any]:
     return found | {"repetition_penalty": sampling.repetition_penalty, "max_new_tokens": sampling.max_new_tokens}
 
 
-def _write_weights(source: Source, target: Path) -> None:
+def _write_weights(source: CheckedRun, target: Path) -> None:
     weights, tensors = TensorRows(source.base, source.adapter), source.base.tensors
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0

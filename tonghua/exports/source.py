@@ -1,12 +1,11 @@
 """Open a run to export it: its adapter, its contract and the real base, checked to belong together; nothing is loaded.
 
 runs/daiyu-…/ ──► adapter, contract, tokenizer ─┐
-the base      ──► weights, config.json         ─┴► Source ──► merged folder, GGUF, bundle
+the base      ──► weights, config.json         ─┴► CheckedRun ──► merged folder, GGUF, bundle
 """
 
 import gc
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,13 @@ import torch
 from ..config.load import load
 from ..evaluation.proof import Reference, reference
 from ..events import Happened, Said
-from ..inference.loading import check_contract
+from ..inference.loading import CheckedRun, check_run
 from ..inference.opening import Tell
-from ..models.about import About, about
 from ..models.fetch import require_model
 from ..models.guarded import CONFIG_LIMIT_BYTES, read_bounded
 from ..models.peft import load_adapter
-from ..models.scan import ModelFiles, scan_model, scan_tokenizer
-from ..models.scan_adapter import AdapterFiles, scan_adapter
-from ..models.store import find
 from ..models.weights import load_base
-from ..prompt.contract import Contract
-from ..prompt.renderer import Renderer
-from ..runs.folder import Run, open_run, runs_folder
+from ..runs.folder import open_run, runs_folder
 from ..system.device import DevicePlace
 from ..system.files import write_files
 from ..text import Text
@@ -36,39 +29,7 @@ LICENCES = ("LICENSE", "NOTICE")
 """Beginnings of the names of a base's files that go with whatever is made of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A run and its base, ready to be written in another form."""
-
-    run: Run
-    base: ModelFiles
-    adapter: AdapterFiles
-    renderer: Renderer
-
-    @property
-    def contract(self) -> Contract:
-        """How the run is prompted."""
-        return self.run.contract
-
-    @property
-    def name(self) -> str:
-        """The name of the folder of the run."""
-        return self.run.folder.name or self.run.folder.resolve().name
-
-    @property
-    def described(self) -> About:
-        """Name, origin and licence, as exported files tell them."""
-        base = about(self.base.folder)
-        known = base.base if base.url else self.contract.base["name"]
-        return About(self.name, known, base.url, base.licence)
-
-    @property
-    def letter(self) -> int:
-        """The id of a token that is a plain letter."""
-        return int(self.renderer.tokenizer.encode("a", add_special_tokens=False).ids[0])
-
-
-def copy_licences(source: Source, folder: Path) -> None:
+def copy_licences(source: CheckedRun, folder: Path) -> None:
     """Copy the licence and the notice of the base, where it has them, into an export."""
     for name in LICENCES:
         found = sorted(path for path in source.base.folder.glob(f"{name}*") if path.is_file())
@@ -76,7 +37,7 @@ def copy_licences(source: Source, folder: Path) -> None:
             write_files(folder, {name: read_bounded(found[0], CONFIG_LIMIT_BYTES)})
 
 
-def open_source(named: str | Path | None, asked: Mapping[str, Any], tell: Tell, offline: bool) -> Source:
+def open_source(named: str | Path | None, asked: Mapping[str, Any], tell: Tell, offline: bool) -> CheckedRun:
     """Return a run to export: the one of this folder or name, or the newest. `asked` may hold model and output_dir.
 
     Raises UsageError if there is no such run or its base is not on this machine, DataError if they do not belong
@@ -87,11 +48,8 @@ def open_source(named: str | Path | None, asked: Mapping[str, Any], tell: Tell, 
         tell(Said(Text(f"最新的结果：{run.folder}", f"the newest run: {run.folder}")))
     config = load(run.folder / "config.yaml", asked).config
     require_model(config.model, tell, offline)
-    base = scan_model(find(config.model))
-    scan_tokenizer(run.folder)
-    renderer = Renderer(run.folder)
-    check_contract(run.contract, base, renderer)
-    for note in base.notes:
+    checked = check_run(run, config.model)
+    for note in checked.base.notes:
         tell(Happened("model", note))
     if run.config.quantization_bit is not None:
         bits = run.config.quantization_bit
@@ -103,10 +61,10 @@ def open_source(named: str | Path | None, asked: Mapping[str, Any], tell: Tell, 
                 )
             )
         )
-    return Source(run, base, scan_adapter(run.adapter), renderer)
+    return checked
 
 
-def reference_of(source: Source, answer_tokens: int) -> Reference:
+def reference_of(source: CheckedRun, answer_tokens: int) -> Reference:
     """Return what base + adapter answers in torch, in fp32 on the CPU. Raises ResourceError if memory is short."""
     decoder = load_base(source.base, DevicePlace(torch.device("cpu"), torch.float32))
     adapter = load_adapter(source.adapter, decoder)

@@ -5,14 +5,13 @@
 An existing target is refused; `force` replaces an earlier export and nothing else.
 """
 
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ResourceError, UsageError
-from ..system.files import is_there, rename
+from ..system.files import is_there, put_in_place, remove
 
 FIGURES = "export.json"
 """What was exported, in every export: by it an earlier one is known."""
@@ -53,12 +52,12 @@ def building(target: Path, seal: Callable[[Path, Path], None] | None = None) -> 
     part, sealed = target.with_name(f".{target.name}.part"), target.with_name(f".{target.name}.sealed")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove(part)
+        remove(part)
         part.mkdir()
         yield part
         if seal is not None:
             seal(part, sealed)
-        _put(part if seal is None else sealed, target)
+        put_in_place(part if seal is None else sealed, target)
     except OSError as error:
         raise ResourceError(
             f"写不进 {target}：{error.strerror or error}；请腾出空间，或用 --out 换一个地方",
@@ -66,28 +65,5 @@ def building(target: Path, seal: Callable[[Path, Path], None] | None = None) -> 
         ) from error
     finally:
         with suppress(OSError):
-            _remove(part)
-            _remove(sealed)
-
-
-def _put(part: Path, target: Path) -> None:
-    """Rename the part to the target. The old export goes only when the new one stands in its place."""
-    if not is_there(target):
-        rename(part, target)
-        return
-    old = target.with_name(f".{target.name}.old")
-    _remove(old)
-    rename(target, old)
-    try:
-        rename(part, target)
-    except BaseException:
-        rename(old, target)
-        raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+            remove(part)
+            remove(sealed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from ..errors import DataError
+from ..models.about import About, about
 from ..models.gguf_file import write_adapter, write_base
 from ..models.manifest import sha256_of
 from ..models.peft import load_adapter
@@ -46,6 +47,18 @@ class CheckedRun:
     renderer: Renderer
     contract: Contract
     adapter: AdapterFiles
+
+    @property
+    def name(self) -> str:
+        """The name of the folder of the run."""
+        return self.run.folder.name or self.run.folder.resolve().name
+
+    @property
+    def described(self) -> About:
+        """Name, origin and licence, as files made of the run tell them."""
+        base = about(self.base.folder)
+        known = base.base if base.url else self.contract.base["name"]
+        return About(self.name, known, base.url, base.licence)
 
     @property
     def base_id(self) -> str:

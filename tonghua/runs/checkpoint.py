@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError
-from ..system.files import rename, sync_folder, write_durably
+from ..system.files import put_in_place, sync_folder, write_durably
 from ..text import Text
 
 FOLDER = "checkpoints"
@@ -74,26 +74,11 @@ def commit(run: Path, step: int, files: Mapping[str, bytes]) -> None:
             write_durably(part / name, content)
         write_durably(part / MANIFEST, manifest)
         sync_folder(part)
-        _take_place(part, target)
+        put_in_place(part, target)
         sync_folder(parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-
-
-def _take_place(part: Path, target: Path) -> None:
-    """Rename a folder over another one; if that fails, the other one gets its name back."""
-    if not target.exists():
-        rename(part, target)
-        return
-    old = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-    rename(target, old)
-    try:
-        rename(part, target)
-    except OSError:
-        rename(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def steps(run: Path) -> list[int]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,33 @@ def rename(old: Path, new: Path) -> None:
         except PermissionError:
             time.sleep(0.1)
     old.replace(new)
+
+
+def put_in_place(part: Path, target: Path) -> None:
+    """Rename a finished file or folder over another one, which gets its name back if that fails, and else is removed.
+
+    Raises OSError.
+    """
+    if not is_there(target):
+        rename(part, target)
+        return
+    old = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.old")
+    rename(target, old)
+    try:
+        rename(part, target)
+    except BaseException:
+        rename(old, target)
+        raise
+    with suppress(OSError):  # the new one stands
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all in it, if it is there; of a link, the link. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, content: bytes) -> None:
