@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 
 from tonghua.config.schema import Sampling
-from tonghua.inference.engine import Answer
+from tonghua.inference.engine import Answer, AnswerPiece, Pieces
 from tonghua.prompt.conversation import Message
 from tonghua.server.limits import Limits
-from tonghua.server.models import Pieces, ServedModel
+from tonghua.server.models import ServedModel
 from tonghua.server.serve import Server, known_hosts, new_server
 from tonghua.text import Text
 
@@ -30,7 +30,7 @@ class Script:
     said: int = 0
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling) -> Pieces:
+    def stream(self, messages: Sequence[Message], sampling: Sampling, likeliest: int | None) -> Pieces:
         self.asked.append((list(messages), sampling))
         self.begun.release()
         text = ""
@@ -42,7 +42,8 @@ class Script:
                     raise piece
                 self.said += 1
                 text += piece
-                yield piece
+                logs = () if likeliest is None else ((len(piece), -0.5), *((id, -float(id)) for id in range(likeliest)))
+                yield AnswerPiece(0, piece, False, logs)
             ended = len(self.pieces) <= sampling.max_new_tokens
             tokens = min(len(self.pieces), sampling.max_new_tokens)
             yield Answer(text, "stop" if ended else "length", tokens, 9, 0.1, 9.0)
@@ -53,7 +54,10 @@ class Script:
         def prompt_tokens(messages: Sequence[Message]) -> int:
             return sum(len(message.content) for message in messages)
 
-        return ServedModel(name, "tiny", system, Sampling(), context, self.stream, prompt_tokens, len)
+        def token_bytes(id: int) -> bytes:
+            return b"x" * id
+
+        return ServedModel(name, "tiny", system, Sampling(), context, self.stream, prompt_tokens, len, token_bytes)
 
 
 class Served:

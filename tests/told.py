@@ -1,13 +1,13 @@
 """A run that answers from a script: what it was asked is kept, and no model is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from tonghua.config.schema import Persona, Sampling
 from tonghua.inference.dialogue import Dialogue, Speaker
-from tonghua.inference.engine import Answer
+from tonghua.inference.engine import Answer, AnswerPiece, Pieces
 from tonghua.prompt.conversation import Message
 
 
@@ -27,14 +27,14 @@ class Scripted:
         contract = SimpleNamespace(system=self.system, persona="daiyu", base=base, card=None)
         return SimpleNamespace(contract=contract, folder=SimpleNamespace(name="daiyu-1"))
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Iterator[str | Answer]:
+    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
         self.asked.append(([(m.role, m.content) for m in messages], sampling, tuned))
         pieces = self.script.pop(0)
         try:
             for piece in pieces:
                 if isinstance(piece, BaseException):
                     raise piece
-                yield piece
+                yield AnswerPiece(0, piece, False)
             yield Answer(
                 text="".join(pieces),
                 stop=self.stop,  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ import tonghua
 from tonghua.config.load import load
 from tonghua.config.schema import Sampling
 from tonghua.errors import UsageError
-from tonghua.inference.engine import Answer, Engine
+from tonghua.inference.engine import Answer, AnswerPiece, Engine, Pieces
 from tonghua.prompt.conversation import Message
 from tonghua.text import Text
 
@@ -460,10 +460,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[list[Message],
     seen: list[tuple[list[Message], Sampling]] = []
 
     def stream(
-        self: Engine, messages: Sequence[Message], sampling: Sampling, tuned: bool = True
-    ) -> Iterator[str | Answer]:
+        self: Engine, messages: Sequence[Message], sampling: Sampling, tuned: bool = True, likeliest: int | None = None
+    ) -> Pieces:
         seen.append((list(messages), sampling))
-        yield "好"
+        yield AnswerPiece(0, "好", False)
         yield Answer("好", "stop", 2, 30, 0.1, 10.0)
 
     monkeypatch.setattr(Engine, "stream", stream)
@@ -598,7 +598,7 @@ def test_train_and_talk_from_python(work: Work, train: Any) -> None:
     assert text == teller.tell("你好", max_new_tokens=8, seed=3)
     *pieces, answer = teller.stream([Message("user", "你好")], sampling)
     assert isinstance(answer, Answer)
-    assert "".join(map(str, pieces)) == answer.text == text
+    assert "".join(piece.text for piece in pieces if isinstance(piece, AnswerPiece)) == answer.text == text
     newest = tonghua.load(output_dir=Path(found.run).parent)
     assert newest.run.folder == Path(found.run)
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ import tonghua
 from tonghua.errors import DataError
 from tonghua.events import Counting, Doing, Happened, Said
 from tonghua.exits import print_error
-from tonghua.inference.engine import Answer
+from tonghua.inference.engine import Answer, AnswerPiece, Pieces
 from tonghua.inference.teller import Teller
 from tonghua.models.delivery import DownloadProgress
 from tonghua.runs import trackers
 from tonghua.system.files import quoted
-from tonghua.terminal.printer import Pieces, put_traceback
+from tonghua.terminal import printer
+from tonghua.terminal.printer import put_traceback
 from tonghua.terminal.screen import Screen
 from tonghua.text import Text, json_text, one_line, printable, shown
 
@@ -127,8 +128,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> World:
 def answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model answers with everything hostile, a character at a time."""
 
-    def stream(teller: Teller, messages: object, sampling: object, tuned: bool) -> Iterator[str | Answer]:
-        yield from ANSWER
+    def stream(teller: Teller, messages: object, sampling: object, tuned: bool) -> Pieces:
+        yield from (AnswerPiece(0, each, False) for each in ANSWER)
         yield Answer(ANSWER, "stop", tokens=1, prompt_tokens=9, first_token_s=1.0, tokens_per_s=1.0)
 
     monkeypatch.setattr(Teller, "stream", stream)
@@ -293,7 +294,7 @@ def test_a_stream_without_these_characters(encoding: str, monkeypatch: pytest.Mo
 def printed(*pieces: str) -> str:
     stream = io.StringIO()
     with redirect_stdout(stream):
-        one = Pieces()
+        one = printer.Pieces()
         for piece in pieces:
             one.add(piece)
         one.end()
@@ -435,7 +436,7 @@ def test_reasoning_is_dimmed_on_a_terminal_alone(
     monkeypatch.setenv("TERM", "xterm-256color")
     for stream in (Terminal(), io.StringIO()):
         monkeypatch.setattr(sys, "stdout", stream)
-        pieces = Pieces()
+        pieces = printer.Pieces()
         for start in range(0, len(answer), size):
             pieces.add(answer[start : start + size])
         pieces.end()

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from llama_cpp import in_torch
 
 from tonghua.config.schema import Config, Sampling
 from tonghua.core.lora import Adapter
 from tonghua.errors import DataError, UsageError
-from tonghua.inference import decode, opening
+from tonghua.inference import decode, llama_engine, opening
 from tonghua.inference.engine import Answer, Engine
 from tonghua.inference.llama_engine import READ_AT_ONCE_TOKENS, Llama, LlamaEngine
 from tonghua.inference.sampling import penalize
@@ -92,9 +94,14 @@ def llama_engines(llama: Llama, torch_engines: list[TorchEngine]) -> list[LlamaE
     return [LlamaEngine(llama, index, "f16", first.renderer, first.contract) for index in range(2)]
 
 
+def expected(engine: TorchEngine, prompt: Sequence[int], answer: Sequence[int]) -> list[np.ndarray]:
+    """Log p of all tokens in each place of an answer, in one pass of torch, as the adapter is at the time."""
+    return [in_torch(engine.decoder, [*prompt, *answer[:at]]) for at in range(len(answer))]
+
+
 def ids_of(engine: Engine, wish: str, sampling: Sampling, tuned: bool) -> list[int]:
     prompt = engine.renderer.prompt(asked(wish), False)
-    return [token for _, token in engine.tokens([prompt], sampling, tuned)]
+    return [token.id for token in engine.tokens([prompt], sampling, tuned)]
 
 
 def margin(engine: TorchEngine, wish: str, sampling: Sampling, tuned: bool, answer: list[int], other: int) -> float:
@@ -175,7 +182,8 @@ def test_a_second_answer_does_not_wait_for_the_first(
     assert said(second, WISHES[2], GREEDY)
     rest = [*heard, *going]
     assert isinstance(rest[-1], Answer)
-    assert "".join(map(str, rest[:-1])) == rest[-1].text == said(first, WISHES[0], long)
+    texts = [piece.text for piece in rest if not isinstance(piece, Answer)]
+    assert "".join(texts) == rest[-1].text == said(first, WISHES[0], long)
 
 
 def test_drawn_answers_follow_the_seed(llama_engines: list[LlamaEngine]) -> None:
@@ -191,9 +199,9 @@ class Scripted:
 
     context_tokens = 1024
 
-    def tokens(self, prompt: Any, most: int, sampling: Any, seed: int, adapter: Any, renderer: Any) -> Iterator[Any]:
+    def tokens(self, prompt: Any, most: int, sampling: Any, seed: int, adapter: Any, *rest: Any) -> Iterator[Any]:
         yield None
-        yield from [seed + 300] * min(most, 3 if adapter == 1 else 1)
+        yield from [((seed + 300, 0.0),)] * min(most, 3 if adapter == 1 else 1)
 
 
 def test_answers_together_have_seeds_of_their_own(llama_engines: list[LlamaEngine]) -> None:
@@ -201,9 +209,9 @@ def test_answers_together_have_seeds_of_their_own(llama_engines: list[LlamaEngin
     engine = LlamaEngine(Scripted(), 1, "f16", real.renderer, real.contract)  # type: ignore[arg-type]
     prompts = [[1, 2]] * 5
     found = sorted(engine.tokens(prompts, DRAWN))
-    assert found == [(row, 305 + row) for row in range(5) for _ in range(3)]
-    assert sorted(engine.tokens(prompts, DRAWN, tuned=False)) == [(row, 305 + row) for row in range(5)]
-    assert list(engine.tokens(prompts[:1], DRAWN)) == [(0, 305)] * 3
+    assert found == [(row, 305 + row, ()) for row in range(5) for _ in range(3)]
+    assert sorted(engine.tokens(prompts, DRAWN, tuned=False)) == [(row, 305 + row, ()) for row in range(5)]
+    assert list(engine.tokens(prompts[:1], DRAWN)) == [(0, 305, ())] * 3
 
 
 def test_an_error_in_one_of_several_answers_reaches_the_caller(llama_engines: list[LlamaEngine]) -> None:
@@ -222,8 +230,8 @@ def test_the_first_token_is_drawn_as_often_as_it_is_likely(
         prompt = engine.renderer.prompt(asked(WISHES[0]), False)
         found = np.zeros(9000)
         for seed in range(400):
-            for _, token in engine.tokens([prompt], one.model_copy(update={"seed": seed}), False):
-                found[token] += 1
+            for token in engine.tokens([prompt], one.model_copy(update={"seed": seed}), False):
+                found[token.id] += 1
         return found / 400
 
     ours, theirs = counts(torch_engines[0]), counts(llama_engines[0])
@@ -250,8 +258,49 @@ def test_a_character_of_several_tokens(llama_engines: list[LlamaEngine], torch_e
     llama = engine._llama
     request = {"prompt": prompt, "temperature": 0.0, "n_probs": 1, "post_sampling_probs": True, "id_slot": 0}
     spelled = {**request, "lora": llama._scales(None), "grammar": 'root ::= "😀好"'}
-    assert llama._next(spelled, renderer) == ids
-    assert llama._next({**spelled, "grammar": 'root ::= "好"'}, renderer) == renderer.tokenizer.encode("好").ids
+    assert [logs[0][0] for logs in llama._next(spelled, renderer)] == ids
+    (alone,) = llama._next({**spelled, "grammar": 'root ::= "好"'}, renderer)
+    assert [alone[0][0]] == renderer.tokenizer.encode("好").ids
+
+
+def test_log_p_is_that_of_the_model_alone(torch_engines: list[TorchEngine], llama_engines: list[LlamaEngine]) -> None:
+    """Of both engines, with the adapter and without, whatever the penalties and the temperature are."""
+    drawn = PENALIZED.model_copy(update={"temperature": 1.5, "seed": 3, "max_new_tokens": 12})
+    for tuned in (True, False):
+        for engine in (torch_engines[0], llama_engines[0]):
+            prompt = engine.renderer.prompt(asked(WISHES[0]), False)
+            found = list(engine.tokens([prompt], drawn, tuned, 5))
+            ids = [token.id for token in found]
+            with nullcontext() if tuned else torch_engines[0].adapter.off():  # type: ignore[union-attr]
+                wanted = expected(torch_engines[0], prompt, ids)
+            for logs, (_, id, (own, *likeliest)) in zip(wanted, found, strict=True):
+                assert own[0] == id and len(likeliest) == 5
+                assert [value for _, value in likeliest] == sorted((value for _, value in likeliest), reverse=True)
+                assert max(abs(logs[each] - value) for each, value in (own, *likeliest)) < 0.05
+                assert abs(likeliest[0][1] - logs.max()) < 0.05
+    assert not any(token.logs for token in llama_engines[0].tokens([prompt], drawn))
+
+
+def test_log_p_of_the_tokens_of_one_character(
+    torch_engines: list[TorchEngine], llama_engines: list[LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, renderer = llama_engines[0], llama_engines[0].renderer
+    ids = renderer.tokenizer.encode("😀", add_special_tokens=False).ids
+    prompt = renderer.prompt(asked("你好"), False)
+    request = {"prompt": prompt, "temperature": 0.0, "n_probs": 3, "post_sampling_probs": False, "id_slot": 0}
+    spelled = {**request, "lora": engine._llama._scales(0), "grammar": 'root ::= "😀好"'}
+    real = engine._llama._ask
+    # The grammar spells the character, and would forbid the letter.
+    monkeypatch.setattr(
+        engine._llama, "_ask", lambda asked: real(asked | ({"grammar": ""} if "logit_bias" in asked else {}))
+    )
+    found = engine._llama._next(spelled, renderer, 3)
+    assert [logs[0][0] for logs in found] == ids
+    for wanted, logs in zip(expected(torch_engines[0], prompt, ids), found, strict=True):
+        is_listed = logs[0][1] != llama_engine.UNLIKELY
+        assert not is_listed or abs(wanted[logs[0][0]] - logs[0][1]) < 0.05
+        assert is_listed or (wanted > wanted[logs[0][0]]).sum() > llama_engine.CONSIDERED / 2
+        assert abs(logs[1][1] - wanted.max()) < 0.02
 
 
 def test_no_room_for_an_answer(llama_engines: list[LlamaEngine]) -> None:

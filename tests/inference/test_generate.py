@@ -19,7 +19,7 @@ from tonghua.core.model import Decoder
 from tonghua.errors import DataError, UsageError
 from tonghua.inference import torch_engine as engine_room
 from tonghua.inference.decode import tokens
-from tonghua.inference.engine import Answer
+from tonghua.inference.engine import Answer, AnswerPiece, Token
 from tonghua.inference.teller import _message
 from tonghua.inference.torch_engine import TorchEngine
 from tonghua.models.shipped import tiny
@@ -61,7 +61,7 @@ def generated(
     decoder: Decoder, prompts: Sequence[Sequence[int]], sampling: Sampling, stop_ids: Sequence[int] = NEVER
 ) -> list[list[int]]:
     answers: list[list[int]] = [[] for _ in prompts]
-    for row, token in tokens(decoder, prompts, sampling, stop_ids, frozenset()):
+    for row, token, _ in tokens(decoder, prompts, sampling, stop_ids, frozenset()):
         answers[row].append(token)
     return answers
 
@@ -108,8 +108,9 @@ def test_a_mark_that_the_prompt_opens_belongs_to_the_answer(
     asking = TorchEngine(tuned[0], renderer, contract((STOP, 0)))
     *pieces, answer = asking.stream(ASKED, GREEDY)
     assert isinstance(answer, Answer)
-    assert pieces[0] == "<think>\n"
-    assert "".join(map(str, pieces)) == answer.text
+    texts = [piece.text for piece in pieces if isinstance(piece, AnswerPiece)]
+    assert texts[0] == "<think>\n"
+    assert "".join(texts) == answer.text
     assert [text for _, text, _ in asking.answers([ASKED], GREEDY)] == [answer.text]
 
 
@@ -244,8 +245,8 @@ ASKED = [Message("user", "请讲一个关于月亮的故事。")]
 def answered(engine: TorchEngine, messages: Sequence[Message], sampling: Sampling) -> tuple[list[str], Answer]:
     *pieces, answer = engine.stream(messages, sampling)
     assert isinstance(answer, Answer)
-    assert all(isinstance(piece, str) and piece for piece in pieces)
-    return [str(piece) for piece in pieces], answer
+    assert sum(isinstance(piece, AnswerPiece) for piece in pieces) == len(pieces)
+    return [piece.text for piece in pieces if isinstance(piece, AnswerPiece)], answer
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -284,7 +285,7 @@ def test_an_answer_of_nothing_but_its_end(engine: TorchEngine) -> None:
     first = generated(engine.decoder, [prompt], GREEDY)[0][0]
     engine.contract = contract(stop_ids=(first,))
     pieces, answer = answered(engine, ASKED, GREEDY)
-    assert (pieces, answer.text, answer.stop, answer.tokens, answer.tokens_per_s) == ([], "", "stop", 1, 0.0)
+    assert (pieces, answer.text, answer.stop, answer.tokens, answer.tokens_per_s) == ([""], "", "stop", 1, 0.0)
     assert list(engine.answers([ASKED], GREEDY)) == [(0, "", "stop")]
 
 
@@ -329,7 +330,7 @@ def test_an_answer_is_one_text_by_every_way_wherever_it_is_cut(
 
         def given(decoder: Decoder, prompts: Sequence[object], sampling: Sampling, *rest: object) -> Iterator[Any]:
             for place in range(sampling.max_new_tokens):
-                yield from ((row, ids[place]) for row, ids in enumerate(rows[: len(prompts)]) if place < len(ids))  # noqa: B023
+                yield from (Token(row, ids[place]) for row, ids in enumerate(rows[: len(prompts)]) if place < len(ids))  # noqa: B023
 
         monkeypatch.setattr(engine_room, "tokens", given)
         monkeypatch.setattr(diary_room, "tokens", given)

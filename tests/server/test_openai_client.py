@@ -93,6 +93,26 @@ def test_a_stop_string(told: Told) -> None:
     assert (cut.choices[0].message.content, cut.choices[0].finish_reason) == (whole[: whole.find(whole[3:5])], "stop")
 
 
+def test_log_p(told: Told) -> None:
+    """Greedily, a token is the likeliest unless it repeats too much; the bytes of all are those of the answer."""
+    (choice,) = ask(told, logprobs=True, top_logprobs=3, temperature=0).choices
+    entries = choice.logprobs.content
+    told_bytes = b"".join(bytes(each.bytes) for each in entries)
+    assert told_bytes.decode("utf-8", "replace") == choice.message.content
+    for each in entries:
+        assert len(each.top_logprobs) == 3 and each.logprob <= each.top_logprobs[0].logprob <= 0
+    first = entries[0]
+    assert (first.bytes, first.logprob) == (first.top_logprobs[0].bytes, first.top_logprobs[0].logprob)
+    streamed = [
+        entry
+        for chunk in ask(told, logprobs=True, top_logprobs=3, stream=True)
+        if chunk.choices[0].logprobs
+        for entry in chunk.choices[0].logprobs.content
+    ]
+    assert streamed == entries
+    assert ask(told).choices[0].logprobs is None
+
+
 def test_a_completion(told: Told) -> None:
     found = told.client.completions.create(
         model="月", prompt=ASK[0]["content"], max_tokens=12, temperature=0, extra_body={"repetition_penalty": 1}
@@ -116,8 +136,8 @@ def test_mistakes_are_errors_of_the_client(told: Told) -> None:
         ask(told, "gpt-4o")
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as unable:
-        ask(told, logprobs=True)
-    assert unable.value.param == "logprobs" and "not supported" in unable.value.message
+        ask(told, presence_penalty=0.5)
+    assert unable.value.param == "presence_penalty" and "not supported" in unable.value.message
     with pytest.raises(openai.BadRequestError) as long:
         told.client.chat.completions.create(model="月", messages=[{"role": "user", "content": "月" * 5000}])
     assert long.value.code == "context_length_exceeded"

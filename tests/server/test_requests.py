@@ -43,6 +43,8 @@ def refusal(**given: Any) -> Refusal:
         ("stop", ["。", ["a", "b", "c", "d"], []], ["", [""], ["a"] * 5, "x" * 65, 7, [7], {"a": 1}]),
         ("stream", [True, False], ["yes", 1]),
         ("stream_options", [{"include_usage": True}, {}], [{"include_usage": 1}, {"more": 1}, "a"]),
+        ("logprobs", [True, False], [1, 0, "true"]),
+        ("top_logprobs", [0], [1, 21, -1, True]),
         ("user", ["a"], ["a" * 513, 7]),
         ("messages", [HELLO], [[], "你好", {}, 7, HELLO * (MOST_MESSAGES + 1)]),
     ],
@@ -59,9 +61,9 @@ def test_each_parameter_has_bounds(name: str, good: list[Any], bad: list[Any]) -
 @pytest.mark.parametrize(
     "given",
     [
-        {"presence_penalty": 0.5}, {"frequency_penalty": -1}, {"logprobs": True}, {"top_logprobs": 3},
+        {"presence_penalty": 0.5}, {"frequency_penalty": -1},
         {"logit_bias": {"5": 1}}, {"tools": [{"type": "function"}]}, {"response_format": {"type": "json_object"}},
-        {"best_of": 2}, {"echo": True}, {"logprobs": 0}, {"tool_choice": "required"}, {"store": True},
+        {"best_of": 2}, {"echo": True}, {"tool_choice": "required"}, {"store": True},
         {"chat_template": "{{ 1 }}"}, {"prompt_embeds": "x"}, {"guided_regex": "a"}, {"temprature": 1},
         {"chat_template_kwargs": {}}, {"模型": 1},
     ],
@@ -71,6 +73,11 @@ def test_what_is_not_done_is_refused_by_name(given: dict[str, Any]) -> None:
     (name,) = given
     found = refusal(**given)
     assert found.param == name and "leave it out" in found.text.en
+
+
+def test_likeliest_tokens_are_told_beside_log_p() -> None:
+    assert [asked(logprobs=True, top_logprobs=top).likeliest for top in (None, 0, 20)] == [0, 0, 20]
+    assert asked(logprobs=False, top_logprobs=0).likeliest is None
 
 
 def test_what_asks_for_nothing_is_taken() -> None:

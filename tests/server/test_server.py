@@ -60,6 +60,34 @@ def test_a_whole_answer(bear: Served, script: Script) -> None:
     assert bear.chat(max_tokens=2).json()["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("stop", [None, "一只", "只小", "。"])
+def test_log_p_goes_with_the_text_that_is_shown(bear: Served, stop: str | None) -> None:
+    """Tokens that a stop string takes away are not told; one that it cuts is."""
+    more = {"logprobs": True, "top_logprobs": 2, **({"stop": stop} if stop else {})}
+    (choice,) = bear.chat(**more).json()["choices"]
+    pieces = ("从前", "有一", "只小熊", "。")
+    shown = choice["message"]["content"]
+    begun = [piece for at, piece in enumerate(pieces) if len("".join(pieces[:at])) < len(shown)]
+    told = choice["logprobs"]["content"]
+    assert [each["bytes"] for each in told] == [[120] * len(piece) for piece in begun]
+    assert [(each["token"], each["logprob"]) for each in told] == [("x" * len(piece), -0.5) for piece in begun]
+    assert [top["logprob"] for top in told[0]["top_logprobs"]] == [0, -1]
+    chunks = [chunk["choices"][0] for chunk in events(bear.chat(stream=True, **more))]
+    assert [entry for each in chunks if each["logprobs"] for entry in each["logprobs"]["content"]] == told
+
+
+def test_log_p_of_a_completion(bear: Served) -> None:
+    body = {"model": "熊", "prompt": "你好", "logprobs": 1, "max_tokens": 2}
+    (choice,) = bear.post("/v1/completions", json=body).json()["choices"]
+    assert choice["logprobs"] == {
+        **{"tokens": ["xx", "xx"], "token_logprobs": [-0.5, -0.5]},
+        **{"top_logprobs": [{"": 0.0}, {"": 0.0}], "text_offset": [0, 2]},
+    }
+    assert bear.post("/v1/completions", json={**body, "logprobs": 0}).json()["choices"][0]["logprobs"]["tokens"]
+    assert bear.post("/v1/completions", json={**body, "logprobs": None}).json()["choices"][0]["logprobs"] is None
+    assert error(bear.post("/v1/completions", json={**body, "logprobs": 6}), 400)["param"] == "logprobs"
+
+
 def test_a_stream_is_the_same_answer(bear: Served) -> None:
     response = bear.chat(stream=True, stream_options={"include_usage": True})
     assert response.headers["content-type"].startswith("text/event-stream")

@@ -161,8 +161,8 @@ def reference(
     )
     answers: list[list[int]] = [[] for _ in prompts]
     adapter.enable(True)
-    for row, token in tokens(decoder, prompts, greedy, contract.stop_ids, frozenset()):
-        answers[row].append(token)
+    for token in tokens(decoder, prompts, greedy, contract.stop_ids, frozenset()):
+        answers[token.row].append(token.id)
     compared = [(prompt, answer[:COMPARED_TOKENS]) for prompt, answer in zip(prompts, answers, strict=True)]
     tuned = tuple(_logs(decoder, *both) for both in compared)
     with adapter.off():

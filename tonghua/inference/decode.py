@@ -9,7 +9,7 @@ from ..config.schema import Sampling
 from ..core import attention
 from ..core.lora import linear
 from ..core.model import Decoder
-from .engine import room_for_answer
+from .engine import Token, TokenLogs, room_for_answer
 from .sampling import penalize, pick
 
 
@@ -93,8 +93,9 @@ def tokens(
     sampling: Sampling,
     stop_ids: Sequence[int],
     breakers: Container[int],
-) -> Iterator[tuple[int, int]]:
-    """Yield (index of the prompt, next token) in turn.
+    likeliest: int | None = None,
+) -> Iterator[Token]:
+    """Yield the next token of each prompt in turn; with its `logs`, if `likeliest` is given, as in `Engine.tokens`.
 
     An answer ends after a stop token, after `max_new_tokens`, or when the model's context is full.
     Raises DataError if a prompt leaves no room for an answer.
@@ -113,7 +114,7 @@ def tokens(
         for line, row in enumerate(alive):
             penalized = penalize(logits[line], answers[row], sampling, breakers)
             answers[row].append(pick(penalized, sampling, generators[row]))
-            yield row, answers[row][-1]
+            yield Token(row, answers[row][-1], _logs(logits[line], answers[row][-1], likeliest))
         going = [
             line for line, row in enumerate(alive) if answers[row][-1] not in stop_ids and len(answers[row]) < room[row]
         ]
@@ -125,6 +126,14 @@ def tokens(
             alive = [alive[line] for line in going]
         last = [answers[row][-1] for row in alive]
         hidden = cache.step(torch.tensor(last, device=decoder.device))
+
+
+def _logs(logits: Tensor, chosen: int, likeliest: int | None) -> TokenLogs:
+    if likeliest is None:
+        return ()
+    logs = logits.double().log_softmax(-1)
+    found = logs.topk(min(likeliest, len(logs)))
+    return ((chosen, logs[chosen].item()), *zip(found.indices.tolist(), found.values.tolist(), strict=True))
 
 
 def _generator(seed: int | None, row: int) -> torch.Generator:

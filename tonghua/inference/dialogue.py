@@ -250,4 +250,9 @@ def heard(said: Sequence[Spoken], who: int) -> list[Message]:
 
 
 def _stream(teller: Teller, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Stream:
-    yield from teller.stream(messages, sampling, tuned)
+    with closing(teller.stream(messages, sampling, tuned)) as coming:
+        for piece in coming:
+            if isinstance(piece, Answer):
+                yield piece
+            elif piece.text:
+                yield piece.text

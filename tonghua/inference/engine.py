@@ -1,6 +1,6 @@
 """Turn prompts into answers, token by token, under the prompt contract.
 
-    messages --renderer--> prompt (ids) --Engine.tokens--> (row, token) as they come --pieces--> text of each token
+    messages --renderer--> prompt (ids) --Engine.tokens--> a Token each as they come --pieces--> text of each token
 
 An engine is anything with `tokens`: `torch_engine.py` is ours, `llama_engine.py` hands the work to llama.cpp. `pieces`
 is the only place where tokens become text and end an answer: streams, whole answers, comparisons and the diary are all
@@ -22,27 +22,36 @@ from ..prompt.renderer import Renderer
 StopReason = Literal["stop", "length"]
 
 
+TokenLogs = tuple[tuple[int, float], ...]
+"""(id, log p in nats) of a token and then of the likeliest ones in its place, by the model alone: before penalties."""
+
+
+class Token(NamedTuple):
+    """The next token of the answer to one of the prompts. `logs` is empty unless it was asked for."""
+
+    row: int  # index of the prompt
+    id: int
+    logs: TokenLogs = ()
+
+
 class AnswerPiece(NamedTuple):
     """What one token adds to the answer to a prompt. `stopped`: the token ends the answer and adds no text."""
 
     row: int  # index of the prompt
     text: str  # may be empty: a character of several tokens comes out when its last token is there
     stopped: bool
+    logs: TokenLogs = ()
 
 
-def pieces(
-    coming: Iterable[tuple[int, int]], renderer: Renderer, prompts: int, stop_ids: Sequence[int]
-) -> Iterator[AnswerPiece]:
+def pieces(coming: Iterable[Token], renderer: Renderer, prompts: int, stop_ids: Sequence[int]) -> Iterator[AnswerPiece]:
     """Yield a piece for every token of the answers to so many `prompts`; an answer that ends otherwise was cut off.
-
-    coming    (index of the prompt, token), as the tokens come
 
     The texts of the pieces of an answer are the text of the answer, wherever it ends.
     """
     streams = [renderer.text_stream() for _ in range(prompts)]
-    for row, token in coming:
-        stopped = token in stop_ids
-        yield AnswerPiece(row, "" if stopped else streams[row].push(token), stopped)
+    for row, id, logs in coming:
+        stopped = id in stop_ids
+        yield AnswerPiece(row, "" if stopped else streams[row].push(id), stopped, logs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,8 @@ class Answer:
     tokens_per_s: float  # without the first token
 
 
-Pieces = Generator[str | Answer, None, None]
-"""Text as it comes, and at last the answer; `close` gives it up."""
+Pieces = Generator[AnswerPiece | Answer, None, None]
+"""A piece for each token as it comes, and at last the answer; `close` gives it up."""
 
 
 class Engine(ABC):
@@ -83,9 +92,16 @@ class Engine(ABC):
 
     @abstractmethod
     def tokens(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tuned: bool = True
-    ) -> Iterator[tuple[int, int]]:
-        """Yield (index of the prompt, next token); `tuned`: with the adapter, if there is one.
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        tuned: bool = True,
+        likeliest: int | None = None,
+    ) -> Iterator[Token]:
+        """Yield the tokens of the answers as they come.
+
+        tuned        with the adapter, if there is one
+        likeliest    fill `logs`: the token itself, and so many of the likeliest ones in its place
 
         An answer ends after a stop token, after `max_new_tokens`, or when the context is full. The same seed and the
         same prompt draw the same numbers, whatever runs beside it; llama.cpp rounds otherwise if more is computed at
@@ -93,26 +109,27 @@ class Engine(ABC):
         infinity.
         """
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
-        """Yield pieces of text as they come, then the whole `Answer`; the contract's system prompt comes first.
+    def stream(
+        self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True, likeliest: int | None = None
+    ) -> Pieces:
+        """Yield a piece for every token as it comes, then the whole `Answer`.
 
-        Raises what `tokens` raises.
+        The contract's system prompt comes first. Arguments and errors as in `tokens`.
         """
         start = time.perf_counter()
         first, count = 0.0, 0
         ended: StopReason = "length"
         prompt = self.prompt(messages)
-        coming = pieces(self.tokens([prompt], sampling, tuned), self.renderer, 1, self.contract.stop_ids)
+        coming = pieces(self.tokens([prompt], sampling, tuned, likeliest), self.renderer, 1, self.contract.stop_ids)
         if text := self._lead(messages):
-            yield text
+            yield AnswerPiece(0, text, False)
         for piece in coming:
             first = first or time.perf_counter() - start
             count += 1
             if piece.stopped:
                 ended = "stop"
             text += piece.text
-            if piece.text:
-                yield piece.text
+            yield piece
         elapsed = time.perf_counter() - start
         # Without the first token, whose time is mostly that of reading the prompt.
         rate = (count - 1) / (elapsed - first) if count > 1 else 0.0
@@ -133,12 +150,12 @@ class Engine(ABC):
         coming = pieces(self.tokens(prompts, sampling, tuned), self.renderer, len(prompts), self.contract.stop_ids)
         texts = [*map(self._lead, conversations)]
         cut_off = dict.fromkeys(range(len(conversations)))
-        for row, text, stopped in coming:
+        for piece in coming:
             look()
-            texts[row] += text
-            if stopped:
-                del cut_off[row]
-                yield row, texts[row], "stop"
+            texts[piece.row] += piece.text
+            if piece.stopped:
+                del cut_off[piece.row]
+                yield piece.row, texts[piece.row], "stop"
         for row in cut_off:
             yield row, texts[row], "length"
 

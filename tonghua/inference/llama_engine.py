@@ -33,7 +33,7 @@ from ..errors import DataError, DivergedError
 from ..prompt.contract import Contract
 from ..prompt.renderer import Renderer
 from .dry import dry_penalties
-from .engine import Engine, room_for_answer
+from .engine import Engine, Token, TokenLogs, room_for_answer
 
 CONTEXT_TOKENS = 8192
 """Maximum tokens of a conversation: each slot has memory for as many from the start."""
@@ -46,12 +46,18 @@ READ_AT_ONCE_TOKENS = 128
 
 LONGEST_CHARACTER_TOKENS = 4
 
+CONSIDERED = 1000
+"""Likeliest tokens among which log p of a token within a character is looked for."""
+
+UNLIKELY = -9999.0
+"""Log p of a token that is not among them, as OpenAI's service tells it."""
+
 ORDER = ("penalties", "temperature", "top_k", "top_p", "min_p")
 """The order of `sampling.candidates_plain`."""
 
 
-_Tokens = Generator[int | None, None, None]
-"""Tokens as they come, and None where an answer is still reading its prompt."""
+_Tokens = Generator[TokenLogs | None, None, None]
+"""Tokens as they come, each first in its `logs`, and None where an answer is still reading its prompt."""
 
 
 class Llama:
@@ -84,17 +90,25 @@ class Llama:
             ) from error
 
     def tokens(
-        self, prompt: Sequence[int], most: int, sampling: Sampling, seed: int, adapter: int | None, renderer: Renderer
+        self,
+        prompt: Sequence[int],
+        most: int,
+        sampling: Sampling,
+        seed: int,
+        adapter: int | None,
+        renderer: Renderer,
+        likeliest: int | None = None,
     ) -> _Tokens:
         """Yield at most `most` tokens of an answer, and None after a part of its prompt, where it can be given up.
 
-        adapter    index of the adapter, or None for the base
+        adapter      index of the adapter, or None for the base
+        likeliest    as in `Engine.tokens`; without it, what is yielded names the token alone, with log p of 0
 
         Raises IndexError for an adapter that is not there, DivergedError if the model gives NaN.
         """
         if adapter is not None and not 0 <= adapter < self.adapters:
             raise IndexError(adapter)
-        fixed = {**_as_requested(sampling), "lora": self._scales(adapter), "cache_prompt": True}
+        fixed = {**_as_requested(sampling, likeliest), "lora": self._scales(adapter), "cache_prompt": True}
         breakers, answer, read = renderer.breaker_ids(), list[int](), [*prompt]
         with self._slots.taken(read, adapter) as slot:
             slot_request = {**fixed, "id_slot": slot.index}
@@ -109,27 +123,42 @@ class Llama:
                     "seed": _seed_of(seed, len(answer)),
                     "logit_bias": [[id, -cost] for id, cost in dry_penalties(answer, sampling, breakers).items()],
                 }
-                for token in self._next(request, renderer):
-                    answer.append(token)
-                    read.append(token)
-                    yield token
+                for logs in self._next(request, renderer, likeliest):
+                    answer.append(logs[0][0])
+                    read.append(logs[0][0])
+                    yield logs
 
     def _scales(self, adapter: int | None) -> list[dict[str, Any]]:
         return [{"id": index, "scale": float(index == adapter)} for index in range(self.adapters)]
 
-    def _next(self, request: Mapping[str, Any], renderer: Renderer) -> list[int]:
+    def _next(self, request: Mapping[str, Any], renderer: Renderer, likeliest: int | None = None) -> list[TokenLogs]:
         """Return the next token, or all tokens of a character that has several."""
         for count in range(1, LONGEST_CHARACTER_TOKENS + 1):
             choice = self._ask({**request, "max_tokens": count})["choices"][0]
             if choice["logprobs"] is not None:
-                found = choice["logprobs"]["content"]
+                found = choice["logprobs"]["content"][0]
                 break
         else:
             raise _not_finite()
-        probability = found[0].get("prob")
+        probability = found.get("prob" if likeliest is None else "logprob")  # NaN comes as null
         if probability is None or not math.isfinite(probability):
             raise _not_finite()
-        return [found[0]["id"]] if count == 1 else _split_character(renderer, choice["text"])
+        if count == 1:
+            return [_logs_of(found, found["id"], likeliest)]
+        ids = _split_character(renderer, choice["text"])
+        return [
+            self._logs_at({**request, "prompt": [*request["prompt"], *ids[:at]]}, id, likeliest, renderer)
+            for at, id in enumerate(ids)
+        ]
+
+    def _logs_at(self, request: Mapping[str, Any], id: int, likeliest: int | None, renderer: Renderer) -> TokenLogs:
+        """Return what `_next` returns for a token that is known already."""
+        if likeliest is None:
+            return ((id, 0.0),)
+        # Only a token with a text gets an entry, so a letter is forced: the entry tells what the model alone expects.
+        letter = renderer.tokenizer.encode("a", add_special_tokens=False).ids[0]
+        asked = {**request, "n_probs": CONSIDERED, "logit_bias": [[letter, 1000]]}
+        return _logs_of(self._ask(asked)["choices"][0]["logprobs"]["content"][0], id, likeliest)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._server.handle_completions({"max_tokens": 1, **request})
@@ -143,7 +172,16 @@ def _split_character(renderer: Renderer, text: str) -> list[int]:
     return renderer.tokenizer.encode(text[0], add_special_tokens=False).ids
 
 
-def _as_requested(sampling: Sampling) -> dict[str, Any]:
+def _logs_of(entry: Mapping[str, Any], id: int, likeliest: int | None) -> TokenLogs:
+    """Return the logs of a token out of llama.cpp's entry for its place, which may be that of another token."""
+    if likeliest is None:
+        return ((id, 0.0),)
+    listed = [(each["id"], each["logprob"]) for each in entry["top_logprobs"]]
+    known = dict([*listed, (entry["id"], entry["logprob"])])
+    return ((id, known.get(id, UNLIKELY)), *listed[:likeliest])
+
+
+def _as_requested(sampling: Sampling, likeliest: int | None) -> dict[str, Any]:
     """Return what llama.cpp calls these settings."""
     return {
         "samplers": list(ORDER),
@@ -152,8 +190,8 @@ def _as_requested(sampling: Sampling) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "min_p": sampling.min_p,
         "repeat_penalty": sampling.repetition_penalty,
-        "n_probs": 1,
-        "post_sampling_probs": True,
+        "n_probs": max(1, likeliest or 0),
+        "post_sampling_probs": likeliest is None,
     }
 
 
@@ -225,44 +263,55 @@ class LlamaEngine(Engine):
         return self._llama.context_tokens
 
     def tokens(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tuned: bool = True
-    ) -> Iterator[tuple[int, int]]:
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        tuned: bool = True,
+        likeliest: int | None = None,
+    ) -> Iterator[Token]:
         first = secrets.randbits(32) if sampling.seed is None else sampling.seed
-        answers = [self._answer(prompt, sampling, first + row, tuned) for row, prompt in enumerate(prompts)]
-        if len(answers) > 1:
-            yield from _together(answers)
-            return
-        with closing(answers[0]) as answer:
-            yield from ((0, token) for token in answer if token is not None)
+        answers = [self._answer(prompt, sampling, first + row, tuned, likeliest) for row, prompt in enumerate(prompts)]
+        with closing(_together(answers) if len(answers) > 1 else _alone(answers[0])) as coming:
+            yield from (Token(row, logs[0][0], () if likeliest is None else logs) for row, logs in coming)
 
-    def _answer(self, prompt: Sequence[int], sampling: Sampling, seed: int, tuned: bool) -> _Tokens:
+    def _answer(
+        self, prompt: Sequence[int], sampling: Sampling, seed: int, tuned: bool, likeliest: int | None
+    ) -> _Tokens:
         """Return what `Llama.tokens` returns, up to a stop token."""
         most = room_for_answer(prompt, self.context_tokens, sampling.max_new_tokens)
         adapter = self._adapter if tuned else None
-        coming = self._llama.tokens(prompt, most, sampling, seed, adapter, self.renderer)
+        coming = self._llama.tokens(prompt, most, sampling, seed, adapter, self.renderer, likeliest)
         return _until_stop(coming, self.contract.stop_ids)
 
 
 def _until_stop(coming: _Tokens, stop_ids: Sequence[int]) -> _Tokens:
     with closing(coming):
-        for token in coming:
-            yield token
-            if token in stop_ids:
+        for logs in coming:
+            yield logs
+            if logs is not None and logs[0][0] in stop_ids:
                 return
 
 
-def _together(answers: Sequence[_Tokens]) -> Iterator[tuple[int, int]]:
-    """Yield (index of the answer, token) of all answers as they come; llama.cpp computes those of a moment at once."""
-    given_up, came = Event(), SimpleQueue[tuple[int, int | None]]()
+def _alone(answer: _Tokens) -> Generator[tuple[int, TokenLogs]]:
+    with closing(answer):
+        yield from ((0, logs) for logs in answer if logs is not None)
+
+
+def _together(answers: Sequence[_Tokens]) -> Generator[tuple[int, TokenLogs]]:
+    """Yield (index of the answer, its next token) of all answers as they come.
+
+    llama.cpp computes those of a moment at once.
+    """
+    given_up, came = Event(), SimpleQueue[tuple[int, TokenLogs | None]]()
 
     def follow(row: int) -> None:
         try:
             with closing(answers[row]) as answer:
-                for token in answer:
+                for logs in answer:
                     if given_up.is_set():
                         return
-                    if token is not None:
-                        came.put((row, token))
+                    if logs is not None:
+                        came.put((row, logs))
         finally:
             came.put((row, None))
 
@@ -271,11 +320,11 @@ def _together(answers: Sequence[_Tokens]) -> Iterator[tuple[int, int]]:
         try:
             left = len(answers)
             while left:
-                row, token = came.get()
-                if token is None:
+                row, logs = came.get()
+                if logs is None:
                     following[row].result()  # raises what the answer raised
                     left -= 1
                 else:
-                    yield row, token
+                    yield row, logs
         finally:
             given_up.set()

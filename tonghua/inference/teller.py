@@ -11,7 +11,7 @@ from ..models.scan import ModelFiles
 from ..prompt.conversation import Message
 from ..runs.folder import Run
 from ..text import shown
-from .engine import Engine, Pieces
+from .engine import AnswerPiece, Engine, Pieces
 from .torch_engine import TorchEngine
 
 History = Sequence[Mapping[str, Any]]
@@ -53,11 +53,13 @@ class Teller:
         # Not a generator function itself, so that wrong arguments raise at the call and not at the first piece.
         messages = [*map(_message, history), Message("user", text)]
         stream = self.stream(messages, resampled(self.run.config.sampling, sampling), tuned)
-        return (piece for piece in stream if isinstance(piece, str))
+        return (piece.text for piece in stream if isinstance(piece, AnswerPiece) and piece.text)
 
-    def stream(self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True) -> Pieces:
-        """Yield pieces of text as they come, then the `Answer`."""
-        return self.engine.stream(messages, sampling, tuned)
+    def stream(
+        self, messages: Sequence[Message], sampling: Sampling, tuned: bool = True, likeliest: int | None = None
+    ) -> Pieces:
+        """Yield what `Engine.stream` yields."""
+        return self.engine.stream(messages, sampling, tuned, likeliest)
 
 
 def _message(said: Mapping[str, Any]) -> Message:

@@ -9,7 +9,7 @@ from ..prompt.contract import Contract
 from ..prompt.renderer import Renderer
 from ..system.device import DevicePlace
 from .decode import tokens
-from .engine import Engine
+from .engine import Engine, Token
 from .turns import FairLock
 
 
@@ -44,10 +44,14 @@ class TorchEngine(Engine):
         return self.decoder.shape.max_positions
 
     def tokens(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, tuned: bool = True
-    ) -> Iterator[tuple[int, int]]:
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        tuned: bool = True,
+        likeliest: int | None = None,
+    ) -> Iterator[Token]:
         breakers = self.renderer.breaker_ids()
-        coming = tokens(self.decoder, prompts, sampling, self.contract.stop_ids, breakers)
+        coming = tokens(self.decoder, prompts, sampling, self.contract.stop_ids, breakers, likeliest)
         while True:
             with self.turns:
                 if self.adapter is not None:

@@ -1,18 +1,29 @@
 """The responses in the shape of OpenAI's: whole answers, the chunks of a stream, the list of models.
 
-A chat has {"message": ...} or {"delta": ...} in each choice, a completion {"text": ...} in both; all else is the same.
+A chat has {"message": ...} or {"delta": ...} in each choice, a completion {"text": ...} in both; and each has its own
+shape of log p. All else is the same.
 """
 
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
-from ..inference.engine import StopReason
+from ..inference.engine import StopReason, TokenLogs
 
 Kind = Literal["chat", "completion"]
+
+
+@dataclass(slots=True)
+class Choice:
+    """One answer of a response as it grows; `logs` holds those of each of its tokens that begins in its text."""
+
+    text: str = ""
+    logs: tuple[TokenLogs, ...] = ()
+    reason: StopReason = "length"
 
 
 @dataclass(slots=True)
@@ -21,29 +32,31 @@ class ReplyShape:
 
     kind: Kind
     model: str
+    token_bytes: Callable[[int], bytes]
     id: str = ""
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
         self.id = ("chatcmpl-" if self.kind == "chat" else "cmpl-") + secrets.token_hex(12)
 
-    def whole(self, choices: Sequence[tuple[str, StopReason]], usage: dict[str, int]) -> dict[str, Any]:
-        """Return a whole response; a choice is its text and how it ended."""
+    def whole(self, choices: Sequence[Choice], with_logs: bool, usage: dict[str, int]) -> dict[str, Any]:
+        """Return a whole response."""
         made = []
-        for index, (text, reason) in enumerate(choices):
-            said: dict[str, Any] = {"text": text}
+        for index, choice in enumerate(choices):
+            said: dict[str, Any] = {"text": choice.text}
             if self.kind == "chat":
-                said = {"message": {"role": "assistant", "content": text, "refusal": None}}
-            made.append({"index": index, **said, "logprobs": None, "finish_reason": reason})
+                said = {"message": {"role": "assistant", "content": choice.text, "refusal": None}}
+            logs = self._logprobs(choice.logs) if with_logs else None
+            made.append({"index": index, **said, "logprobs": logs, "finish_reason": choice.reason})
         return {**self._head("chat.completion"), "choices": made, "usage": usage}
 
     def opening(self, index: int) -> dict[str, Any] | None:
         """Return the first chunk of a choice, which names its role; a completion has none."""
         return self._chunk(index, {"role": "assistant", "content": ""}, None) if self.kind == "chat" else None
 
-    def part(self, index: int, text: str) -> dict[str, Any]:
+    def part(self, index: int, text: str, logs: Sequence[TokenLogs] = ()) -> dict[str, Any]:
         """Return a chunk with more text of a choice."""
-        return self._chunk(index, {"content": text}, None)
+        return self._chunk(index, {"content": text}, None, logs)
 
     def ending(self, index: int, reason: StopReason) -> dict[str, Any]:
         """Return the last chunk of a choice."""
@@ -57,10 +70,33 @@ class ReplyShape:
         name = chat if self.kind == "chat" else "text_completion"
         return {"id": self.id, "object": name, "created": self.created, "model": self.model}
 
-    def _chunk(self, index: int, delta: dict[str, str], reason: StopReason | None) -> dict[str, Any]:
+    def _chunk(
+        self, index: int, delta: dict[str, str], reason: StopReason | None, logs: Sequence[TokenLogs] = ()
+    ) -> dict[str, Any]:
         said: dict[str, Any] = {"delta": delta} if self.kind == "chat" else {"text": delta.get("content", "")}
-        choice = {"index": index, **said, "logprobs": None, "finish_reason": reason}
+        choice = {"index": index, **said, "logprobs": self._logprobs(logs) if logs else None, "finish_reason": reason}
         return {**self._head("chat.completion.chunk"), "choices": [choice]}
+
+    def _logprobs(self, logs: Sequence[TokenLogs]) -> dict[str, Any]:
+        """Return log p of the tokens of a text in the shape of this kind."""
+        if self.kind == "chat":
+            entries = [
+                {**self._entry(*own), "top_logprobs": [self._entry(*each) for each in top]} for own, *top in logs
+            ]
+            return {"content": entries, "refusal": None}
+        texts = [self._text(own[0]) for own, *_ in logs]
+        return {
+            "tokens": texts,
+            "token_logprobs": [own[1] for own, *_ in logs],
+            "top_logprobs": [{self._text(id): value for id, value in top} for _, *top in logs],
+            "text_offset": [0, *accumulate(map(len, texts))][: len(texts)],
+        }
+
+    def _entry(self, id: int, value: float) -> dict[str, Any]:
+        return {"token": self._text(id), "logprob": value, "bytes": list(self.token_bytes(id))}
+
+    def _text(self, id: int) -> str:
+        return self.token_bytes(id).decode("utf-8", "replace")
 
 
 def usage_of(prompt: int, answer: int) -> dict[str, int]:

@@ -3,13 +3,13 @@
 daiyu -> the run, daiyu@base -> its base without the adapter, under the same prompt contract
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from ..config.schema import Sampling
 from ..errors import UsageError
-from ..inference.engine import Answer
+from ..inference.engine import Pieces
 from ..inference.teller import Teller
 from ..prompt.conversation import Message
 from ..text import shown
@@ -18,8 +18,8 @@ BASE = "@base"
 
 NAME_CHARACTERS = 100
 
-Pieces = Generator[str | Answer, None, None]
-Stream = Callable[[Sequence[Message], Sampling], Pieces]
+Stream = Callable[[Sequence[Message], Sampling, int | None], Pieces]
+"""(messages, sampling, likeliest) -> pieces, as `Engine.stream` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class ServedModel:
     """One model name and what answers under it.
 
     `system` is the system prompt that the training fixed, or None. `prompt_tokens` counts those of a conversation as
-    it is asked, `text_tokens` those of a text; `context` is the maximum of prompt and answer together. `stream` may be
-    called, and read, by several threads.
+    it is asked, `text_tokens` those of a text; `token_bytes` are those that a token adds to a text; `context` is
+    the maximum of prompt and answer together. `stream` may be called, and read, by several threads.
     """
 
     name: str
@@ -39,6 +39,7 @@ class ServedModel:
     stream: Stream
     prompt_tokens: Callable[[Sequence[Message]], int]
     text_tokens: Callable[[str], int]
+    token_bytes: Callable[[int], bytes]
 
 
 def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedModel, ServedModel]:
@@ -58,13 +59,20 @@ def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedMode
             contract.system,
             sampling,
             teller.engine.context_tokens,
-            partial(teller.stream, tuned=is_tuned),
+            partial(_stream, teller, is_tuned),
             prompt_tokens,
             text_tokens,
+            renderer.vocabulary.bytes_of,
         )
         for made, is_tuned in ((name, True), (name + BASE, False))
     )
     return tuned, base
+
+
+def _stream(
+    teller: Teller, tuned: bool, messages: Sequence[Message], sampling: Sampling, likeliest: int | None
+) -> Pieces:
+    return teller.stream(messages, sampling, tuned, likeliest)
 
 
 def by_name(models: Sequence[ServedModel]) -> Mapping[str, ServedModel]:

@@ -9,7 +9,7 @@ A value that would change the answer and that we cannot honour is refused, never
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import from_json
 
 from ..config.schema import Sampling
@@ -23,8 +23,6 @@ UNABLE: Mapping[str, tuple[Any, ...]] = {
     "presence_penalty": (0, 0.0),
     "frequency_penalty": (0, 0.0),
     "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
@@ -111,6 +109,11 @@ class _Request(BaseModel):
         """The most tokens of an answer, or None."""
         return self.max_tokens
 
+    @property
+    def likeliest(self) -> int | None:
+        """How many of the likeliest tokens to tell beside each token of the answer, or None to tell no log p."""
+        return None
+
 
 class ChatRequest(_Request):
     """The body of /v1/chat/completions. `conversation` checks the messages."""
@@ -121,12 +124,31 @@ class ChatRequest(_Request):
         description=f"1 到 {MOST_MESSAGES} 条消息的列表 / a list of 1 to {MOST_MESSAGES} messages",
     )
     max_completion_tokens: Longest = None
+    logprobs: bool = Field(False, description="true 或 false / true or false")
+    top_logprobs: int | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="0 到 20 的整数，同时要写 logprobs: true / an integer from 0 to 20, beside logprobs: true",
+    )
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _beside_logprobs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value and not info.data.get("logprobs"):
+            raise ValueError("top_logprobs")
+        return value
 
     @property
     def longest(self) -> int | None:
         """The most tokens of an answer, by whichever of its two names, or None."""
         given = [value for value in (self.max_tokens, self.max_completion_tokens) if value is not None]
         return min(given) if given else None
+
+    @property
+    def likeliest(self) -> int | None:
+        """How many of the likeliest tokens to tell beside each token of the answer, or None to tell no log p."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
 
 class CompletionRequest(_Request):
@@ -136,6 +158,12 @@ class CompletionRequest(_Request):
         str,
         BeforeValidator(lambda value: value[0] if isinstance(value, list) and len(value) == 1 else value),
     ] = Field(min_length=1, description="一段不空的文字，不是 token / one text that is not empty, and no token ids")
+    logprobs: int | None = Field(None, ge=0, le=5, description="0 到 5 的整数 / an integer from 0 to 5")
+
+    @property
+    def likeliest(self) -> int | None:
+        """How many of the likeliest tokens to tell beside each token of the answer, or None to tell no log p."""
+        return self.logprobs
 
 
 R = TypeVar("R", bound=_Request)

@@ -14,10 +14,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..errors import DataError, UserError
-from ..inference.engine import StopReason
 from ..prompt.conversation import Message
 from ..text import Language, listed, shown
-from .answers import DONE, HEARTBEAT, Kind, ReplyShape, sse, usage_of
+from .answers import DONE, HEARTBEAT, Choice, Kind, ReplyShape, sse, usage_of
 from .bodies import while_connected
 from .guard import OnBug, language_of
 from .limits import Limits
@@ -59,11 +58,13 @@ class Service:
         start = time.perf_counter()
         model = self.model(asked.model)
         prompt_tokens = await _prompt_tokens(model, messages)
-        order = Order(model, messages, sampled(asked, model.sampling), asked.n, asked.stop)
+        order = Order(model, messages, sampled(asked, model.sampling), asked.n, asked.stop, asked.likeliest)
         client = request.client.host if request.client else ""
         telling = await while_connected(request, Telling.begin(order, self.turns, client, self._threads))
         self._told.add(telling)
-        reply = _Reply(self, telling, ReplyShape(kind, model.name), model, asked, prompt_tokens, start)
+        reply = _Reply(
+            self, telling, ReplyShape(kind, model.name, model.token_bytes), model, asked, prompt_tokens, start
+        )
         try:
             if not asked.stream:
                 return JSONResponse(await while_connected(request, reply.whole()))
@@ -145,18 +146,18 @@ class _Reply:
 
     async def whole(self) -> dict[str, Any]:
         """Return the whole response. Raises Refusal if the answer fails."""
-        texts: list[str] = [""] * self._asked.n
-        reasons: list[StopReason] = ["length"] * self._asked.n
+        choices = [Choice() for _ in range(self._asked.n)]
         async for event in self.telling.events():
             self._note(event)
             if isinstance(event, Broken):
                 raise self.service.refusal(event.error)
             if isinstance(event, Part):
-                texts[event.choice] += event.text
+                choices[event.choice].text += event.text
+                choices[event.choice].logs += event.logs
             else:
-                reasons[event.choice] = event.reason
+                choices[event.choice].reason = event.reason
         self.service.end(self.telling)
-        return self._shape.whole(list(zip(texts, reasons, strict=True)), self._usage())
+        return self._shape.whole(choices, self._asked.likeliest is not None, self._usage())
 
     async def first(self) -> list[Event | None]:
         """Return the first event, or none if it takes long. Raises Refusal if the answer fails before it begins."""
@@ -191,7 +192,7 @@ class _Reply:
                 if (opening := self._shape.opening(opened)) is not None:
                     yield self._sent(opening, with_usage)
             if isinstance(event, Part):
-                yield self._sent(self._shape.part(event.choice, event.text), with_usage)
+                yield self._sent(self._shape.part(event.choice, event.text, event.logs), with_usage)
             else:
                 yield self._sent(self._shape.ending(event.choice, event.reason), with_usage)
         if with_usage:

@@ -10,13 +10,14 @@ The queue has no bound of its own: an answer has. So a client that reads slowly 
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 
 from ..config.schema import Sampling
-from ..inference.engine import StopReason
+from ..inference.engine import Answer, StopReason, TokenLogs
 from ..prompt.conversation import Message
 from .models import ServedModel
 from .queue import Turns
@@ -32,14 +33,16 @@ class Order:
     sampling: Sampling
     choices: int = 1
     stops: Sequence[str] = ()
+    likeliest: int | None = None  # as in `Engine.tokens`
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Text that one choice goes on with."""
+    """Text that one choice goes on with, and what the model expected at the tokens that begin in it, if asked for."""
 
     choice: int
     text: str
+    logs: tuple[TokenLogs, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +126,52 @@ class Telling:
             self._put(None)
 
     def _write_choice(self, choice: int) -> None:
-        order, finder, text = self._order, StopFinder(self._order.stops), ""
+        order, finder = self._order, StopFinder(self._order.stops)
+        text, unshown = "", _UnshownLogs()
         sampling = order.sampling
         if sampling.seed is not None:
             # Else all choices of one seed would be the same.
             sampling = sampling.model_copy(update={"seed": (sampling.seed + choice) % 2**32})
-        with closing(order.model.stream(order.messages, sampling)) as pieces:
+
+        def show(shown: str) -> None:
+            if shown:
+                self._put(Part(choice, shown, unshown.released(shown)))
+
+        with closing(order.model.stream(order.messages, sampling, order.likeliest)) as pieces:
             for piece in pieces:
                 if self._cancelled.is_set():
                     return
-                if not isinstance(piece, str):
-                    self._show(choice, finder.end())
+                if isinstance(piece, Answer):
+                    show(finder.end())
                     self._put(Finished(choice, piece.stop, piece.tokens))
                     return
-                text += piece
-                self._show(choice, finder.add(piece))
+                unshown.add(len(text), piece.logs)
+                text += piece.text
+                show(finder.add(piece.text))
                 if finder.found or time.monotonic() > self._deadline:
                     # The engine counts an answer at its end only; this one has none.
-                    self._show(choice, finder.end())
+                    show(finder.end())
                     reason: StopReason = "stop" if finder.found else "length"
                     self._put(Finished(choice, reason, order.model.text_tokens(text)))
                     return
 
-    def _show(self, choice: int, text: str) -> None:
-        if text:
-            self._put(Part(choice, text))
+
+class _UnshownLogs:
+    """What the model expected at tokens whose text is not shown yet: a stop string may take it away."""
+
+    def __init__(self) -> None:
+        self._logs: deque[tuple[int, TokenLogs]] = deque()
+        self._shown = 0
+
+    def add(self, start: int, logs: TokenLogs) -> None:
+        """Add a token whose text begins after `start` characters of the answer."""
+        if logs:
+            self._logs.append((start, logs))
+
+    def released(self, shown: str) -> tuple[TokenLogs, ...]:
+        """Return those of the tokens that begin in the text that is shown next."""
+        self._shown += len(shown)
+        found: list[TokenLogs] = []
+        while self._logs and self._logs[0][0] < self._shown:
+            found.append(self._logs.popleft()[1])
+        return tuple(found)

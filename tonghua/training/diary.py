@@ -110,7 +110,7 @@ class Diary:
         sampling = self._sampling.model_copy(update={"max_new_tokens": most})
         renderer = self._renderer
         coming = tokens(self._decoder, self._ids, sampling, renderer.stop_ids, renderer.breaker_ids())
-        for row, text, stopped in pieces(coming, renderer, len(self._ids), renderer.stop_ids):
+        for row, text, stopped, _ in pieces(coming, renderer, len(self._ids), renderer.stop_ids):
             look()
             if stopped:
                 ended[row] = True
