@@ -85,7 +85,7 @@ def llama(base: ModelFiles, torch_engines: list[TorchEngine], tmp_path_factory: 
             (own / name).write_bytes(content)
         files.append(folder / f"{number}.gguf")
         write_adapter(scan_adapter(own), base, files[-1])
-    return Llama(folder / "基座.gguf", files, 1024, slots=3)
+    return Llama(folder / "基座.gguf", files, 1024, threads=1, slots=3)
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +321,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "坏 的.gguf"
     file.write_bytes(b"GGUF" + b"\0" * 100)
     with pytest.raises(DataError) as refused:
-        Llama(file, [], 512)
+        Llama(file, [], 512, 1)
     assert "坏 的.gguf" in refused.value.text.en and "--engine torch" in refused.value.text.zh
 
 

@@ -26,8 +26,6 @@ from queue import SimpleQueue
 from threading import Condition, Event
 from typing import Any
 
-import psutil
-
 from ..config.schema import Sampling
 from ..errors import DataError, DivergedError
 from ..prompt.contract import Contract
@@ -63,11 +61,10 @@ _Tokens = Generator[TokenLogs | None, None, None]
 class Llama:
     """A base and its adapters in llama.cpp. Any number of threads may ask for tokens."""
 
-    def __init__(self, base: Path, adapters: Sequence[Path], context_tokens: int, slots: int = SLOTS):
+    def __init__(self, base: Path, adapters: Sequence[Path], context_tokens: int, threads: int, slots: int = SLOTS):
         """Raises DataError if a file is damaged."""
         import xllamacpp
 
-        threads = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
         params = xllamacpp.CommonParams()
         params.model.path = str(base)
         params.n_parallel, params.n_ctx = slots, slots * context_tokens

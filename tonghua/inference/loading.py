@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+import torch
 from filelock import FileLock
 
 from ..errors import DataError
@@ -107,7 +109,9 @@ def llama_tellers(checked: Sequence[CheckedRun], converting: Callable[[], None] 
     first = checked[0]
     base = _converted_base(first, converting)
     adapters = [_converted_adapter(each) for each in checked]
-    llama = Llama(base, adapters, min(CONTEXT_TOKENS, first.base.config.context))
+    # As many as PyTorch would take, which OMP_NUM_THREADS sets; two on one core wait for each other at every layer.
+    threads = min(torch.get_num_threads(), psutil.cpu_count(logical=False) or torch.get_num_threads())
+    llama = Llama(base, adapters, min(CONTEXT_TOKENS, first.base.config.context), threads)
     return [
         Teller(each.run, each.base, LlamaEngine(llama, index, KIND, each.renderer, each.contract))
         for index, each in enumerate(checked)
