@@ -13,6 +13,7 @@ RUN_FILES = (
     "chat_template.jinja",
     "generation_config.json",
     "contract.json",
+    "prompt.jinja",
     "config.yaml",
     "facts.json",
     "metrics.jsonl",

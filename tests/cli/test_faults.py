@@ -904,8 +904,9 @@ NAMES = {
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.yaml",
     "facts.json", "metrics.jsonl", "adapter_model.safetensors", "adapter_config.json", "MANIFEST.json", "run.lock",
     "state.json", "state.safetensors", "contract.json", "samples.jsonl", "evaluation.json", "report.html", "loss.png",
+    "prompt.jinja",
 }  # fmt: skip
-WRITES = 6 + 3 * 6 + 2 * 3 + 1 + 2 + 1
+WRITES = 6 + 3 * 6 + 2 * 4 + 1 + 2 + 1
 """What a run of two epochs waits for: the start, three checkpoints, two best adapters, the comparison,
 two pages, the result."""
 
@@ -929,7 +930,7 @@ def test_a_disk_that_fills_up_on_the_way(
     for run in desk.runs.iterdir():
         assert all(checkpoint.open_checkpoint(run, step) for step in checkpoint.steps(run))
     kept = [checkpoint.steps(run) for run in desk.runs.iterdir()]
-    assert kept == ([] if writes < 12 else [[0]] if writes < 18 else [[0, 2]] if writes < 27 else [[0, 2, 4]])
+    assert kept == ([] if writes < 12 else [[0]] if writes < 18 else [[0, 2]] if writes < 28 else [[0, 2, 4]])
 
 
 def test_a_disk_that_does_not_fill_up(desk: Desk, full_after: Callable[[int], None]) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 from ..config.schema import Config
 from ..config.yaml_file import to_yaml
 from ..data.names import from_anywhere
-from ..errors import ResourceError
+from ..errors import RefusedError, ResourceError
 from ..models.shipped import tiny
 from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
-from ..prompt.renderer import Renderer
+from ..prompt.plain_template import plain_template
+from ..prompt.renderer import NotTakenError, Renderer
 from ..system.files import is_folder, quoted, sync, user_path, write_files, writing
 from ..text import Text, json_text
 from . import checkpoint
@@ -257,7 +258,10 @@ class Book:
         )
 
     def publish(self, files: Mapping[str, bytes]) -> None:
-        """Write the adapter in `files` to the root of the run, then contract.json, which makes it ready for chat."""
+        """Write the adapter in `files` and its template to the root of the run, then contract.json.
+
+        That file makes it ready for chat.
+        """
         contract = Contract(
             system=self.config.system,
             join=JOIN,
@@ -270,8 +274,10 @@ class Book:
             thinking=self.thinking,
             card=self.config.card,
         )
-        adapter = {name: files[name] for name in ADAPTER_FILES}
-        write_files(self.run, {**adapter, runs.CONTRACT: contract.to_json().encode()})
+        made = {name: files[name] for name in ADAPTER_FILES}
+        with suppress(NotTakenError, RefusedError):  # then other programs need the model's own template
+            made[runs.TEMPLATE] = plain_template(self.renderer, contract).jinja().encode()
+        write_files(self.run, {**made, runs.CONTRACT: contract.to_json().encode()})
 
     def publish_from(self, found: Checkpoint) -> None:
         """Publish the adapter of a checkpoint."""

@@ -3,6 +3,7 @@
 runs/<name>-<time>/
   adapter_model.safetensors  adapter_config.json   the best adapter, in PEFT's own format
   tokenizer.json ...  contract.json                how to prompt it, and on which base
+  prompt.jinja                                     the contract as a chat template, with the system prompt, for vLLM
   config.yaml                                      complete, with absolute paths; can be run again
   facts.json                                       base, data and settings, written at the start
   metrics.jsonl                                    every step, every held-out loss, every event
@@ -36,6 +37,9 @@ from . import checkpoint
 from .bundle_file import is_bundle, unpacked
 
 CONTRACT = "contract.json"
+
+TEMPLATE = "prompt.jinja"
+"""What `vllm serve --chat-template` takes. None is written if the model's template is more than constant text."""
 
 FACTS = "facts.json"
 
