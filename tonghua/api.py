@@ -213,12 +213,12 @@ def load(
     Raises UsageError if there is no such run; DataError, naming it, if base, tokenizer or template differ from those of
     the training.
     """
-    from .inference.opening import open_to_talk
+    from .inference.opening import open_several
 
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         asked |= {} if system is None else {"system": system}
-        return open_to_talk(run, asked, {}, tell, offline, engine)[0]
+        return open_several([run], asked, {}, tell, offline, engine)[0][0]
 
 
 def evaluate(
@@ -250,14 +250,14 @@ def evaluate(
     """
     from .data.read.in_memory import as_named
     from .evaluation.evaluate import evaluate_teller
-    from .inference.opening import open_to_talk
+    from .inference.opening import open_several
 
     with following(on_event) as tell:
         asked = _given(None, model, {"output_dir": output_dir, "device": device, "dtype": dtype})
         rows = None if data is None else str(as_named("dataset", data))
         asked |= {} if reader is None else {"reader": reader}
         asked |= {} if system is None else {"system": system}
-        teller, sampling = open_to_talk(run, asked, {}, tell, offline)
+        ((teller, sampling),) = open_several([run], asked, {}, tell, offline)
         return evaluate_teller(teller, rows, generate, sampling, tell)
 
 

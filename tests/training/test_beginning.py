@@ -18,6 +18,7 @@ import tonghua
 from tonghua.config.load import load
 from tonghua.config.yaml_file import to_yaml
 from tonghua.errors import DataError, UsageError
+from tonghua.inference.opening import open_several
 from tonghua.models.same_base import base_note
 from tonghua.models.scan_adapter import AdapterFiles, scan_adapter
 from tonghua.prompt.renderer import Renderer
@@ -216,6 +217,38 @@ def test_what_chat_and_eval_need_of_an_adapter_made_elsewhere(place: Place, thei
     assert (talked.code, "checkpoint-30 (base qwen2)\n" in talked.err) == (0, True)
     assert call("eval", *given, "--data", place.rows, "--json").json["loss"]["delta"] != 0
     refused(call("eval", *given), 2, "give rows with --data")
+
+
+def test_it_talks_beside_a_run_of_ours_on_one_base(straight: Place, theirs: Path) -> None:
+    """`system=` is told of it alone; each says what it says alone, and may have a card."""
+    asked = {"model": str(straight.model), "dtype": "float32", "device": "cpu"}
+    system = {"system": "你是月亮。"}
+    together = open_several([straight.run, theirs], {**asked, **system}, {}, lambda event: None, True, "auto")
+    (ours, _), (other, _) = together
+    assert ours.torch.decoder is other.torch.decoder
+    assert (ours.run.contract.system, other.run.contract.system) == (None, "你是月亮。")
+    alone = [
+        tonghua.load(straight.run, dtype="float32", device="cpu"),
+        tonghua.load(theirs, model=straight.model, dtype="float32", device="cpu", **system),
+    ]
+    told, wanted = ([each.tell("小兔子在哪里？", **GREEDY) for each in tellers] for tellers in ((ours, other), alone))
+    assert told == wanted and told[0] != told[1]
+    with pytest.raises(UsageError, match="system was settled in training"):
+        open_several([straight.run], {**asked, **system}, {}, lambda event: None, True)
+    given = (straight.run, theirs, *(f"{key}={value}" for key, value in asked.items()), "persona.name=月")
+    chatted = call("chat", *given, "max_new_tokens=4", "--json", stdin="你好\n/to checkpoint-30\n你好\n")
+    assert chatted.code == 0, chatted.err
+    assert [json.loads(line)["speaker"] for line in chatted.out.splitlines() if line[:1] == "{"] == [
+        straight.run.name,
+        "checkpoint-30",
+    ]
+
+
+def test_llama_cpp_takes_it_too(place: Place, theirs: Path) -> None:
+    teller = tonghua.load(theirs, model=place.model, engine="llama", system="你是月亮。")
+    assert teller.engine.name.startswith("llama.cpp")
+    likely = [teller.tell("小兔子在哪里？", tuned=tuned, **GREEDY) for tuned in (True, False)]
+    assert likely[0] != likely[1]
 
 
 def named(folder: Path, base: object) -> AdapterFiles:

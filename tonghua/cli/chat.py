@@ -27,7 +27,7 @@ from .shared import (
 
 if TYPE_CHECKING:
     from ..config.schema import Sampling
-    from ..inference.dialogue import Dialogue, Speaker
+    from ..inference.dialogue import Dialogue
     from ..inference.teller import Teller
     from ..terminal.screen import Screen
 
@@ -63,16 +63,15 @@ def chat(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Answer one prompt, or hold a conversation. Raises what `inference.opening.open_to_talk` raises."""
+    """Answer one prompt, or hold a conversation. Raises what `inference.opening.open_several` raises."""
     runs, overrides = split_runs(context.args)
     turns = 0
     if duet:
         runs, turns = _turns(runs)
     _require_speakers(runs, turns, prompt)
     screen = new_screen()
-    persona, overrides = _apart(overrides)
     opened = open_to_talk(runs or (None,), overrides, style, offline, screen, engine)
-    dialogue = _dialogue(opened, persona)
+    dialogue = _dialogue(opened)
     if prompt is None:
         hold(dialogue, screen, as_json, turns)
         return
@@ -115,41 +114,21 @@ def _require_speakers(runs: list[str], turns: int, prompt: str | None) -> None:
         )
 
 
-def _apart(overrides: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the settings of the card by their own names, and the others as they were.
-
-    Raises UsageError for a wrong one of the card, before a model is loaded.
-    """
-    from ..config.load import recast
-    from ..config.overrides import parse_overrides
+def _dialogue(opened: "list[tuple[Teller, Sampling]]") -> "Dialogue":
     from ..config.schema import Persona
+    from ..inference.dialogue import Dialogue, Speaker
 
-    pairs = parse_overrides(overrides)
-    card = {key.removeprefix("persona."): value for key, value in pairs if key.startswith("persona.")}
-    recast(Persona(), card)
-    return card, [f"{key}={value}" for key, value in pairs if not key.startswith("persona.")]
-
-
-def _dialogue(opened: "list[tuple[Teller, Sampling]]", persona: dict[str, str]) -> "Dialogue":
-    from ..inference.dialogue import Dialogue
-
-    return Dialogue([_speaker(teller, sampling, persona) for teller, sampling in opened])
-
-
-def _speaker(teller: "Teller", sampling: "Sampling", persona: dict[str, str]) -> "Speaker":
-    """Return an opened run with its card, in which `persona` changes some fields."""
-    from ..config.load import recast
-    from ..config.schema import Persona
-    from ..inference.dialogue import Speaker
-
-    contract, run = teller.run.contract, teller.run.folder.name
-    card = recast(contract.card or Persona(), persona)
-    return Speaker(card.name or contract.persona or run, run, teller, sampling, card)
+    speakers = []
+    for teller, sampling in opened:
+        contract, run = teller.run.contract, teller.run.folder.name
+        card = contract.card or Persona()
+        speakers.append(Speaker(card.name or contract.persona or run, run, teller, sampling, card))
+    return Dialogue(speakers)
 
 
 def talk(teller: "Teller", sampling: "Sampling", screen: "Screen") -> None:
     """Hold a conversation with one run in a terminal."""
-    hold(_dialogue([(teller, sampling)], {}), screen, as_json=False, turns=0)
+    hold(_dialogue([(teller, sampling)]), screen, as_json=False, turns=0)
 
 
 def hold(dialogue: "Dialogue", screen: "Screen", as_json: bool, turns: int) -> None:

@@ -59,11 +59,11 @@ def serve(
     offline: Offline = False,
     debug: Debug = False,
 ) -> None:
-    """Serve runs until a signal. Raises what `server.serve` and `inference.opening.open_to_talk` raise."""
+    """Serve runs until a signal. Raises what `server.serve` and `inference.opening.open_several` raise."""
     _require_libraries()
     import asyncio
 
-    from ..inference.opening import open_several, open_to_talk
+    from ..inference.opening import open_several
     from ..server.limits import Limits
     from ..server.models import ServedModel, models_of
     from ..server.serve import address_of, known_hosts, new_server, read_key, take_place
@@ -79,10 +79,7 @@ def serve(
     place = take_place(host, port, key)
     with place:
         with following(screen.event) as tell:
-            if len(named) == 1:  # it may be an adapter that another trainer made
-                opened = [open_to_talk(named[0][1], asked, {}, tell, offline, engine.value)]
-            else:
-                opened = open_several([run for _, run in named], asked, {}, tell, offline, engine.value)
+            opened = open_several([run for _, run in named], asked, {}, tell, offline, engine.value)
         models: list[ServedModel] = []
         for (name, _), (teller, sampling) in zip(named, opened, strict=True):
             models += models_of(name or teller.run.folder.name, teller, sampling)

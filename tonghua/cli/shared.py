@@ -116,7 +116,7 @@ def open_to_talk(
 ) -> list[tuple["Teller", "Sampling"]]:
     """Return runs and the sampling of each. Here `seed` means that of the answers, not that of the training.
 
-    Without `engine` they are opened to be measured. Raises what `inference.opening.open_to_talk` raises.
+    Without `engine` they are opened to be measured. Raises what `inference.opening.open_several` raises.
     """
     from ..config.overrides import parse_overrides
     from ..config.schema import STYLES
@@ -127,6 +127,4 @@ def open_to_talk(
     drawn = STYLES[style] if style else {}
     named: opening.EngineName | None = engine.value if engine else None
     with following(screen.event) as tell:
-        if len(runs) == 1:  # this one may be an adapter that another trainer made
-            return [opening.open_to_talk(runs[0], asked, drawn, tell, offline, named)]
         return opening.open_several(runs, asked, drawn, tell, offline, named)

@@ -18,7 +18,7 @@ from ..system.files import is_there
 from ..text import Text
 from .layers import Layers, inside
 from .overrides import override_settings
-from .schema import Config, Persona, Sampling
+from .schema import Config, Sampling
 from .yaml_file import MAX_FILE_BYTES, file_settings
 
 DEFAULT_NAME: Final = "tonghua"
@@ -80,19 +80,10 @@ def load(recipe: str | Path | None, overrides: Sequence[str] | Mapping[str, Any]
 
 def resampled(sampling: Sampling, changes: Mapping[str, Any]) -> Sampling:
     """Return a copy of `sampling` with changes such as {"temperature": 0.8}. Raises UsageError as `load` does."""
-    return sampling.model_copy(update=_checked("sampling", changes))
-
-
-def recast(persona: Persona, changes: Mapping[str, Any]) -> Persona:
-    """Return a copy of `persona` with changes such as {"name": "黛玉"}. Raises UsageError as `load` does."""
-    return persona.model_copy(update=_checked("persona", changes))
-
-
-def _checked(group: str, changes: Mapping[str, Any]) -> dict[str, object]:
     reading = Layers()
-    reading.add(override_settings({f"{group}.{key}": value for key, value in changes.items()}, reading))
+    reading.add(override_settings({f"sampling.{key}": value for key, value in changes.items()}, reading))
     reading.config()
-    return inside(reading.values, group)
+    return sampling.model_copy(update=inside(reading.values, "sampling"))
 
 
 def _read_recipe(recipe: str, reading: Layers) -> str:

@@ -9,33 +9,29 @@ from typing import Any
 from ..config.load import load
 from ..config.schema import Config
 from ..errors import UsageError
-from ..models.peft import load_adapter
 from ..models.same_base import base_note
 from ..models.scan import scan_model
 from ..models.scan_adapter import AdapterFiles
 from ..models.store import find, fingerprint, name_of
-from ..models.weights import load_base
 from ..prompt.contract import Contract
 from ..prompt.conversation import JOIN
 from ..prompt.renderer import Renderer
 from ..runs.folder import Run
-from ..system import device as devices
 from ..text import Text, shown
-from .teller import Teller
-from .torch_engine import TorchEngine
+from .loading import CheckedRun
 
 SET_HERE = (
     *("model", "device", "dtype", "quantization_bit", "system", "enable_thinking", "output_dir"),
     *("columns", "max_length", "overlong", "skip_bad_rows", "reader"),  # of an evaluation
 )
-"""Settings that count for such an adapter, besides those of sampling."""
+"""Settings that count for such an adapter, besides those of sampling and the card."""
 
 
 def settings_elsewhere(adapter: AdapterFiles, asked: Mapping[str, Any]) -> Config:
     """Return the settings to talk to it. Raises UsageError without a base, and for a setting that only training has."""
     loaded = load(None, asked)
     for key in sorted(loaded.own):
-        if key not in SET_HERE and not key.startswith("sampling."):
+        if key not in SET_HERE and not key.startswith(("sampling.", "persona.")):
             raise UsageError(
                 f"{key} 是训练时的配置，对别处训练的适配器不起作用；请去掉它",
                 f"{key} is a setting of training, and does nothing for an adapter made elsewhere; leave it out",
@@ -63,8 +59,8 @@ def notes_elsewhere(adapter: AdapterFiles, config: Config) -> Iterator[Text]:
         )
 
 
-def open_elsewhere(adapter: AdapterFiles, config: Config) -> Teller:
-    """Return it on its base. Raises UsageError if the base is not on this machine, DataError if it does not fit."""
+def check_elsewhere(adapter: AdapterFiles, config: Config) -> CheckedRun:
+    """Return it with its base, ready to be loaded. Raises UsageError if the base is not on this machine."""
     base = scan_model(find(config.model))
     renderer = Renderer(base.folder)
     contract = Contract(
@@ -75,7 +71,6 @@ def open_elsewhere(adapter: AdapterFiles, config: Config) -> Teller:
         tokenizer_sha256=renderer.tokenizer_sha256,
         base={"name": name_of(config.model, base.folder), **fingerprint(base)},
         thinking=config.enable_thinking is True,
+        card=config.card,
     )
-    decoder = load_base(base, devices.choose_place(config.device, config.dtype), config.quantization_bit)
-    run = Run(adapter.folder, config, contract, adapter.folder)
-    return Teller(run, base, TorchEngine(decoder, renderer, contract, load_adapter(adapter, decoder)))
+    return CheckedRun(Run(adapter.folder, config, contract, adapter.folder), base, renderer, contract, adapter)

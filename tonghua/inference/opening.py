@@ -1,4 +1,4 @@
-"""Open a run, or an adapter of another trainer, to talk to it: settings, base, engine."""
+"""Open runs, and adapters of another trainer, to talk to them: settings, base, engine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..config.load import load
-from ..config.schema import Config, Sampling
+from ..config.schema import Config, Persona, Sampling
 from ..errors import UsageError
 from ..events import Doing, Ended, Happened, Said
 from ..models.delivery import DownloadProgress
@@ -20,7 +20,7 @@ from ..runs.folder import open_run, runs_folder
 from ..runs.pages import write_missing_pages
 from ..system.device import choose_device, choose_place
 from ..text import Text
-from .elsewhere import notes_elsewhere, open_elsewhere, settings_elsewhere
+from .elsewhere import check_elsewhere, notes_elsewhere, settings_elsewhere
 from .loading import CheckedRun, check_run, llama_tellers, torch_tellers
 from .teller import Teller
 
@@ -32,29 +32,13 @@ EngineName = Literal["auto", "torch", "llama"]
 
 None is torch with the type that trains fastest: for measuring, which wants the losses of the training."""
 
-SET_ANEW = ("model", "device", "dtype", "output_dir", "reader", "sampling")
+SET_ANEW = ("model", "device", "dtype", "output_dir", "reader", "sampling", "persona")
 """Settings that may differ when a run is opened to talk; its training fixed all others."""
 
+TOLD_OF_OTHERS = ("system", "enable_thinking")
+"""Settings that tell how an adapter made elsewhere is prompted; beside one, they say nothing of runs of ours."""
+
 Tell = Callable[[DownloadProgress | Said | Happened | Doing | Ended], None]
-
-
-def open_to_talk(
-    run: str | Path | None,
-    asked: Mapping[str, Any],
-    style: Mapping[str, Any],
-    tell: Tell,
-    offline: bool,
-    engine: EngineName | None = None,
-) -> tuple[Teller, Sampling]:
-    """Return a run and its sampling: that of the run, overridden by `style`, and that by `asked`.
-
-    `run` may be an adapter that another trainer made; that answers on torch. Raises UsageError for a setting that the
-    training has fixed or an engine that cannot do it, and what `check_run` and the functions of `elsewhere` raise.
-    """
-    made = made_elsewhere(run, runs_folder(asked))
-    if made is not None:
-        return _open_elsewhere(made, {**style, **asked}, tell, offline)
-    return open_several([run], asked, style, tell, offline, engine)[0]
 
 
 def open_several(
@@ -65,8 +49,21 @@ def open_several(
     offline: bool,
     engine: EngineName | None = None,
 ) -> list[tuple[Teller, Sampling]]:
-    """Return several runs and the sampling of each, in their order; runs of one base share it. Raises as above."""
-    ready = [_checked(run, asked, style, tell, offline) for run in runs]
+    """Return runs and the sampling of each, in their order; runs of one base share it.
+
+    The sampling is that of the run, overridden by `style`, and that by `asked`. A run may be an adapter that another
+    trainer made. Raises UsageError for a setting that the training has fixed or an engine that cannot do it, and what
+    `check_run` and the functions of `elsewhere` raise.
+    """
+    made = [made_elsewhere(run, runs_folder(asked)) for run in runs]
+    # What training has settled for the one can be told of the other alone.
+    ours = {key: value for key, value in asked.items() if key not in TOLD_OF_OTHERS} if any(made) else asked
+    ready = [
+        _checked(run, ours, style, tell, offline)
+        if adapter is None
+        else _checked_elsewhere(adapter, {**style, **asked}, tell, offline)
+        for run, adapter in zip(runs, made, strict=True)
+    ]
     groups: dict[tuple[str, int | None], list[int]] = {}
     for place, (checked, _) in enumerate(ready):
         groups.setdefault((checked.base_id, checked.run.config.quantization_bit), []).append(place)
@@ -83,7 +80,9 @@ def _checked(
 ) -> tuple[CheckedRun, Config]:
     opened = open_run(Path(run) if run else None, runs_folder(asked))
     write_missing_pages(opened.folder, tell)
-    config = load(opened.folder / "config.yaml", {**style, **asked}).config
+    card = (opened.contract.card or Persona()).model_dump()
+    own = {f"persona.{key}": value for key, value in card.items()}
+    config = load(opened.folder / "config.yaml", {**own, **style, **asked}).config
     for key in type(config).model_fields:
         if key not in SET_ANEW and getattr(config, key) != getattr(opened.config, key):
             raise UsageError(
@@ -93,7 +92,11 @@ def _checked(
     if not run:
         tell(Said(Text(f"最新的结果：{opened.folder}", f"the newest run: {opened.folder}")))
     require_model(config.model, tell, offline)
-    opened = replace(opened, config=opened.config.model_copy(update={"reader": config.reader}))
+    opened = replace(
+        opened,
+        config=opened.config.model_copy(update={"reader": config.reader}),
+        contract=replace(opened.contract, card=config.card),
+    )
     return check_run(opened, config.model), config
 
 
@@ -135,13 +138,14 @@ def why_not_llama(checked: CheckedRun, config: Config) -> Text | None:
     return None
 
 
-def _open_elsewhere(made: AdapterFiles, asked: Mapping[str, Any], tell: Tell, offline: bool) -> tuple[Teller, Sampling]:
+def _checked_elsewhere(
+    made: AdapterFiles, asked: Mapping[str, Any], tell: Tell, offline: bool
+) -> tuple[CheckedRun, Config]:
     config = settings_elsewhere(made, asked)
     require_model(config.model, tell, offline)
     for note in notes_elsewhere(made, config):
         tell(Happened("adapter", note))
-    tell(LOADING)
-    return _told(open_elsewhere(made, config), tell), config.sampling
+    return check_elsewhere(made, config), config
 
 
 def _told(teller: Teller, tell: Tell) -> Teller:
