@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from made_runs import Place
 from reference import CPU, reference_model
 from safetensors.torch import load_file, save_file
 
-from tonghua.config.schema import Sampling
+from tonghua.config.schema import Persona, Sampling
 from tonghua.config.yaml_file import to_yaml
 from tonghua.errors import RefusedError, UsageError, UserError
 from tonghua.evaluation import readers
 from tonghua.evaluation.proof import QUESTIONS, Likely, ProofError, divergence
 from tonghua.exports import export as exporting
 from tonghua.exports import formats
+from tonghua.exports.card import card
 from tonghua.exports.export import FORMATS, export_run
 from tonghua.exports.merged import stored
 from tonghua.exports.ollama import modelfile, ollama_name
@@ -38,6 +40,7 @@ from tonghua.prompt.renderer import Renderer
 from tonghua.runs import bundle_file
 from tonghua.runs.folder import open_run
 from tonghua.system.device import DevicePlace
+from tonghua.text import Text
 
 ROW_TEXTS = [text for row in ROWS for text in (row["instruction"], row["output"])]
 
@@ -98,6 +101,17 @@ def test_an_export_is_proven_and_tells_nothing_private(
         for secret in private:
             assert secret.encode() not in content, (name, secret)
             assert json.dumps(secret)[1:-1].encode() not in content, (name, secret)
+
+
+def test_the_model_card_tells_who_it_is_as_text(tuned: Path) -> None:
+    source = open_source(tuned, {}, lambda event: None, True)
+    persona = Persona(name="林<b>|黛玉", portrait="潇湘馆的\n主人。<script>")
+    carded = replace(source, run=replace(source.run, contract=replace(source.contract, card=persona)))
+    carded = replace(carded, contract=carded.run.contract)
+    told = card(carded, Text("打开", "open"), None)
+    assert "| 角色 | 林&lt;b&gt;/黛玉 |\n| 介绍 | 潇湘馆的 主人。&lt;script&gt; |\n" in told
+    assert "| character | 林&lt;b&gt;/黛玉 |\n" in told
+    assert "| character |" not in card(source, Text("打开", "open"), None)
 
 
 def test_a_row_would_be_seen(tuned: Path) -> None:

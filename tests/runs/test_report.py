@@ -22,6 +22,7 @@ from written_runs import FILES, diary_line, event_line, write_run
 
 from tonghua.runs import curves
 from tonghua.runs.curves import Series, draw, evenly, smooth, thin, write_loss_plot
+from tonghua.runs.folder import CONTRACT
 from tonghua.runs.record import read_record
 from tonghua.runs.report import report_page, write_report
 from tonghua.runs.verdict import headline
@@ -332,6 +333,19 @@ def test_the_facts_stand_on_the_page(run: Path) -> None:
         assert words in read
     counted = [data for open_, data in page.texts if ("dl", "counts") in open_ and ("dd", "") in open_]
     assert counted == ["131", "129", "2", "0", "0", "129", "50", "412", "903"]
+
+
+def test_who_it_is_stands_on_top_as_text(run: Path) -> None:
+    bare = page_of(run)
+    card = {"name": "林<b>黛玉", "portrait": "潇湘馆的主人。\n<script>1</script>", "greeting": "来了？"}
+    (run / CONTRACT).write_text(json.dumps({"card": card}), encoding="utf-8")
+    page = page_of(run)
+    assert page.inside("h1") == f"林<b>黛玉 · {run.name}" and bare.inside("h1") == run.name
+    assert card["portrait"] in page.inside("main")
+    assert not page.all("script") and not page.all("b")
+    for odd in ({"name": ["x"], "portrait": 3}, "黛玉", None):
+        (run / CONTRACT).write_text(json.dumps({"card": odd}), encoding="utf-8")
+        assert page_of(run).inside("h1") == run.name
 
 
 def test_the_diary_is_folded_and_last(run: Path) -> None:

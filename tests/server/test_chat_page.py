@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
-from served import Served
+from served import Script, Served
 
+from tonghua.config.schema import Persona
 from tonghua.server.page import read_page
 
 OUTSIDE = re.compile(
@@ -42,6 +45,18 @@ def test_its_policy_allows_its_own_script_alone(bear: Served) -> None:
         assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
     assert "unsafe" not in response.headers["content-security-policy"]
     assert ' style="' not in response.text
+
+
+def test_the_card_of_a_run_reaches_the_page_as_data(serving: Callable[..., Served], script: Script) -> None:
+    card = Persona(name="林<b>", greeting="来了？\n坐罢。", portrait="<script>1</script>", examples=("哼。",))
+    served = serving([replace(script.model(), card=card), script.model("熊@base")])
+    run, base = served.get("/v1/models").json()["data"]
+    assert (run["card"], base["card"]) == (card.model_dump(mode="json"), None)
+    assert served.get("/v1/models/熊").json() == run
+    assert served.chat().status_code == 200
+    asked, _ = script.asked[-1]
+    assert [message.content for message in asked] == ["你好"], "nothing of it is asked"
+    assert all(f"card.{field}" in read_page().html for field in Persona.model_fields)
 
 
 def test_its_words_are_in_both_languages() -> None:

@@ -1,11 +1,13 @@
 """The model card of an export, README.md: what it is, what it was made of, how good it is, and what it is not.
 
-Figures only: no row, no answer, no path and no name of a person or a file of rows stands in it.
+Figures, and the card of the character: no row, no answer, no path and no name of a file of rows stands in it.
 """
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..config.schema import Persona
 from ..evaluation.proof import Proof
 from ..inference.loading import CheckedRun
 from ..runs.record import read_record
@@ -54,7 +56,16 @@ def _lines(source: CheckedRun, proof: Proof | None) -> list[Line]:
     base = Text(described.base, described.base + (f", {described.licence}" if described.licence else ""))
     if described.licence:
         base = base._replace(zh=f"{described.base}，{described.licence}")
+    character = source.contract.card or Persona()
     found: list[Line] = [
+        (name, _both(" ".join(told.split("\n"))))
+        for name, told in (
+            (Text("角色", "character"), character.name),
+            (Text("介绍", "portrait"), character.portrait),
+        )
+        if told
+    ]
+    found += [
         (Text("基座", "base"), base),
         (
             Text("适配器", "adapter"),
@@ -103,5 +114,6 @@ def _both(told: str) -> Text:
 
 
 def _table(lines: Sequence[tuple[str, str]]) -> str:
-    rows = [f"| {name} | {one_line(told).replace('|', '/')} |" for name, told in lines]
+    # Text of a card stays text: a page that shows the file would take it for HTML.
+    rows = [f"| {name} | {html.escape(one_line(told), quote=False).replace('|', '/')} |" for name, told in lines]
     return "\n".join(["| | |", "|---|---|", *rows]) + "\n"

@@ -66,6 +66,8 @@ def report_page(record: RunRecord, language: Language) -> str:
         language=language,
         record=record,
         name=shown(record.name),
+        called=shown(text(record.contract, "card", "name")),
+        portrait=text(record.contract, "card", "portrait"),
         headline=headline(record),
         verdict=judge(record.evaluation) if record.evaluation else None,
         judged=JUDGED,

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from ..inference.engine import StopReason, TokenLogs
+from .models import ServedModel
 
 Kind = Literal["chat", "completion"]
 
@@ -104,9 +105,11 @@ def usage_of(prompt: int, answer: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
 
-def model_entry(name: str, base: str, created: int) -> dict[str, Any]:
-    """Return one entry of the list of models; `parent` is the name of the base."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "tonghua", "parent": base}
+def model_entry(model: ServedModel, created: int) -> dict[str, Any]:
+    """Return one entry of the list of models; `parent` names the base, and `card` is null if there is none."""
+    card = None if model.card is None else model.card.model_dump(mode="json")
+    own = {"owned_by": "tonghua", "parent": model.base, "card": card}
+    return {"id": model.name, "object": "model", "created": created, **own}
 
 
 def sse(value: object) -> bytes:

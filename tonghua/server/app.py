@@ -56,13 +56,12 @@ def _routes(service: Service) -> FastAPI:
 
     @app.get("/v1/models")
     async def list_models() -> Response:
-        entries = [model_entry(model.name, model.base, service.created) for model in service.models.values()]
+        entries = [model_entry(model, service.created) for model in service.models.values()]
         return JSONResponse({"object": "list", "data": entries})
 
     @app.get("/v1/models/{name:path}")
     async def one_model(name: str) -> Response:
-        model = service.model(name)
-        return JSONResponse(model_entry(model.name, model.base, service.created))
+        return JSONResponse(model_entry(service.model(name), service.created))
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:

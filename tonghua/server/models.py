@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..config.schema import Sampling
+from ..config.schema import Persona, Sampling
 from ..errors import UsageError
 from ..inference.engine import Pieces
 from ..inference.teller import Teller
@@ -28,7 +28,8 @@ class ServedModel:
 
     `system` is the system prompt that the training fixed, or None. `prompt_tokens` counts those of a conversation as
     it is asked, `text_tokens` those of a text; `token_bytes` are those that a token adds to a text; `context` is
-    the maximum of prompt and answer together. `stream` may be called, and read, by several threads.
+    the maximum of prompt and answer together. `stream` may be called, and read, by several threads. `card` is what
+    people see of its character.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ServedModel:
     prompt_tokens: Callable[[Sequence[Message]], int]
     text_tokens: Callable[[str], int]
     token_bytes: Callable[[int], bytes]
+    card: Persona | None = None
 
 
 def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedModel, ServedModel]:
@@ -63,6 +65,7 @@ def models_of(name: str, teller: Teller, sampling: Sampling) -> tuple[ServedMode
             prompt_tokens,
             text_tokens,
             renderer.vocabulary.bytes_of,
+            card=contract.card if is_tuned else None,
         )
         for made, is_tuned in ((name, True), (name + BASE, False))
     )
