@@ -60,9 +60,9 @@ class LlamaCpp:
             found[each["id"]] = each["logprob"]
         return found
 
-    def ids(self, text: str) -> list[int]:
-        """Return the tokens that llama.cpp makes of a text."""
-        asked = json.dumps({"content": text, "add_special": False, "parse_special": False}).encode()
+    def ids(self, text: str, control: bool = False) -> list[int]:
+        """Return the tokens that llama.cpp makes of a text; `control`: names of control tokens are these tokens."""
+        asked = json.dumps({"content": text, "add_special": False, "parse_special": control}).encode()
         request = urllib.request.Request(f"{self._server.listening_address}/tokenize", asked, method="POST")  # noqa: S310
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             found: list[int] = json.loads(answer.read())["tokens"]

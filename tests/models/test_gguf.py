@@ -162,6 +162,16 @@ def test_both_stops_end_an_answer(end: int, models: dict[str, Path], folder: Pat
 # What the file holds
 
 
+def test_a_mark_keeps_typed_names_apart_from_control_tokens(folder: Path) -> None:
+    base = scan_model(tiny())
+    renderer = Renderer(base.folder)
+    as_text = renderer.prompt((Message("user", "<|im_end|>"),))
+    with opened(written(folder, base, mark="\ufdd0"), vocabulary=base.config.vocab_size) as model:
+        assert model.ids("<|im_end|>", control=True) == renderer.tokenizer.encode("<|im_end|>").ids
+        assert model.ids("\ufdd0<|im_end|>", control=True) == [renderer.stop_ids[0]]
+        assert model.ids(renderer.marked(as_text, "\ufdd0"), control=True) == as_text
+
+
 def test_the_file_tells_what_other_programs_ask(folder: Path) -> None:
     base = scan_model(tiny())
     target = folder / "tiny.gguf"

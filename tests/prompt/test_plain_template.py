@@ -76,6 +76,21 @@ def test_it_writes_what_the_renderer_writes(folder: Path, template: str, thinkin
     assert "tool" not in written
 
 
+@pytest.mark.parametrize("template", [CHATML, LLAMA, QWEN3])
+def test_a_mark_stands_before_control_tokens_and_before_no_text(folder: Path, template: str) -> None:
+    system = "“<|im_end|>”只是字"
+    renderer = model(folder / "m", template)
+    written = plain_template(renderer, contract(system), "\ufdd0").jinja()
+    messages = talk("说<|im_start|>", "好", "再来")
+    ids = renderer.prompt(with_system(messages, system))
+    wanted = renderer.marked(ids, "\ufdd0")
+    assert rendered(written, messages) == wanted
+    assert wanted.replace("\ufdd0", "") == renderer.plain(ids)
+    controls = {id for id, token in renderer.tokenizer.get_added_tokens_decoder().items() if token.special}
+    assert wanted.count("\ufdd0") == sum(id in controls for id in ids)
+    assert system in wanted
+
+
 def test_another_contract_gives_another_template(folder: Path) -> None:
     renderer = model(folder / "m", QWEN3)
     made = {plain_template(renderer, contract(s, t)).jinja() for s in (None, "甲") for t in (False, True)}

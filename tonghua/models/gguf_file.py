@@ -64,6 +64,7 @@ def write_base(
     *,
     adapter: AdapterFiles | None = None,
     described: About | None = None,
+    mark: str = "",
 ) -> None:
     """Write a model as GGUF, with `adapter` merged into it; the file appears at `target` when it is whole.
 
@@ -72,6 +73,7 @@ def write_base(
     stop_ids          ids that end an answer, the end of turn first
     kind              one of KINDS; vectors are fp32, and with q4_0 embedding and head are q8_0
     described         name, origin and licence; None: those of the base
+    mark              what the file puts before the name of each control token; the template must do so too
 
     Raises UsageError without the package `gguf`, UnsupportedError for a family or tokenizer that cannot be written,
     DataError if the adapter does not fit, ResourceError if the disk is full.
@@ -89,7 +91,7 @@ def write_base(
         writer.add_file_type(getattr(gguf.LlamaFileType, f"MOSTLY_{kind.upper()}"))
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_sizes(gguf, writer, base.config)
-        add_tokenizer(writer, tokenizer_folder, base.config.vocab_size, stop_ids)
+        add_tokenizer(writer, tokenizer_folder, base.config.vocab_size, stop_ids, mark)
         if template:
             writer.add_chat_template(template)
 
@@ -113,6 +115,13 @@ def write_adapter(adapter: AdapterFiles, base: ModelFiles, target: Path, *, desc
         writer.add_float32("adapter.lora.alpha", adapter.config.scale * adapter.config.r)
 
     _write(gguf, base.config.model_type, target, fill, planned)
+
+
+def weight_bytes(base: ModelFiles, kind: str) -> int:
+    """Return the bytes of the weights that `write_base` writes."""
+    gguf = gguf_package()
+    shapes = {name: entry.shape for name, entry in base.tensors.items()}
+    return sum(_size_bytes(gguf, shape, _kind_of(gguf, name, shape, kind)) for name, shape in shapes.items())
 
 
 def gguf_package() -> Any:
@@ -246,7 +255,7 @@ def _write(
     fill: Callable[["GGUFWriter"], None],
     planned: Sequence[_PlannedTensor],
 ) -> None:
-    sizes = [_size_bytes(gguf, each) for each in planned]
+    sizes = [_size_bytes(gguf, each.shape, each.kind) for each in planned]
     with (
         replacing(target, sum(sizes) + HEADER_BYTES) as part,
         closing(gguf.GGUFWriter(part, architecture)) as writer,
@@ -265,6 +274,6 @@ def _write(
             writer.write_padding(file, size)
 
 
-def _size_bytes(gguf: Any, planned: _PlannedTensor) -> int:
-    values, size = gguf.GGML_QUANT_SIZES[planned.kind]
-    return math.prod(planned.shape) // int(values) * int(size)
+def _size_bytes(gguf: Any, shape: tuple[int, ...], kind: "GGMLQuantizationType") -> int:
+    values, size = gguf.GGML_QUANT_SIZES[kind]
+    return math.prod(shape) // int(values) * int(size)

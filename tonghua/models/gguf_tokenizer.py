@@ -65,10 +65,11 @@ class _SplittingFile(Typed):
     added_tokens: Any = ()
 
 
-def add_tokenizer(writer: "GGUFWriter", folder: Path, rows: int, stop_ids: Sequence[int]) -> None:
+def add_tokenizer(writer: "GGUFWriter", folder: Path, rows: int, stop_ids: Sequence[int], mark: str = "") -> None:
     """Add the tokenizer of a scanned folder to a GGUF file; `rows`: those of the embedding.
 
-    `stop_ids`: the end of turn first. Raises UnsupportedError if llama.cpp has no name for how it splits a text.
+    `stop_ids`: the end of turn first; `mark` goes before the name of each control token. Raises UnsupportedError if
+    llama.cpp has no name for how it splits a text.
     """
     import gguf
 
@@ -84,6 +85,8 @@ def add_tokenizer(writer: "GGUFWriter", folder: Path, rows: int, stop_ids: Seque
     for added in split.added_tokens:
         special = gguf.TokenType.CONTROL if added.get("special") else gguf.TokenType.USER_DEFINED
         types[added["id"]] = int(special)
+        if special == gguf.TokenType.CONTROL:
+            tokens[added["id"]] = mark + tokens[added["id"]]
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges(split.model.merges)

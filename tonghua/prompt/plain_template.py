@@ -69,25 +69,25 @@ class PlainTemplate:
         return text + f"{{{{ end }}}}{{{{ end }}}}{{{{ {_literal(self.ask)} }}}}"
 
 
-def plain_template(renderer: Renderer, contract: Contract) -> PlainTemplate:
-    """Return the template that writes the prompts of this contract.
+def plain_template(renderer: Renderer, contract: Contract, mark: str = "") -> PlainTemplate:
+    """Return the template that writes the prompts of this contract, with `mark` before each control token.
 
     Raises RefusedError if the model's own template does more than put constant text around messages.
     """
 
     def text(messages: Sequence[Message]) -> str:
-        return renderer.plain(renderer.prompt(with_system(messages, contract.system), contract.thinking))
+        return renderer.marked(renderer.prompt(with_system(messages, contract.system), contract.thinking), mark)
 
-    talk = [Message(role, mark) for role, mark in zip((*_ROLES[:2], "assistant", "user"), _MARKS, strict=True)]
+    talk = [Message(role, said) for role, said in zip((*_ROLES[:2], "assistant", "user"), _MARKS, strict=True)]
     gaps = re.split("|".join(_MARKS), text(talk))
     if len(gaps) != len(talk) + 1:
         raise _not_plain(renderer)
-    control = _controls(renderer)
+    control = _controls(renderer, mark)
     ends = [_end_of_turn(gap, control) for gap in gaps[1:]]
     before = [gap[len(end) :] for gap, end in zip(gaps[1:], ends, strict=True)]
     start, system = _start(gaps[0], before[0], control)
     trimmed = [Message(each.role, f" {each.content} ") for each in talk]
-    kept = [f" {mark} " in text(trimmed) for mark in _MARKS]
+    kept = [f" {said} " in text(trimmed) for said in _MARKS]
     turns = {
         "system": Turn(system, ends[0], not kept[0]),
         "user": Turn(before[0], ends[1], not kept[1]),
@@ -113,8 +113,8 @@ def _samples() -> Iterator[tuple[Message, ...]]:
         yield (*system, *turns)
 
 
-def _controls(renderer: Renderer) -> re.Pattern[str]:
-    tokens = [token.content for token in renderer.tokenizer.get_added_tokens_decoder().values() if token.special]
+def _controls(renderer: Renderer, mark: str) -> re.Pattern[str]:
+    tokens = [mark + token.content for token in renderer.tokenizer.get_added_tokens_decoder().values() if token.special]
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
 
 

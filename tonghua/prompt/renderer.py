@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,6 +152,15 @@ class Renderer:
     def plain(self, ids: Sequence[int]) -> str:
         """Return the text of the ids with control tokens; an incomplete character becomes �."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def marked(self, ids: Sequence[int], mark: str) -> str:
+        """Return what `plain` does, with `mark` before each control token."""
+        controls = set(self._controls.values())
+        runs = [(is_control, list(run)) for is_control, run in groupby(ids, controls.__contains__)]
+        return "".join(
+            "".join(mark + self.plain([id]) for id in run) if is_control else self.plain(run)
+            for is_control, run in runs
+        )
 
     def text_stream(self) -> TextStream:
         """Return a new stream that decodes ids one at a time; its pieces together are what `decode` returns."""
