@@ -20,8 +20,9 @@ Form = Annotated[
     typer.Option(
         "--to",
         help=help_text(
-            "gguf、gguf-lora（只有适配器）、ollama、lmstudio、bundle（一个 zip，给 tonghua chat）",
-            "gguf, gguf-lora (the adapter alone), ollama, lmstudio, bundle (a zip for tonghua chat)",
+            "gguf、gguf-lora（只有适配器）、ollama、lmstudio、browser（一个网页）、bundle（一个 zip，给 tonghua chat）",
+            "gguf, gguf-lora (the adapter alone), ollama, lmstudio, browser (a web page), bundle (a zip for"
+            " tonghua chat)",
         ),
     ),
 ]

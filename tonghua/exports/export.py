@@ -5,6 +5,7 @@ gguf        one file, base and adapter merged                    llama.cpp
 gguf-lora   the adapter alone, for llama.cpp with --lora         llama.cpp, beside the base
 ollama      gguf and a Modelfile                                 llama.cpp
 lmstudio    gguf in the folders that LM Studio expects           llama.cpp
+browser     a web page that runs the model by itself             llama.cpp
 bundle      a zip for `tonghua chat FILE.zip`                    llama.cpp, as gguf-lora
 """
 
@@ -22,6 +23,7 @@ from ..models.gguf_file import KINDS, gguf_package, require_writable
 from ..prompt.plain_template import plain_template
 from ..system.files import user_path, write_files
 from ..text import Text, json_text, shown
+from .browser import require_fits
 from .bundle import pack
 from .card import card
 from .formats import MERGED, WRITERS, Writing
@@ -94,6 +96,8 @@ def export_run(
     if format != MERGED:
         require_writable(source.base.config)
         plain_template(source.renderer, source.contract)
+    if format == "browser":
+        require_fits(source, kind)
     target = _target(source, format, out)
     require_free(target, force)
     tell(

@@ -18,6 +18,7 @@ from ..models.scan import scan_model
 from ..models.scan_adapter import AdapterFiles, scan_adapter
 from ..prompt.plain_template import plain_template
 from ..text import Text
+from .browser import MARK, MODEL, write_page
 from .bundle import write_parts
 from .merged import merged_type, template_of, write_merged
 from .ollama import modelfile, ollama_name
@@ -113,6 +114,17 @@ def _ollama(work: Writing) -> Written:
     return Written(work.kind, proof, use)
 
 
+def _browser(work: Writing) -> Written:
+    proof = _write_gguf(work, work.folder / MODEL, MARK)
+    write_page(work.source, work.folder)
+    use = Text(
+        "在这个文件夹里运行 python -m http.server，再打开 http://127.0.0.1:8000；要给别人用，把整个文件夹放到静态网站上",
+        "in this folder, run `python -m http.server` and open http://127.0.0.1:8000; for others, put the whole folder"
+        " on a static web host",
+    )
+    return Written(work.kind, proof, use)
+
+
 def _lora(work: Writing) -> Written:
     name = f"{work.source.name}-lora.gguf"
     proof = _prove_adapter(work, work.source.adapter, work.folder / name)
@@ -136,14 +148,22 @@ def _bundle(work: Writing) -> Written:
     return Written("f16", proof, use)
 
 
-def _write_gguf(work: Writing, file: Path) -> Proof:
-    """Write base and adapter as one file and prove it."""
+def _write_gguf(work: Writing, file: Path, mark: str = "") -> Proof:
+    """Write base and adapter as one file and prove it; `mark` goes before the name of each control token."""
     source = work.source
     work.tell(Doing(Text(f"写 {file.name}", f"writing {file.name}")))
-    template = plain_template(source.renderer, source.contract).jinja()
-    tokenizer, stops = source.run.folder, source.contract.stop_ids
-    described = source.described
-    write_base(source.base, tokenizer, template, stops, work.kind, file, adapter=source.adapter, described=described)
+    template = plain_template(source.renderer, source.contract, mark).jinja()
+    write_base(
+        source.base,
+        source.run.folder,
+        template,
+        source.contract.stop_ids,
+        work.kind,
+        file,
+        adapter=source.adapter,
+        described=source.described,
+        mark=mark,
+    )
     work.tell(PROVING)
     with _in_llama_cpp(work, file) as reader:
         return prove(work.wanted, reader, work.kind)
@@ -178,5 +198,6 @@ WRITERS: dict[str, Callable[[Writing], Written]] = {
     "gguf-lora": _lora,
     "ollama": _ollama,
     "lmstudio": _lmstudio,
+    "browser": _browser,
     "bundle": _bundle,
 }
