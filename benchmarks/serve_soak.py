@@ -66,7 +66,7 @@ def malformed() -> list[Part]:
         wrong(max_tokens=-1),
         wrong(temperature=50),
         wrong(logit_bias={str(at): 1 for at in range(10_000)}),
-        wrong(logprobs=True),
+        wrong(top_logprobs=3),
         wrong(messages=[]),
         wrong(messages=[{"role": "alien", "content": "好"}]),
         wrong(messages=[{"role": "user", "content": [{"type": "image_url"}]}]),

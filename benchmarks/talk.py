@@ -1,19 +1,28 @@
 """How fast is a run talked to: llama.cpp and torch through tonghua, llama.cpp's own loop, transformers with PEFT.
 
-    python benchmarks/talk.py runs/daiyu-20261201-120000 --tokens 200
+    python benchmarks/talk.py runs/daiyu-20261201-120000 --tokens 200 --peers
 
-One greedy answer of so many tokens to the same prompt, batch 1; tokens a second without the first token. Then eight
-answers of one persona at once, and the first token of a second persona (the same adapter once more, which llama.cpp
-takes for another) while the first one writes.
+One greedy answer of so many tokens to the same prompt, batch 1; tokens a second without the first token. Each engine
+runs in a process of its own, as users have it, in turn, as often as there are rounds. With llama.cpp also: eight
+answers of one persona at once; the first token of a second persona (the same adapter once more, which llama.cpp takes
+for another) while the first one writes; and the first token from a warm server over that of its engine, with new
+prompts of about 50 tokens.
 """
 
 import argparse
+import asyncio
+import json
+import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
 
 import report
 
@@ -23,34 +32,40 @@ from tonghua.inference.loading import CheckedRun, check_run, llama_tellers, torc
 from tonghua.inference.teller import Teller
 from tonghua.prompt.conversation import Message, with_system
 from tonghua.runs.folder import open_run
+from tonghua.server.limits import Limits
+from tonghua.server.models import models_of
+from tonghua.server.serve import known_hosts, new_server
 from tonghua.system.device import choose_place
 
 ASKED = "写一个关于月亮的童话故事，不少于三百字，要有开头、经过和结尾。"
 STREAMS = 8
+FIRST_TOKENS = 12
+"""New prompts whose first token is waited for, from the engine and from the server in turn."""
+
+OURS = ("torch", "llama")
+PEERS = ("bfloat16", "float32")
+"""Types of transformers with PEFT."""
+
+
+def greedy(tokens: int) -> Sampling:
+    return Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=tokens)
 
 
 def rate(times: Sequence[float]) -> float:
     """Tokens a second without the first."""
-    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
-def ours(engine: Engine, prompt: list[int], tokens: int, tuned: bool = True) -> list[float]:
+def ours(engine: Engine, prompt: Sequence[int], tokens: int, tuned: bool = True) -> list[float]:
     """Return when each token of a greedy answer came. A stop token ends nothing here: the answer must be long."""
-    sampling = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=tokens)
-    kept, engine.contract = engine.contract, with_stops(engine.contract, ())
+    kept, engine.contract = engine.contract, replace(engine.contract, stop_ids=())
     try:
-        return [time.perf_counter() for _ in engine.tokens([prompt], sampling, tuned)]
+        return [time.perf_counter() for _ in engine.tokens([prompt], greedy(tokens), tuned)]
     finally:
         engine.contract = kept
 
 
-def with_stops(contract: Any, stop_ids: tuple[int, ...]) -> Any:
-    from dataclasses import replace
-
-    return replace(contract, stop_ids=stop_ids)
-
-
-def own_loop(engine: Any, prompt: list[int], tokens: int) -> list[float]:
+def own_loop(engine: Any, prompt: Sequence[int], tokens: int) -> list[float]:
     """The same answer by one request to the same server, which then stays in llama.cpp's own loop."""
     llama, came = engine._llama, list[float]()
     request = {
@@ -61,7 +76,7 @@ def own_loop(engine: Any, prompt: list[int], tokens: int) -> list[float]:
     return came
 
 
-def peer(checked: CheckedRun, prompt: list[int], tokens: int, dtype: str) -> list[float]:
+def peer(checked: CheckedRun, prompt: Sequence[int], tokens: int, dtype: str) -> list[float]:
     """The same by transformers and PEFT."""
     import torch
     from peft import PeftModel
@@ -112,15 +127,14 @@ def total_rate(work: Sequence[Callable[[], list[float]]], tokens: int) -> float:
     return tokens * len(work) / (time.perf_counter() - start)
 
 
-def second_persona(tellers: Sequence[Teller], prompt: list[int], tokens: int) -> tuple[float, float]:
+def second_persona(tellers: Sequence[Teller], prompt: Sequence[int], tokens: int) -> tuple[float, float]:
     """Return the seconds until the second persona's first token, and the total rate of both."""
     begun, start = threading.Event(), time.perf_counter()
     asked: list[float] = []
 
     def first() -> list[float]:
         times = []
-        sampling = Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=tokens)
-        for _ in tellers[0].engine.tokens([prompt], sampling):
+        for _ in tellers[0].engine.tokens([prompt], greedy(tokens)):
             times.append(time.perf_counter())
             begun.set()
         return times
@@ -134,53 +148,120 @@ def second_persona(tellers: Sequence[Teller], prompt: list[int], tokens: int) ->
     return other[0] - asked[0], (len(one) + len(other)) / (max(one[-1], other[-1]) - start)
 
 
+def wait_of_engine(teller: Teller, question: str) -> float:
+    start = time.perf_counter()
+    next(teller.stream([Message("user", question)], greedy(2)))
+    return time.perf_counter() - start
+
+
+def wait_of_server(address: str, question: str) -> float:
+    """Seconds until the first text of a stream."""
+    body = {"model": "m", "messages": [{"role": "user", "content": question}], "stream": True, "max_tokens": 2}
+    request = Request(f"{address}/v1/chat/completions", json.dumps({**body, "temperature": 0}).encode())  # noqa: S310
+    request.add_header("Content-Type", "application/json")
+    start = time.perf_counter()
+    with build_opener(ProxyHandler({})).open(request, timeout=60) as answer:
+        for line in answer:
+            if line.startswith(b"data: {") and json.loads(line[6:])["choices"][0]["delta"].get("content"):
+                return time.perf_counter() - start
+    raise AssertionError("no text came")
+
+
+def first_tokens(teller: Teller) -> tuple[float, float]:
+    """Return the median seconds to the first token of new prompts, of the engine and of a warm server before it."""
+    place = socket.socket()
+    place.bind(("127.0.0.1", 0))
+    server = new_server(
+        *(models_of("m", teller, greedy(2)), known_hosts("127.0.0.1", []), None, Limits()),
+        *(lambda text: None, lambda error: None),
+    )
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve([place])))
+    thread.start()
+    address = f"http://127.0.0.1:{place.getsockname()[1]}"
+    while not server.started:
+        time.sleep(0.01)
+    found: tuple[list[float], list[float]] = ([], [])
+    try:
+        for number in range(FIRST_TOKENS + 1):
+            # Another beginning each time: what was read before would not be read again.
+            question = f"{number * 7919}号和{number}号：" + ASKED
+            found[0].append(wait_of_engine(teller, "甲" + question))
+            found[1].append(wait_of_server(address, "乙" + question))
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join()
+    return statistics.median(found[0][1:]), statistics.median(found[1][1:])  # the first ones warm up
+
+
 def parser() -> argparse.ArgumentParser:
     made = report.parser(__doc__)
     made.add_argument("run", help="folder of a run")
     made.add_argument("--tokens", type=int, default=200, help="tokens of an answer (default: %(default)s)")
     made.add_argument("--rounds", type=int, default=3, help="times that each is measured (default: %(default)s)")
     made.add_argument("--peers", action="store_true", help="transformers with PEFT too")
+    made.add_argument("--engine", choices=[*OURS, *PEERS], help="measure this one alone, once, in this process")
     return made
 
 
-def measured(options: argparse.Namespace) -> Iterator[tuple[str, list[float]]]:
-    """Yield a name and the rates of the rounds."""
-    run = open_run(Path(options.run), Path(options.run).parent)
+def measured(options: argparse.Namespace) -> Iterator[tuple[str, float]]:
+    """Yield what is measured of one engine, and the figure."""
+    run, tokens = open_run(Path(options.run), Path(options.run).parent), options.tokens
     checked = check_run(run)
     prompt = checked.renderer.prompt(with_system([Message("user", ASKED)], checked.contract.system), False)
-    tokens, rounds = options.tokens, range(options.rounds)
-    if options.peers:
-        for dtype in ("bfloat16", "float32"):
-            yield f"transformers + PEFT, {dtype}", [rate(peer(checked, prompt, tokens, dtype)) for _ in rounds[:1]]
-    (teller,) = torch_tellers([checked], choose_place(talking=True))
-    yield f"tonghua, {teller.engine.name}", [rate(ours(teller.engine, prompt, tokens)) for _ in rounds]
-    del teller
+    if options.engine in PEERS:
+        yield f"transformers + PEFT, {options.engine}", rate(peer(checked, prompt, tokens, options.engine))
+    elif options.engine == "torch":
+        (teller,) = torch_tellers([checked], choose_place(talking=True))
+        yield f"tonghua, {teller.engine.name}", rate(ours(teller.engine, prompt, tokens))
+    else:
+        yield from measured_in_llama(checked, prompt, tokens)
+
+
+def measured_in_llama(checked: CheckedRun, prompt: Sequence[int], tokens: int) -> Iterator[tuple[str, float]]:
     start = time.perf_counter()
     tellers = llama_tellers([checked, checked])
-    yield "s to open in llama.cpp (the first time with the conversion)", [time.perf_counter() - start]
+    yield "s to open in llama.cpp (the first time with the conversion)", time.perf_counter() - start
     engine = tellers[0].engine
-    pairs = [(rate(ours(engine, prompt, tokens)), rate(own_loop(engine, prompt, tokens))) for _ in rounds]
-    yield f"tonghua, {engine.name}", [one for one, _ in pairs]
-    yield "llama.cpp's own loop", [other for _, other in pairs]
-    yield "without the adapter", [rate(ours(engine, prompt, tokens, tuned=False)) for _ in rounds]
+    yield f"tonghua, {engine.name}", rate(ours(engine, prompt, tokens))
+    yield "llama.cpp's own loop", rate(own_loop(engine, prompt, tokens))
+    yield "without the adapter", rate(ours(engine, prompt, tokens, tuned=False))
     few = max(2, tokens // 5)
-    prompts = [[*prompt[:-1], prompt[-1]] for _ in range(STREAMS)]
-    alone = [total_rate([lambda: ours(engine, prompt, few)], few) for _ in rounds]
-    yield f"one answer of {few} tokens, prompt included", alone
-    work = [lambda own=own: ours(engine, own, few) for own in prompts]
-    yield f"{STREAMS} answers of {few} tokens, prompt included, together", [total_rate(work, few)]
+    one = total_rate([lambda: ours(engine, prompt, few)], few)
+    yield f"one answer of {few} tokens, prompt included", one
+    yield (
+        f"{STREAMS} answers of {few} tokens, prompt included, together",
+        total_rate([lambda: ours(engine, prompt, few)] * STREAMS, few),
+    )
     waited, total = second_persona(tellers, prompt, tokens)
-    yield "s to the first token of a second persona", [waited]
-    yield "both personas together", [total]
+    yield "s to the first token of a second persona", waited
+    yield "both personas together", total
+    of_engine, of_server = first_tokens(tellers[0])
+    yield "s to the first token of the engine", of_engine
+    yield "s to the first token of the warm server", of_server
+
+
+def in_own_process(options: argparse.Namespace, engine: str) -> dict[str, float]:
+    """Return what one engine measures in a process of its own."""
+    command = [sys.executable, __file__, options.run, "--tokens", str(options.tokens), "--engine", engine]
+    told = subprocess.run(command, stdout=subprocess.PIPE, check=True, encoding="utf-8").stdout
+    found: dict[str, float] = json.loads(told.splitlines()[-1])
+    return found
 
 
 def main() -> None:
     options = parser().parse_args()
+    if options.engine is not None:
+        print(json.dumps(dict(measured(options)), ensure_ascii=False))
+        return
     found: dict[str, list[float]] = {}
+    for _ in range(options.rounds):
+        for engine in [*(PEERS if options.peers else ()), *OURS]:
+            for name, figure in in_own_process(options, engine).items():
+                found.setdefault(name, []).append(figure)
     report.header("what", "tokens/s", "of the rounds")
-    for name, rates in measured(options):
-        found[name] = rates
-        report.row(name, f"{statistics.median(rates):.2f}", ", ".join(f"{one:.2f}" for one in rates))
+    for name, figures in found.items():
+        report.row(name, f"{statistics.median(figures):.2f}", ", ".join(f"{one:.2f}" for one in figures))
     report.finish("talk", {"tokens": options.tokens, "rates": found})
 
 
