@@ -193,8 +193,8 @@ def test_a_prompt_without_the_system_prompt_is_not_kept(
 ) -> None:
     real = formats.plain_template
 
-    def stock(renderer: Renderer, contract: Any) -> PlainTemplate:
-        made = real(renderer, contract)
+    def stock(renderer: Renderer, contract: Any, mark: str) -> PlainTemplate:
+        made = real(renderer, contract, mark)
         return PlainTemplate(made.start, "", made.turns, made.ask)
 
     monkeypatch.setattr(formats, "plain_template", stock)

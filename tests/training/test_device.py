@@ -211,7 +211,7 @@ def test_an_answer_that_ends_copies_what_goes_on() -> None:
     """Dropping a row of the cache is one more copy, of the numbers of the rows that stay."""
     with torch.no_grad(), FarDevice() as device:
         decoder, _ = made(KINDS["qwen2"], FAR)
-        ids = [token for row, token in answers(decoder.eval(), DRAWN) if row == 1]
+        ids = [token.id for token in answers(decoder.eval(), DRAWN) if token.row == 1]
         device.told.clear()
         drawn = tokens.__wrapped__(decoder, PROMPTS, DRAWN, (ids[0],), frozenset())  # type: ignore[attr-defined]
         for _ in range(2 * len(PROMPTS) - 1):
