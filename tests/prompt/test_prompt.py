@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from tonghua.config.load import load, recipe_names
 from tonghua.config.schema import Persona
 from tonghua.errors import DataError, RefusedError, UserError
+from tonghua.prompt import renderer as prompt_room
 from tonghua.prompt.contract import Contract
 from tonghua.prompt.conversation import JOIN, Conversation, Message, Role, with_system
 from tonghua.prompt.renderer import NotTakenError, Renderer
@@ -487,3 +488,12 @@ def test_some_of_those_characters_are_split(renderer: Renderer) -> None:
     """Negative control: token by token the text would be broken."""
     ids = renderer.tokenizer.encode("𪚥👩‍🚀", add_special_tokens=False).ids
     assert "\ufffd" in "".join(renderer.plain([id]) for id in ids)
+
+
+def test_ever_new_shapes_of_conversations_are_not_all_kept(renderer: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is rendered as before, and memory does not grow with their number."""
+    monkeypatch.setattr(prompt_room, "MOST_PLANS", 5)
+    talks = [talk([("user", "你"), ("assistant", "好")] * turns + [("user", "吗")]) for turns in range(12)]
+    first = [renderer.prompt(each) for each in talks]
+    assert first == [renderer.prompt(each) for each in talks]
+    assert len(renderer._plans) <= 5

@@ -35,6 +35,9 @@ from .vocabulary import LineBreaks, TextStream, Vocabulary
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 """Files of the base model that prompting needs. A run folder keeps a copy of those that the base has."""
 
+MOST_PLANS = 1000
+"""Shapes of conversations that are kept: a dataset has a few dozen, and strangers may think of ever new ones."""
+
 _NO_THOUGHT = re.compile(r"^\s*(<think>)?\s*</think>\s*")
 
 
@@ -194,14 +197,19 @@ class Renderer:
 
     def _plan(self, shape: Shape, ask: bool, thinking: bool) -> tuple[_Piece, ...]:
         """Return the template's text around each message, cached: conversations of the same shape share it."""
-        if (shape, ask, thinking) not in self._plans:
+        key = (shape, ask, thinking)
+        plan = self._plans.get(key)
+        if plan is None:
             grammar = self._grammar(shape, thinking)
             try:
                 skeleton = grammar.skeleton(shape, ask)
             except KeyError:
                 raise _not_taken("没有这样的角色顺序", "it knows no such order of roles") from None
-            self._plans[shape, ask, thinking] = tuple(self._planned(skeleton, grammar, shape))
-        return self._plans[shape, ask, thinking]
+            plan = tuple(self._planned(skeleton, grammar, shape))
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
 
     def _planned(self, skeleton: Sequence[str | Slot], grammar: Grammar, shape: Shape) -> Iterator[_Piece]:
         before, asked = -1, False
