@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
@@ -38,6 +39,10 @@ from tonghua.server.serve import known_hosts, new_server
 from tonghua.system.device import choose_place
 
 ASKED = "写一个关于月亮的童话故事，不少于三百字，要有开头、经过和结尾。"
+COPIED = (
+    "请把下面的话原样抄一遍：\n小熊在河边捡到一个木盒，盒子里装着七颗白石子和一张画着星星的纸。它把石子一颗一颗摆在窗台上，"
+    "又把那张纸贴在床头。夜里，石子亮了起来，照着纸上的星星，小熊这才明白，木盒是爷爷留给它的。"
+)
 STREAMS = 8
 FIRST_TOKENS = 12
 """New prompts whose first token is waited for, from the engine and from the server in turn."""
@@ -48,7 +53,13 @@ PEERS = ("bfloat16", "float32")
 
 
 def greedy(tokens: int) -> Sampling:
-    return Sampling(temperature=0, repetition_penalty=1, dry_multiplier=0, max_new_tokens=tokens)
+    """Without a penalty that counts; yet there is one, so that nothing is drafted, as nothing is in most chats."""
+    return Sampling(temperature=0, repetition_penalty=1, dry_multiplier=1e-9, max_new_tokens=tokens)
+
+
+def settled(tokens: int) -> Sampling:
+    """Without any: what copies its prompt is drafted."""
+    return greedy(tokens).model_copy(update={"dry_multiplier": 0.0})
 
 
 def rate(times: Sequence[float]) -> float:
@@ -56,11 +67,17 @@ def rate(times: Sequence[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def ours(engine: Engine, prompt: Sequence[int], tokens: int, tuned: bool = True) -> list[float]:
-    """Return when each token of a greedy answer came. A stop token ends nothing here: the answer must be long."""
+def ours(
+    engine: Engine,
+    prompt: Sequence[int],
+    tokens: int,
+    tuned: bool = True,
+    kind: Callable[[int], Sampling] = greedy,
+) -> list[float]:
+    """Return when each token of an answer came. A stop token ends nothing here: the answer must be long."""
     kept, engine.contract = engine.contract, replace(engine.contract, stop_ids=())
     try:
-        return [time.perf_counter() for _ in engine.tokens([prompt], greedy(tokens), tuned)]
+        return [time.perf_counter() for _ in engine.tokens([prompt], kind(tokens), tuned)]
     finally:
         engine.contract = kept
 
@@ -226,6 +243,7 @@ def measured_in_llama(checked: CheckedRun, prompt: Sequence[int], tokens: int) -
     yield f"tonghua, {engine.name}", rate(ours(engine, prompt, tokens))
     yield "llama.cpp's own loop", rate(own_loop(engine, prompt, tokens))
     yield "without the adapter", rate(ours(engine, prompt, tokens, tuned=False))
+    yield from copied(engine, min(tokens, 80))
     few = max(2, tokens // 5)
     one = total_rate([lambda: ours(engine, prompt, few)], few)
     yield f"one answer of {few} tokens, prompt included", one
@@ -239,6 +257,16 @@ def measured_in_llama(checked: CheckedRun, prompt: Sequence[int], tokens: int) -
     of_engine, of_server = first_tokens(tellers[0])
     yield "s to the first token of the engine", of_engine
     yield "s to the first token of the warm server", of_server
+
+
+def copied(engine: Engine, tokens: int) -> Iterator[tuple[str, float]]:
+    """Yield the rates of an answer that copies its prompt, which is read already; drafted tokens come in bursts."""
+    prompt = engine.prompt([Message("user", COPIED)])
+    ours(engine, prompt, 2, tuned=False)
+    kinds: tuple[Callable[[int], Sampling], ...] = (greedy, settled)
+    for name, kind in zip(("one token after another", "drafted"), kinds, strict=True):
+        work = partial(ours, engine, prompt, tokens, tuned=False, kind=kind)
+        yield f"copying, {name}", total_rate([work], tokens)
 
 
 def in_own_process(options: argparse.Namespace, engine: str) -> dict[str, float]:

@@ -303,6 +303,62 @@ def test_log_p_of_the_tokens_of_one_character(
         assert abs(logs[1][1] - wanted.max()) < 0.02
 
 
+@pytest.mark.parametrize("tuned", [True, False])
+def test_drafted_answers_are_those_of_one_token_after_another(
+    tuned: bool, llama_engines: list[LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a prompt that says things twice, so that there is something to draft from, and up to any length."""
+    engine = llama_engines[0]
+    prompt = engine.renderer.prompt(asked("小熊在河边捡到一个木盒。" * 6 + "😀请照着再说一遍。"), False)
+    long = GREEDY.model_copy(update={"max_new_tokens": 90})
+    calls: list[int] = []
+    real = engine._llama._ask
+
+    def counted(request: Any) -> Any:
+        calls.append(request.get("max_tokens", 1))
+        return real(request)
+
+    monkeypatch.setattr(engine._llama, "_ask", counted)
+    drafted = [token.id for token in engine.tokens([prompt], long, tuned)]
+    assert max(calls) == llama_engine.DRAFTED_TOKENS
+    cut = [token.id for token in engine.tokens([prompt], long.model_copy(update={"max_new_tokens": 21}), tuned)]
+    assert cut == drafted[:21]
+    monkeypatch.setattr(llama_engine, "DRAFTED_TOKENS", 1)
+    calls.clear()
+    assert [token.id for token in engine.tokens([prompt], long, tuned)] == drafted
+    assert max(calls) <= llama_engine.LONGEST_CHARACTER_TOKENS
+
+
+@pytest.mark.parametrize("changed", [{"temperature": 0.1}, {"repetition_penalty": 1.1}, {"dry_multiplier": 0.8}])
+def test_nothing_is_drafted_where_the_answer_so_far_counts(
+    changed: dict[str, float], llama_engines: list[LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The penalties of several tokens at once would be those of the first."""
+    engine = llama_engines[0]
+    real = engine._llama._ask
+    calls: list[int] = []
+
+    def counted(request: Any) -> Any:
+        calls.append(request.get("max_tokens", 1))
+        return real(request)
+
+    monkeypatch.setattr(engine._llama, "_ask", counted)
+    list(engine.tokens([engine.renderer.prompt(asked("你好"), False)], GREEDY.model_copy(update=changed)))
+    assert calls and max(calls) <= llama_engine.LONGEST_CHARACTER_TOKENS
+
+
+def test_a_part_of_a_character_is_not_drafted(
+    llama_engines: list[LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, renderer = llama_engines[0], llama_engines[0].renderer
+    ids = renderer.tokenizer.encode("好😀好", add_special_tokens=False).ids
+    request = {"prompt": renderer.prompt(asked("你好"), False), "temperature": 0.0, "n_probs": 1, "id_slot": 0}
+    spelled = {**request, "post_sampling_probs": True, "lora": engine._llama._scales(0)}
+    assert engine._llama._several({**spelled, "grammar": 'root ::= "好😀好"'}, 16) == []
+    found = engine._llama._several({**spelled, "grammar": 'root ::= "好好"'}, 2)
+    assert [logs[0][0] for logs in found] == [ids[0], ids[0]]
+
+
 def test_no_room_for_an_answer(llama_engines: list[LlamaEngine]) -> None:
     with pytest.raises(DataError) as refused:
         said(llama_engines[0], "熊" * 1100, GREEDY)

@@ -6,6 +6,9 @@ Each token is a request of its own: prompt and answer so far in, one token out; 
 So the penalties see the answer alone, as in `sampling.py`; every stream gets its turn after each token, whichever
 adapter it has; and an answer can end at any token. A request costs a few hundredths of the time of its token.
 
+Where nothing is drawn and nothing penalized, a request asks for several tokens, and llama.cpp drafts them from what
+stands in the conversation: an answer that copies or rewrites comes faster (benchmarks/LOG.md). The tokens are the same.
+
 What llama.cpp would do differently, and is avoided here:
 
     "lora": []            means the adapters' own scales: every request names all of them
@@ -44,6 +47,9 @@ READ_AT_ONCE_TOKENS = 128
 
 LONGEST_CHARACTER_TOKENS = 4
 
+DRAFTED_TOKENS = 16
+"""Tokens of a request where llama.cpp may draft: others wait for so many."""
+
 CONSIDERED = 1000
 """Likeliest tokens among which log p of a token within a character is looked for."""
 
@@ -74,6 +80,8 @@ class Llama:
         params.api_keys = [secrets.token_urlsafe(32)]
         params.ui = params.endpoint_slots = params.endpoint_props = False
         params.verbosity, params.cache_ram_mib = 0, 0
+        # A draft is what followed the last few tokens when they stood in the conversation before.
+        params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
         self.adapters, self.context_tokens = len(adapters), context_tokens
         self._slots = _Seats(slots)
         try:
@@ -107,6 +115,7 @@ class Llama:
             raise IndexError(adapter)
         fixed = {**_as_requested(sampling, likeliest), "lora": self._scales(adapter), "cache_prompt": True}
         breakers, answer, read = renderer.breaker_ids(), list[int](), [*prompt]
+        at_once = DRAFTED_TOKENS if likeliest is None and _is_settled(sampling) else 1
         with self._slots.taken(read, adapter) as slot:
             slot_request = {**fixed, "id_slot": slot.index}
             for end in range(READ_AT_ONCE_TOKENS, len(prompt), READ_AT_ONCE_TOKENS):
@@ -120,13 +129,26 @@ class Llama:
                     "seed": _seed_of(seed, len(answer)),
                     "logit_bias": [[id, -cost] for id, cost in dry_penalties(answer, sampling, breakers).items()],
                 }
-                for logs in self._next(request, renderer, likeliest):
+                drafted = self._several(request, min(at_once, most - len(answer)))
+                for logs in drafted or self._next(request, renderer, likeliest):
                     answer.append(logs[0][0])
                     read.append(logs[0][0])
                     yield logs
 
     def _scales(self, adapter: int | None) -> list[dict[str, Any]]:
         return [{"id": index, "scale": float(index == adapter)} for index in range(self.adapters)]
+
+    def _several(self, request: Mapping[str, Any], most: int) -> list[TokenLogs]:
+        """Return the next tokens, at most `most`; none if it is one, or one of them is only a part of a character."""
+        if most == 1:
+            return []
+        found = self._ask({**request, "max_tokens": most})
+        logprobs = found["choices"][0]["logprobs"]
+        entries = [] if logprobs is None else logprobs["content"]
+        # Only the last token of a character has an entry.
+        if len(entries) < found["usage"]["completion_tokens"] or not all(map(_is_finite, entries)):
+            return []
+        return [((entry["id"], 0.0),) for entry in entries]
 
     def _next(self, request: Mapping[str, Any], renderer: Renderer, likeliest: int | None = None) -> list[TokenLogs]:
         """Return the next token, or all tokens of a character that has several."""
@@ -137,8 +159,7 @@ class Llama:
                 break
         else:
             raise _not_finite()
-        probability = found.get("prob" if likeliest is None else "logprob")  # NaN comes as null
-        if probability is None or not math.isfinite(probability):
+        if not _is_finite(found):
             raise _not_finite()
         if count == 1:
             return [_logs_of(found, found["id"], likeliest)]
@@ -162,6 +183,17 @@ class Llama:
         if "error" in found:
             raise RuntimeError(f"llama.cpp: {found['error'].get('message')}")
         return found
+
+
+def _is_settled(sampling: Sampling) -> bool:
+    """True if each token is the likeliest one, whatever the answer has said."""
+    return sampling.temperature == 0 and sampling.repetition_penalty == 1 and sampling.dry_multiplier == 0
+
+
+def _is_finite(entry: Mapping[str, Any]) -> bool:
+    """True unless the probability of a token is NaN or infinite; NaN comes as null."""
+    probability = entry.get("prob", entry.get("logprob"))
+    return probability is not None and math.isfinite(probability)
 
 
 def _split_character(renderer: Renderer, text: str) -> list[int]:
