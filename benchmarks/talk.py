@@ -241,7 +241,7 @@ def measured_in_llama(checked: CheckedRun, prompt: Sequence[int], tokens: int) -
     yield "s to open in llama.cpp (the first time with the conversion)", time.perf_counter() - start
     engine = tellers[0].engine
     yield f"tonghua, {engine.name}", rate(ours(engine, prompt, tokens))
-    yield "llama.cpp's own loop", rate(own_loop(engine, prompt, tokens))
+    yield "llama.cpp's own loop, which drafts", rate(own_loop(engine, prompt, tokens))
     yield "without the adapter", rate(ours(engine, prompt, tokens, tuned=False))
     yield from copied(engine, min(tokens, 80))
     few = max(2, tokens // 5)

@@ -204,15 +204,21 @@ def head(more: str = "", length: object = 2) -> bytes:
     ).encode()
 
 
-def test_a_body_that_is_announced_too_large_is_not_read(bear: Served) -> None:
-    for length in (2 * 2**30, 10**19, Limits().body_bytes + 1):
+def test_a_body_that_is_announced_far_too_large_is_not_read(bear: Served) -> None:
+    for length in (2 * 2**30, 10**19, Limits().dropped_bytes + 1):
         assert bear.raw(head(length=length)).startswith(b"HTTP/1.1 413 ")
 
 
 def test_an_endless_body_is_cut_off(bear: Served) -> None:
     start = head().replace(b"Content-Length: 2", b"Transfer-Encoding: chunked")
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    assert bear.raw(start + chunk * 17).startswith(b"HTTP/1.1 413 ")
+    assert bear.raw(start + chunk * 129).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_sends_too_much_hears_why(bear: Served) -> None:
+    """It sends all of it before it listens; a connection closed meanwhile would be all that it sees."""
+    for size in (Limits().body_bytes + 1, Limits().dropped_bytes):
+        assert bear.raw(head(length=size) + b" " * size).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_body_at_the_limit_is_read(serving: Serving, script: Script) -> None:

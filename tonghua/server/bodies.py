@@ -17,24 +17,30 @@ T = TypeVar("T")
 async def read_body(request: Request, limits: Limits) -> bytes:
     """Return the body. Raises Refusal: 415 if it is not JSON, 413 if it is too large, 408 if it comes too slowly.
 
-    What is announced as too large is refused unread. Raises ClientDisconnect if the client leaves.
+    A body somewhat too large is read to its end and dropped: if the connection closed while the client still sends, it
+    would see that and not the refusal. What is far too large is refused unread. Raises ClientDisconnect if the client
+    leaves.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # A page of another site can send forms and plain text without asking first, but no JSON.
         raise Refusal(415, Text("Content-Type 应是 application/json", "Content-Type must be application/json"))
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limits.body_bytes:
+    if announced.isdigit() and int(announced) > limits.dropped_bytes:
         raise _too_large(limits)
-    body = bytearray()
+    body, size_bytes = bytearray(), 0
     try:
         async with asyncio.timeout(limits.body_s):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limits.body_bytes:
+                size_bytes += len(chunk)
+                if size_bytes > limits.dropped_bytes:
                     raise _too_large(limits)
+                if size_bytes <= limits.body_bytes:
+                    body += chunk
     except TimeoutError:
         raise Refusal(408, Text("请求来得太慢", "the request came too slowly")) from None
+    if size_bytes > limits.body_bytes:
+        raise _too_large(limits)
     return bytes(body)
 
 

@@ -11,6 +11,7 @@ class Limits:
     waiting: int = 16  # requests that wait for their turn; one more gets 429
     connections: int = 256
     body_bytes: int = 1 << 20
+    dropped_bytes: int = 8 << 20  # a body up to this size is read and dropped before it is refused
     head_bytes: int = 16 << 10
     head_s: float = 10  # until the head of a request is there, also on a connection that is kept open
     body_s: float = 20  # until its body is there
