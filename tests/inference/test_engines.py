@@ -156,6 +156,29 @@ def test_a_prompt_that_is_read_in_parts(torch_engines: list[TorchEngine], llama_
     assert answer.text == said(torch_engines[0], long, GREEDY)
 
 
+def test_what_was_read_is_not_read_again(llama_engines: list[LlamaEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long conversation, the next turn reads what is new; so does an answer after one that was given up."""
+    engine = llama_engines[0]
+    real, read = engine._llama._ask, list[int]()
+
+    def counted(request: Any) -> Any:
+        found = real(request)
+        read.append(found["timings"]["prompt_n"])
+        return found
+
+    monkeypatch.setattr(engine._llama, "_ask", counted)
+    talk = asked("小熊说了很长的话。" * 60)
+    drawn = DRAWN.model_copy(update={"max_new_tokens": 5})
+    going = engine.tokens([engine.prompt(talk)], drawn)
+    whole, ids = len(engine.prompt(talk)), [next(going).id]
+    assert whole > 2 * READ_AT_ONCE_TOKENS and sum(read) >= whole - 40
+    ids += [token.id for token in going]
+    read.clear()
+    talk += [Message("assistant", engine.renderer.decode(ids)), Message("user", "后来呢？")]
+    assert list(engine.tokens([engine.prompt(talk)], drawn))
+    assert sum(read) < 80
+
+
 @pytest.mark.parametrize("kind", ["torch", "llama"])
 def test_many_threads_at_once_are_one_after_the_other(
     kind: str, torch_engines: list[TorchEngine], llama_engines: list[LlamaEngine]
@@ -188,8 +211,8 @@ def test_a_second_answer_does_not_wait_for_the_first(
 
 def test_drawn_answers_follow_the_seed(llama_engines: list[LlamaEngine]) -> None:
     engine = llama_engines[0]
-    said(engine, WISHES[0], DRAWN)  # what is read in one piece is rounded otherwise than what is read already
-    assert said(engine, WISHES[0], DRAWN) == said(engine, WISHES[0], DRAWN)
+    for wish in ("讲一个还没有问过的故事", "再讲一个" * 60):  # one that is read in a piece, and one in several
+        assert said(engine, wish, DRAWN) == said(engine, wish, DRAWN)
     assert len({said(engine, WISHES[0], DRAWN.model_copy(update={"seed": seed})) for seed in range(6)}) > 3
     free = DRAWN.model_copy(update={"seed": None})
     assert len({said(engine, WISHES[0], free) for _ in range(4)}) > 1
@@ -277,6 +300,9 @@ def test_log_p_is_that_of_the_model_alone(torch_engines: list[TorchEngine], llam
             for logs, (_, id, (own, *likeliest)) in zip(wanted, found, strict=True):
                 assert own[0] == id and len(likeliest) == 5
                 assert [value for _, value in likeliest] == sorted((value for _, value in likeliest), reverse=True)
+                if own[1] == llama_engine.UNLIKELY:  # a part of a character, and far down the list
+                    own = (id, float(logs[id]))
+                    assert (logs > logs[id]).sum() > llama_engine.CONSIDERED / 2
                 assert max(abs(logs[each] - value) for each, value in (own, *likeliest)) < 0.05
                 assert abs(likeliest[0][1] - logs.max()) < 0.05
     assert not any(token.logs for token in llama_engines[0].tokens([prompt], drawn))

@@ -120,11 +120,13 @@ class Llama:
         fixed = {**_as_requested(sampling, likeliest), "lora": self._scales(adapter), "cache_prompt": True}
         breakers, answer, read = renderer.breaker_ids(), list[int](), [*prompt]
         at_once = DRAFTED_TOKENS if likeliest is None and _is_settled(sampling) else 1
-        with self._slots.taken(read, adapter) as slot:
+        with self._slots.taken(prompt, adapter) as slot:
             slot_request = {**fixed, "id_slot": slot.index}
-            for end in range(READ_AT_ONCE_TOKENS, len(prompt), READ_AT_ONCE_TOKENS):
+            for end in _parts(len(slot.ids), len(prompt)):
                 self._ask({**slot_request, "prompt": prompt[:end]})
+                slot.ids = prompt[:end]
                 yield None
+            slot.ids = read
             while len(answer) < most:
                 request = {
                     **slot_request,
@@ -261,18 +263,32 @@ class _Seats:
 
     @contextmanager
     def taken(self, prompt: Sequence[int], adapter: int | None) -> Iterator[_Seat]:
-        """Wait for a free slot and hold it; what the holder adds to `prompt` counts as read there."""
+        """Wait for a free slot and hold it. Its `ids` are the beginning of the prompt that it has read already.
+
+        The holder sets them to what it has read.
+        """
         with self._changed:
             while not (free := [slot for slot in self._slots if not slot.is_taken]):
                 self._changed.wait()
-            slot = max(free, key=lambda slot: (slot.adapter == adapter) * _shared(slot.ids, prompt))
-            slot.is_taken, slot.adapter, slot.ids = True, adapter, prompt
+            known = {slot.index: _shared(slot.ids, prompt) if slot.adapter == adapter else 0 for slot in free}
+            slot = max(free, key=lambda slot: known[slot.index])
+            slot.is_taken, slot.adapter, slot.ids = True, adapter, prompt[: known[slot.index]]
         try:
             yield slot
         finally:
             with self._changed:
                 slot.is_taken = False
                 self._changed.notify()
+
+
+def _parts(known: int, whole: int) -> list[int]:
+    """Return where each part of a prompt of `whole` tokens ends, of which `known` are read.
+
+    The last token is left out: it is then always read alone, also when the prompt is read again, and the same seed
+    draws the same answer. In one batch with others it is rounded otherwise.
+    """
+    last = whole - 1
+    return [*range(known + READ_AT_ONCE_TOKENS, last, READ_AT_ONCE_TOKENS), last] if known < last else []
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
