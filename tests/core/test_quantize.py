@@ -171,9 +171,10 @@ def test_a_model_that_does_not_part_into_blocks_is_told(tiny_folder: Path) -> No
     )
 
 
-@pytest.mark.parametrize(("bits", "bound"), [(8, 0.03), (4, 0.2)])
-def test_the_real_model_loses_little(real_folder: Path, bits: Bits, bound: float) -> None:
+def test_the_real_model_loses_little(real_folder: Path) -> None:
     files, renderer = scan_model(real_folder), Renderer(real_folder)
-    place = DevicePlace(CPU, torch.bfloat16)
+    place = DevicePlace(CPU, torch.float32)  # bf16 is emulated on many processors, and slow
     plain = loss_of(load_base(files, place), renderer)
-    assert loss_of(load_base(files, place, bits), renderer) == pytest.approx(plain, rel=bound)
+    bounds: dict[Bits, float] = {8: 0.03, 4: 0.2}
+    for bits, bound in bounds.items():
+        assert loss_of(load_base(files, place, bits), renderer) == pytest.approx(plain, rel=bound)

@@ -429,7 +429,7 @@ def test_stories_and_readers_stay_text_and_the_page_stays_small(run: Path) -> No
     assert page.faults == []
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
     assert not re.search("[\u202e\u2066\ud800]", page.read_in("zh"))
-    evaluated(run, {"answers": [told("愿望", "很长的故事" * 100_000)] * 1000})
+    evaluated(run, {"answers": [told("愿望", "很长的故事" * 1_000)] * 1000})
     assert write_report(read_record(run), "zh").stat().st_size < 1_000_000
 
 
