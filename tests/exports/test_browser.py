@@ -186,7 +186,7 @@ class InChromium:
 
     def likely(self, ids: Sequence[int], start: int) -> Iterator[Likely]:
         texts = [self._source.renderer.marked(ids[:place], MARK) for place in range(start, len(ids))]
-        (letter,) = self._source.renderer.tokenizer.encode("a", add_special_tokens=False).ids
+        letter = self._source.renderer.vocabulary.letter
         told = self._page.run("return await likely(texts, letter);", texts=texts, letter=letter)
         for place, each in zip(range(start, len(ids)), told, strict=True):
             assert each["tokens"] == place

@@ -187,8 +187,7 @@ def _prove_adapter(work: Writing, adapter: AdapterFiles, file: Path) -> Proof:
 
 @contextmanager
 def _in_llama_cpp(work: Writing, file: Path, adapter: Path | None = None) -> Iterator[LlamaCppReader]:
-    letter = work.source.renderer.tokenizer.encode("a", add_special_tokens=False).ids[0]
-    with llama_cpp_reader(file, adapter, letter, work.wanted.longest) as reader:
+    with llama_cpp_reader(file, adapter, work.source.renderer.vocabulary.letter, work.wanted.longest) as reader:
         yield reader
 
 

@@ -180,8 +180,7 @@ class Llama:
         if likeliest is None:
             return ((id, 0.0),)
         # Only a token with a text gets an entry, so a letter is forced: the entry tells what the model alone expects.
-        letter = renderer.tokenizer.encode("a", add_special_tokens=False).ids[0]
-        asked = {**request, "n_probs": CONSIDERED, "logit_bias": [[letter, 1000]]}
+        asked = {**request, "n_probs": CONSIDERED, "logit_bias": [[renderer.vocabulary.letter, 1000]]}
         return _logs_of(self._ask(asked)["choices"][0]["logprobs"]["content"][0], id, likeliest)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,11 @@ class Vocabulary:
     def _anchor(self) -> list[int]:
         return list(self._tokenizer.encode("a", add_special_tokens=False).ids)
 
+    @property
+    def letter(self) -> int:
+        """The id of a token that is a plain letter."""
+        return self._anchor[0]
+
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True))
 

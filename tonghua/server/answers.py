@@ -23,7 +23,7 @@ class Choice:
     """One answer of a response as it grows; `logs` holds those of each of its tokens that begins in its text."""
 
     text: str = ""
-    logs: tuple[TokenLogs, ...] = ()
+    logs: list[TokenLogs] = field(default_factory=list)
     reason: StopReason = "length"
 
 

@@ -153,7 +153,7 @@ class _Reply:
                 raise self.service.refusal(event.error)
             if isinstance(event, Part):
                 choices[event.choice].text += event.text
-                choices[event.choice].logs += event.logs
+                choices[event.choice].logs.extend(event.logs)
             else:
                 choices[event.choice].reason = event.reason
         self.service.end(self.telling)
